@@ -1,0 +1,171 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#include "base/status.h"
+
+namespace ninfer {
+namespace {
+
+absl::Status ErrnoStatus(absl::string_view path, absl::string_view action, int error) {
+  return InvalidArgument(path, ": cannot ", action, ": ", strerror(error));
+}
+
+absl::Status WriteAll(int fd, uint64_t offset, const void* data, uint64_t size,
+                      const std::string& path) {
+  const char* bytes = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = pwrite(fd, bytes, size, static_cast<off_t>(offset));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoStatus(path, "write", errno);
+    }
+    bytes += written;
+    offset += written;
+    size -= written;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
+  // Without O_NONBLOCK, opening a named pipe would wait for its writer.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return ErrnoStatus(path, "open", errno);
+  struct stat info;
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    close(fd);
+    return InvalidArgument(path, ": cannot map: not a regular file");
+  }
+  const uint64_t size = static_cast<uint64_t>(info.st_size);
+  void* data = nullptr;
+  if (size > 0) {
+    data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED) {
+      const int error = errno;
+      close(fd);
+      return ErrnoStatus(path, "map", error);
+    }
+  }
+  close(fd);
+  return std::unique_ptr<MappedFile>(new MappedFile(path, static_cast<const uint8_t*>(data), size));
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+bool FileExists(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+bool IsDirectory(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(path, "open", errno);
+  std::string contents;
+  std::vector<char> chunk(1 << 16);
+  while (true) {
+    const ssize_t count = read(fd, chunk.data(), chunk.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int error = errno;
+      close(fd);
+      return ErrnoStatus(path, "read", error);
+    }
+    if (count == 0) break;
+    contents.append(chunk.data(), count);
+    if (contents.size() > limit) {
+      close(fd);
+      return InvalidArgument(path, ": expected at most ", limit, " bytes, found more");
+    }
+  }
+  close(fd);
+  return contents;
+}
+
+absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path) {
+  if (IsDirectory(path)) return InvalidArgument(path, ": cannot write: it is a folder");
+  // Renaming over /dev/null or a pipe would replace it.
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return InvalidArgument(path, ": cannot write: not a regular file");
+  }
+  std::string temporary = absl::StrCat(path, ".tmp.XXXXXX");
+  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(path, "write", errno);
+  const mode_t mask = umask(0);
+  umask(mask);
+  fchmod(fd, 0666 & ~mask);
+  return std::unique_ptr<AtomicFile>(new AtomicFile(path, temporary, fd));
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_.c_str());
+}
+
+absl::Status AtomicFile::Append(const void* data, uint64_t size) {
+  NINFER_RETURN_IF_ERROR(WriteAll(fd_, size_, data, size, path_));
+  size_ += size;
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::WriteAt(uint64_t offset, const void* data, uint64_t size) {
+  NINFER_RETURN_IF_ERROR(WriteAll(fd_, offset, data, size, path_));
+  size_ = std::max(size_, offset + size);
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::PadTo(uint64_t offset) {
+  NINFER_CHECK(offset >= size_) << path_;
+  if (ftruncate(fd_, static_cast<off_t>(offset)) != 0) return ErrnoStatus(path_, "write", errno);
+  size_ = offset;
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Commit() {
+  if (fsync(fd_) != 0) return ErrnoStatus(path_, "write", errno);
+  const int fd = fd_;
+  fd_ = -1;
+  if (close(fd) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int error = errno;
+    unlink(temporary_.c_str());
+    return ErrnoStatus(path_, "write", error);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteFile(const std::string& path, absl::string_view contents) {
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  NINFER_RETURN_IF_ERROR(file->Append(contents.data(), contents.size()));
+  return file->Commit();
+}
+
+std::string JoinPath(absl::string_view folder, absl::string_view name) {
+  if (folder.empty()) return std::string(name);
+  return absl::StrCat(folder, folder.back() == '/' ? "" : "/", name);
+}
+
+std::string GetEnv(const char* name, absl::string_view fallback) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? std::string(value) : std::string(fallback);
+}
+
+}  // namespace ninfer

@@ -1,0 +1,64 @@
+// program -> LLVM IR -> object code -> image. One function for each distinct kernel; linked by ORC's
+// object linking layer (JITLink) into one position-independent image: a segment to execute, a
+// read-only one, no relocations, no external symbols.
+// Tested by tests/codegen_test.cc.
+#ifndef NINFER_CODEGEN_CODEGEN_H_
+#define NINFER_CODEGEN_CODEGEN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "program/program.h"
+
+namespace ninfer::codegen {
+
+// A row of targets.def, or what --target=native found.
+struct Target {
+  std::string name;      // a name of the row: "zen4"
+  std::string triple;
+  std::string cpu;       // LLVM's name
+  std::string features;  // LLVM's feature string, "+avx2,+fma,..."
+  int vector_bits = 256;
+  bool avx512 = false;
+  bool avx512_bf16 = false;  // VCVTNEPS2BF16
+  bool bf16_dot = false;     // VDPBF16PS, where it is the faster way
+  // CPU flags, as /proc/cpuinfo spells them, that code for this target needs.
+  std::vector<std::string> required_features;
+};
+
+// "native" resolves to the host's best row. Unknown names are refused with the list of known ones.
+absl::StatusOr<Target> FindTarget(absl::string_view name);
+std::vector<std::string> ListTargets();
+
+struct KernelCode {
+  std::string name;     // kernel name with the target's suffix, as perf and gdb show it
+  uint64_t offset = 0;  // of its first instruction in the image
+  uint64_t size = 0;
+  int64_t stack_bytes = 0;  // of its frame beyond saved registers: 0 unless it spilled
+  int64_t llvm_instructions = 0;
+};
+
+struct CodeImage {
+  Target target;
+  // [executable segment, padded to 4096][read-only segment, padded]: mapped as they are, anywhere.
+  std::string bytes;
+  uint64_t executable_bytes = 0;  // the read-only segment starts here
+  std::vector<KernelCode> kernels;  // in the order of program.kernels
+};
+
+struct CodegenOptions {
+  std::string dump_llvm_dir;  // NAME.ll for each kernel when set
+  std::string dump_asm_dir;   // NAME.s for each kernel when set
+  int threads = 1;
+};
+
+// Fails, naming the kernel, when code would call out of the object or needs an absolute relocation.
+absl::StatusOr<CodeImage> GenerateCode(const program::Program& program, const Target& target,
+                                       const CodegenOptions& options);
+
+}  // namespace ninfer::codegen
+
+#endif  // NINFER_CODEGEN_CODEGEN_H_

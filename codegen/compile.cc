@@ -1,0 +1,166 @@
+// A kernel's way through LLVM. Vectorising and unrolling are switched off: the emitters have decided
+// both, and LLVM's choices would only cost compile time and registers.
+// Tested by tests/codegen_test.cc.
+#include "codegen/compile.h"
+
+#include <mutex>
+
+#include "absl/strings/ascii.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "codegen/emitter.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Object/ELFObjectFile.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/DataExtractor.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
+
+namespace ninfer::codegen {
+namespace {
+
+void InitialiseLlvm() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    llvm::InitializeAllTargetInfos();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
+  });
+}
+
+absl::StatusOr<std::unique_ptr<llvm::TargetMachine>> MakeMachine(const Target& target) {
+  std::string error;
+  const llvm::Target* found = llvm::TargetRegistry::lookupTarget(target.triple, error);
+  if (found == nullptr) return absl::InternalError(error);
+  llvm::TargetOptions options;
+  options.EmitStackSizeSection = true;
+  std::unique_ptr<llvm::TargetMachine> machine(found->createTargetMachine(
+      target.triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
+      llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  if (machine == nullptr) return absl::InternalError("LLVM has no target machine");
+  return machine;
+}
+
+absl::Status EmitBody(Emitter& e) {
+  switch (e.kernel().family) {
+    case program::Family::kLinear:
+      return EmitLinear(e);
+    case program::Family::kRowwise:
+      return EmitRowwise(e);
+    case program::Family::kKvAppend:
+      return EmitKvAppend(e);
+    case program::Family::kAttention:
+      return EmitAttention(e);
+    case program::Family::kPages:
+      return EmitPages(e);
+  }
+  return absl::InternalError("unknown family");
+}
+
+void Optimise(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = false;
+  tuning.SLPVectorization = false;
+  tuning.LoopUnrolling = false;
+  tuning.LoopInterleaving = false;
+  llvm::PassBuilder builder(&machine, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+}
+
+std::string ModuleText(const llvm::Module& module) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream, nullptr);
+  return text;
+}
+
+absl::StatusOr<std::string> EmitFile(llvm::Module& module, llvm::TargetMachine& machine,
+                                     llvm::CodeGenFileType type) {
+  llvm::SmallVector<char, 0> buffer;
+  llvm::raw_svector_ostream stream(buffer);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, type)) {
+    return absl::InternalError("LLVM cannot emit this file type");
+  }
+  passes.run(module);
+  return std::string(buffer.data(), buffer.size());
+}
+
+// The frame's size from the .stack_sizes section: an address, then a ULEB128.
+int64_t StackBytes(const std::string& object) {
+  auto file = llvm::object::ObjectFile::createObjectFile(
+      llvm::MemoryBufferRef(llvm::StringRef(object.data(), object.size()), "kernel"));
+  if (!file) {
+    llvm::consumeError(file.takeError());
+    return -1;
+  }
+  for (const llvm::object::SectionRef& section : (*file)->sections()) {
+    auto name = section.getName();
+    if (!name || *name != ".stack_sizes") continue;
+    auto contents = section.getContents();
+    if (!contents) continue;
+    llvm::DataExtractor data(*contents, true, 8);
+    uint64_t offset = 8;
+    return static_cast<int64_t>(data.getULEB128(&offset));
+  }
+  return -1;
+}
+
+}  // namespace
+
+absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
+                                           const program::Kernel& kernel, const Target& target,
+                                           const CodegenOptions& options) {
+  InitialiseLlvm();
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<llvm::TargetMachine> machine, MakeMachine(target));
+  KernelObject result;
+  result.symbol = absl::StrCat(kernel.name, "__", target.name);
+  for (char& c : result.symbol) {
+    if (!absl::ascii_isalnum(c)) c = '_';
+  }
+  llvm::LLVMContext context;
+  llvm::Module module(result.symbol, context);
+  module.setTargetTriple(target.triple);
+  module.setDataLayout(machine->createDataLayout());
+  Emitter emitter(program, kernel, target, &module, result.symbol);
+  NINFER_RETURN_IF_ERROR(EmitBody(emitter));
+  std::string problem;
+  llvm::raw_string_ostream stream(problem);
+  if (llvm::verifyModule(module, &stream)) {
+    return absl::InternalError(absl::StrCat("kernel ", kernel.name, ": LLVM refuses it: ", problem));
+  }
+  Optimise(module, *machine);
+  for (const llvm::Function& function : module) result.llvm_instructions += function.getInstructionCount();
+  if (!options.dump_llvm_dir.empty()) {
+    NINFER_RETURN_IF_ERROR(WriteFile(
+        JoinPath(options.dump_llvm_dir, absl::StrCat(result.symbol, ".ll")), ModuleText(module)));
+  }
+  if (!options.dump_asm_dir.empty()) {
+    // Emission changes the module, so the assembly is made from a copy by a second run.
+    std::unique_ptr<llvm::Module> copy = llvm::CloneModule(module);
+    NINFER_ASSIGN_OR_RETURN(std::string text,
+                            EmitFile(*copy, *machine, llvm::CodeGenFileType::AssemblyFile));
+    NINFER_RETURN_IF_ERROR(
+        WriteFile(JoinPath(options.dump_asm_dir, absl::StrCat(result.symbol, ".s")), text));
+  }
+  NINFER_ASSIGN_OR_RETURN(result.object,
+                          EmitFile(module, *machine, llvm::CodeGenFileType::ObjectFile));
+  result.stack_bytes = StackBytes(result.object);
+  return result;
+}
+
+}  // namespace ninfer::codegen

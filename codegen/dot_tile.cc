@@ -1,0 +1,158 @@
+// The register tile that linears and attention share. Every accumulator is summed in the order of k
+// alone, whatever the number of rows and slots, so that a row's result never depends on its neighbours.
+//
+// Measured on Zen 4: 6 rows x 4 vectors of 512 bits reach 98% of VDPBF16PS's peak and leave registers
+// for the weights; 12 x 2 spill.
+// Tested by tests/codegen_test.cc.
+#include "base/status.h"
+#include "codegen/emitter.h"
+#include "llvm/IR/IntrinsicsX86.h"
+
+namespace ninfer::codegen {
+namespace {
+
+// Unrolled steps of k: enough to hide the loop's own instructions.
+constexpr int64_t kUnroll = 4;
+
+class TileEmitter {
+ public:
+  TileEmitter(Emitter& e, const DotTile& tile) : e_(e), tile_(tile), lanes_(e.lanes()) {}
+
+  std::vector<LV> Run() {
+    const int64_t step = DotStep(tile_.mode);
+    const int64_t whole = tile_.k / step;
+    const int64_t unrolled = whole / kUnroll * kUnroll;
+    std::vector<LV> acc(tile_.a_rows.size() * tile_.b_slots.size(), e_.Splat(0, lanes_));
+    if (unrolled > 0) {
+      acc = e_.ForCarry(e_.I64(0), e_.I64(unrolled), kUnroll,
+                        acc, [&](LV i, const std::vector<LV>& carried) {
+                          std::vector<LV> next = carried;
+                          for (int64_t u = 0; u < kUnroll; ++u) Step(i, u, step, next);
+                          return next;
+                        });
+    }
+    for (int64_t i = unrolled; i < whole; ++i) Step(e_.I64(0), i, step, acc);
+    if (whole * step < tile_.k) HalfStep(whole, acc);
+    return acc;
+  }
+
+ private:
+  // The address of a[row][step * (i + u) + element]; `bytes` is one step's size in a.
+  LV AAddress(size_t row, LV i, int64_t u, int64_t element, int64_t bytes) {
+    const int64_t size = DTypeSize(tile_.a_dtype);
+    LV address = e_.Offset(tile_.a_rows[row], e_.b().CreateMul(i, e_.I64(bytes)));
+    return e_.Offset(address, u * bytes + element * size);
+  }
+
+  // The f32 value of a[row][step * (i + u) + element], in every lane.
+  LV ABroadcast(size_t row, LV i, int64_t u, int64_t step, int64_t element) {
+    const int64_t bytes = step * DTypeSize(tile_.a_dtype);
+    LV address = AAddress(row, i, u, element, bytes);
+    return e_.SplatValue(e_.LoadFloat(address, tile_.a_dtype, 1), lanes_);
+  }
+
+  LV BAddress(size_t slot, LV i, int64_t u) {
+    LV address = e_.Offset(tile_.b_slots[slot], e_.b().CreateMul(i, e_.I64(tile_.b_stride)));
+    return e_.Offset(address, u * tile_.b_stride);
+  }
+
+  LV BWords(size_t slot, LV i, int64_t u) {
+    llvm::Type* words = llvm::FixedVectorType::get(e_.b().getInt32Ty(), lanes_);
+    return e_.b().CreateAlignedLoad(words, BAddress(slot, i, u), llvm::Align(4));
+  }
+
+  LV Low(LV words) {
+    return e_.b().CreateBitCast(e_.b().CreateShl(words, 16), e_.FloatType(lanes_));
+  }
+  LV High(LV words) {
+    LV masked = e_.b().CreateAnd(words, llvm::ConstantInt::get(words->getType(), 0xffff0000u));
+    return e_.b().CreateBitCast(masked, e_.FloatType(lanes_));
+  }
+
+  LV Dot(LV acc, LV a_words, LV b_words) {
+    llvm::Type* pairs = llvm::FixedVectorType::get(e_.b().getBFloatTy(), lanes_ * 2);
+    return e_.b().CreateIntrinsic(
+        llvm::Intrinsic::x86_avx512bf16_dpbf16ps_512, {},
+        {acc, e_.b().CreateBitCast(a_words, pairs), e_.b().CreateBitCast(b_words, pairs)});
+  }
+
+  void MulAdd(size_t row, const std::vector<LV>& b, LV a, std::vector<LV>& acc) {
+    for (size_t s = 0; s < b.size(); ++s) {
+      LV& sum = acc[row * b.size() + s];
+      sum = e_.Fma(a, b[s], sum);
+    }
+  }
+
+  void Step(LV i, int64_t u, int64_t step, std::vector<LV>& acc) {
+    const size_t slots = tile_.b_slots.size();
+    std::vector<LV> b(slots);
+    if (tile_.mode == DotMode::kF32 || tile_.mode == DotMode::kF16) {
+      const DType dtype = tile_.mode == DotMode::kF32 ? DType::kF32 : DType::kF16;
+      for (size_t s = 0; s < slots; ++s) b[s] = e_.LoadFloat(BAddress(s, i, u), dtype, lanes_);
+      for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
+        MulAdd(r, b, ABroadcast(r, i, u, step, 0), acc);
+      }
+      return;
+    }
+    std::vector<LV> words(slots);
+    for (size_t s = 0; s < slots; ++s) words[s] = BWords(s, i, u);
+    if (tile_.mode == DotMode::kBf16Dot) {
+      for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
+        LV pair = e_.b().CreateAlignedLoad(e_.b().getInt32Ty(), AAddress(r, i, u, 0, 4),
+                                           llvm::Align(2));
+        LV splat = e_.b().CreateVectorSplat(lanes_, pair);
+        for (size_t s = 0; s < slots; ++s) {
+          acc[r * slots + s] = Dot(acc[r * slots + s], splat, words[s]);
+        }
+      }
+      return;
+    }
+    for (int element = 0; element < 2; ++element) {
+      for (size_t s = 0; s < slots; ++s) b[s] = element == 0 ? Low(words[s]) : High(words[s]);
+      for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
+        MulAdd(r, b, ABroadcast(r, i, u, step, element), acc);
+      }
+    }
+  }
+
+  // The last element of an odd k in a paired layout: its partner is padding and is not read from a.
+  void HalfStep(int64_t at, std::vector<LV>& acc) {
+    const size_t slots = tile_.b_slots.size();
+    LV zero = e_.I64(0);
+    std::vector<LV> words(slots), b(slots);
+    for (size_t s = 0; s < slots; ++s) words[s] = BWords(s, zero, at);
+    for (size_t s = 0; s < slots; ++s) b[s] = Low(words[s]);
+    for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
+      if (tile_.mode == DotMode::kBf16Pairs) {
+        MulAdd(r, b, ABroadcast(r, zero, at, 2, 0), acc);
+        continue;
+      }
+      LV single = e_.b().CreateAlignedLoad(e_.b().getInt16Ty(), AAddress(r, zero, at, 0, 4),
+                                           llvm::Align(2));
+      LV splat = e_.b().CreateVectorSplat(lanes_, e_.b().CreateZExt(single, e_.b().getInt32Ty()));
+      for (size_t s = 0; s < slots; ++s) {
+        acc[r * slots + s] = Dot(acc[r * slots + s], splat, words[s]);
+      }
+    }
+  }
+
+  Emitter& e_;
+  const DotTile& tile_;
+  const int lanes_;
+};
+
+}  // namespace
+
+TileShape LargestTile(const Target& target, DotMode mode) {
+  if (target.avx512) return {mode == DotMode::kBf16Pairs ? 5 : 6, 4};
+  return {mode == DotMode::kBf16Pairs ? 4 : 6, 2};
+}
+
+TileShape TileFor(const Target& target, DotMode mode, int rows) {
+  if (target.avx512) return {rows, 4};
+  return {rows, rows == 1 || (rows == 2 && mode != DotMode::kBf16Pairs) ? 4 : 2};
+}
+
+std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile) { return TileEmitter(e, tile).Run(); }
+
+}  // namespace ninfer::codegen

@@ -1,0 +1,265 @@
+// See emitter.h.
+// Tested by tests/codegen_test.cc.
+#include "codegen/emitter.h"
+
+#include "base/status.h"
+#include "llvm/IR/Intrinsics.h"
+#include "llvm/IR/IntrinsicsX86.h"
+
+namespace ninfer::codegen {
+
+Emitter::Emitter(const program::Program& program, const program::Kernel& kernel,
+                 const Target& target, llvm::Module* module, const std::string& symbol)
+    : program_(program),
+      kernel_(kernel),
+      target_(target),
+      module_(module),
+      builder_(module->getContext()) {
+  llvm::Type* pointer = builder_.getPtrTy();
+  llvm::Type* i64 = builder_.getInt64Ty();
+  auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {pointer, pointer, i64, i64, pointer},
+                                       false);
+  function_ = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, symbol, module);
+  function_->addFnAttr(llvm::Attribute::NoUnwind);
+  function_->addFnAttr("target-cpu", target.cpu);
+  function_->addFnAttr("target-features", target.features);
+  function_->addFnAttr("no-builtins");
+  function_->addFnAttr("no-jump-tables", "true");
+  if (target.avx512) function_->addFnAttr("prefer-vector-width", "512");
+  if (target.avx512) function_->addFnAttr("min-legal-vector-width", "512");
+  builder_.SetInsertPoint(llvm::BasicBlock::Create(module->getContext(), "entry", function_));
+  LV operands = function_->getArg(0);
+  dims_ = function_->getArg(1);
+  begin_ = function_->getArg(2);
+  end_ = function_->getArg(3);
+  scratch_ = function_->getArg(4);
+  for (size_t i = 0; i < kernel.params.size(); ++i) {
+    LV slot = Offset(operands, static_cast<int64_t>(i) * 8);
+    addresses_.push_back(builder_.CreateLoad(pointer, slot, body().parameters()[i]->name()));
+  }
+}
+
+LV Emitter::ParameterAddress(const ir::Value* parameter) const {
+  for (size_t i = 0; i < addresses_.size(); ++i) {
+    if (body().parameters()[i].get() == parameter) return addresses_[i];
+  }
+  NINFER_CHECK(false) << "no such parameter: " << parameter->name();
+  return nullptr;
+}
+
+const program::KernelParam& Emitter::ParameterInfo(const ir::Value* parameter) const {
+  for (size_t i = 0; i < addresses_.size(); ++i) {
+    if (body().parameters()[i].get() == parameter) return kernel_.params[i];
+  }
+  NINFER_CHECK(false) << "no such parameter: " << parameter->name();
+  return kernel_.params[0];
+}
+
+LV Emitter::OutputAddress(int result) const {
+  int seen = 0;
+  for (size_t i = 0; i < addresses_.size(); ++i) {
+    if (!kernel_.params[i].written || body().parameters()[i]->type().is_kv) continue;
+    if (seen++ == result) return addresses_[i];
+  }
+  NINFER_CHECK(false) << kernel_.name << " has no output " << result;
+  return nullptr;
+}
+
+LV Emitter::DimValue(const ir::Dim& dim) {
+  if (dim.is_static()) return I64(dim.offset);
+  LV value = builder_.CreateLoad(builder_.getInt32Ty(), Offset(dims_, int64_t{4} * dim.symbol));
+  value = builder_.CreateZExt(value, builder_.getInt64Ty());
+  return dim.offset == 0 ? value : builder_.CreateAdd(value, I64(dim.offset));
+}
+
+llvm::Type* Emitter::FloatType(int lanes) {
+  llvm::Type* scalar = builder_.getFloatTy();
+  return lanes == 1 ? scalar : llvm::FixedVectorType::get(scalar, lanes);
+}
+
+LV Emitter::Splat(double value, int lanes) { return llvm::ConstantFP::get(FloatType(lanes), value); }
+
+LV Emitter::SplatValue(LV scalar, int lanes) {
+  return lanes == 1 ? scalar : builder_.CreateVectorSplat(lanes, scalar);
+}
+
+LV Emitter::Offset(LV address, LV bytes) {
+  return builder_.CreateGEP(builder_.getInt8Ty(), address, bytes);
+}
+
+LV Emitter::AddMul(LV base, LV index, int64_t factor) {
+  return builder_.CreateAdd(base, builder_.CreateMul(index, I64(factor)));
+}
+
+void Emitter::For(LV lo, LV hi, int64_t step, const std::function<void(LV)>& body) {
+  ForCarry(lo, hi, step, {}, [&](LV i, const std::vector<LV>&) {
+    body(i);
+    return std::vector<LV>{};
+  });
+}
+
+std::vector<LV> Emitter::ForCarry(
+    LV lo, LV hi, int64_t step, std::vector<LV> carried,
+    const std::function<std::vector<LV>(LV, const std::vector<LV>&)>& body) {
+  llvm::LLVMContext& context = module_->getContext();
+  llvm::BasicBlock* before = builder_.GetInsertBlock();
+  auto* header = llvm::BasicBlock::Create(context, "loop", function_);
+  auto* inside = llvm::BasicBlock::Create(context, "body", function_);
+  auto* after = llvm::BasicBlock::Create(context, "after", function_);
+  builder_.CreateBr(header);
+  builder_.SetInsertPoint(header);
+  llvm::PHINode* i = builder_.CreatePHI(lo->getType(), 2);
+  i->addIncoming(lo, before);
+  std::vector<llvm::PHINode*> phis;
+  std::vector<LV> current;
+  for (LV value : carried) {
+    phis.push_back(builder_.CreatePHI(value->getType(), 2));
+    phis.back()->addIncoming(value, before);
+    current.push_back(phis.back());
+  }
+  builder_.CreateCondBr(builder_.CreateICmpSLT(i, hi), inside, after);
+  builder_.SetInsertPoint(inside);
+  const std::vector<LV> next = body(i, current);
+  LV next_i = builder_.CreateAdd(i, llvm::ConstantInt::get(lo->getType(), step));
+  llvm::BasicBlock* latch = builder_.GetInsertBlock();
+  builder_.CreateBr(header);
+  i->addIncoming(next_i, latch);
+  for (size_t n = 0; n < phis.size(); ++n) phis[n]->addIncoming(next[n], latch);
+  builder_.SetInsertPoint(after);
+  return current;
+}
+
+void Emitter::If(LV condition, const std::function<void()>& then,
+                 const std::function<void()>& otherwise) {
+  llvm::LLVMContext& context = module_->getContext();
+  auto* yes = llvm::BasicBlock::Create(context, "then", function_);
+  auto* no = otherwise ? llvm::BasicBlock::Create(context, "else", function_) : nullptr;
+  auto* after = llvm::BasicBlock::Create(context, "endif", function_);
+  builder_.CreateCondBr(condition, yes, no != nullptr ? no : after);
+  builder_.SetInsertPoint(yes);
+  then();
+  builder_.CreateBr(after);
+  if (no != nullptr) {
+    builder_.SetInsertPoint(no);
+    otherwise();
+    builder_.CreateBr(after);
+  }
+  builder_.SetInsertPoint(after);
+}
+
+void Emitter::ForColumns(int64_t columns, int lanes,
+                         const std::function<void(LV column, int lanes)>& body) {
+  const int64_t whole = columns / lanes * lanes;
+  if (whole == lanes) {
+    body(I64(0), lanes);
+  } else if (whole > 0) {
+    For(I64(0), I64(whole), lanes, [&](LV column) { body(column, lanes); });
+  }
+  if (whole < columns) {
+    For(I64(whole), I64(columns), 1, [&](LV column) { body(column, 1); });
+  }
+}
+
+LV Emitter::LoadFloat(LV address, DType dtype, int lanes) {
+  llvm::IRBuilder<>& b = builder_;
+  const llvm::Align align(DTypeSize(dtype));
+  if (dtype == DType::kF32) return b.CreateAlignedLoad(FloatType(lanes), address, align);
+  llvm::Type* half = dtype == DType::kF16 ? b.getHalfTy() : b.getInt16Ty();
+  llvm::Type* type = lanes == 1 ? half : llvm::FixedVectorType::get(half, lanes);
+  LV raw = b.CreateAlignedLoad(type, address, align);
+  if (dtype == DType::kF16) return b.CreateFPExt(raw, FloatType(lanes));
+  NINFER_CHECK(dtype == DType::kBF16) << DTypeName(dtype);
+  llvm::Type* wide = b.getInt32Ty();
+  if (lanes > 1) wide = llvm::FixedVectorType::get(wide, lanes);
+  return b.CreateBitCast(b.CreateShl(b.CreateZExt(raw, wide), 16), FloatType(lanes));
+}
+
+LV Emitter::LoadI32(LV address) {
+  return builder_.CreateAlignedLoad(builder_.getInt32Ty(), address, llvm::Align(4));
+}
+
+LV Emitter::ToBf16(LV value, int lanes) {
+  llvm::IRBuilder<>& b = builder_;
+  llvm::Type* i16 = b.getInt16Ty();
+  if (lanes == 16 && target_.avx512_bf16) {
+    LV rounded = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_cvtneps2bf16_512, {}, {value});
+    return b.CreateBitCast(rounded, llvm::FixedVectorType::get(i16, lanes));
+  }
+  // Round to nearest, ties to even, on the integer; a NaN keeps a bit of its mantissa.
+  llvm::Type* i32 = b.getInt32Ty();
+  llvm::Type* wide = lanes == 1 ? i32 : llvm::FixedVectorType::get(i32, lanes);
+  llvm::Type* narrow = lanes == 1 ? i16 : llvm::FixedVectorType::get(i16, lanes);
+  auto constant = [&](uint64_t bits) { return llvm::ConstantInt::get(wide, bits); };
+  LV bits = b.CreateBitCast(value, wide);
+  LV odd = b.CreateAnd(b.CreateLShr(bits, 16), constant(1));
+  LV rounded = b.CreateLShr(b.CreateAdd(b.CreateAdd(bits, odd), constant(0x7fff)), 16);
+  LV quiet = b.CreateOr(b.CreateLShr(bits, 16), constant(0x40));
+  LV is_nan = b.CreateFCmpUNO(value, value);
+  return b.CreateTrunc(b.CreateSelect(is_nan, quiet, rounded), narrow);
+}
+
+LV Emitter::RoundTo(LV value, DType dtype, int lanes) {
+  llvm::IRBuilder<>& b = builder_;
+  if (dtype == DType::kF32) return value;
+  if (dtype == DType::kF16) {
+    llvm::Type* half = b.getHalfTy();
+    if (lanes > 1) half = llvm::FixedVectorType::get(half, lanes);
+    return b.CreateFPExt(b.CreateFPTrunc(value, half), FloatType(lanes));
+  }
+  llvm::Type* wide = b.getInt32Ty();
+  if (lanes > 1) wide = llvm::FixedVectorType::get(wide, lanes);
+  return b.CreateBitCast(b.CreateShl(b.CreateZExt(ToBf16(value, lanes), wide), 16),
+                         FloatType(lanes));
+}
+
+void Emitter::StoreFloat(LV value, LV address, DType dtype, int lanes) {
+  const llvm::Align align(DTypeSize(dtype));
+  if (dtype == DType::kF32) {
+    builder_.CreateAlignedStore(value, address, align);
+  } else if (dtype == DType::kBF16) {
+    builder_.CreateAlignedStore(ToBf16(value, lanes), address, align);
+  } else {
+    NINFER_CHECK(dtype == DType::kF16) << DTypeName(dtype);
+    llvm::Type* half = builder_.getHalfTy();
+    if (lanes > 1) half = llvm::FixedVectorType::get(half, lanes);
+    builder_.CreateAlignedStore(builder_.CreateFPTrunc(value, half), address, align);
+  }
+}
+
+LV Emitter::Fma(LV a, LV b, LV c) {
+  return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()}, {a, b, c});
+}
+
+LV Emitter::Max(LV a, LV b) {
+  return builder_.CreateSelect(builder_.CreateFCmpOGT(a, b), a, b);
+}
+
+namespace {
+
+// Halves the vector by shuffles until one element is left.
+LV ReduceTree(llvm::IRBuilder<>& b, LV vector, int lanes, const std::function<LV(LV, LV)>& combine) {
+  for (int width = lanes / 2; width >= 1; width /= 2) {
+    std::vector<int> low, high;
+    for (int i = 0; i < width; ++i) {
+      low.push_back(i);
+      high.push_back(i + width);
+    }
+    vector = combine(b.CreateShuffleVector(vector, low), b.CreateShuffleVector(vector, high));
+  }
+  return lanes == 1 ? vector : b.CreateExtractElement(vector, uint64_t{0});
+}
+
+}  // namespace
+
+LV Emitter::ReduceAdd(LV vector, int lanes) {
+  return ReduceTree(builder_, vector, lanes,
+                    [&](LV a, LV b) { return builder_.CreateFAdd(a, b); });
+}
+
+LV Emitter::ReduceMax(LV vector, int lanes) {
+  return ReduceTree(builder_, vector, lanes, [&](LV a, LV b) { return Max(a, b); });
+}
+
+void Emitter::Finish() { builder_.CreateRetVoid(); }
+
+}  // namespace ninfer::codegen

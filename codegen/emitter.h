@@ -1,0 +1,136 @@
+// What every family's emitter builds on: a kernel's function under construction, loops, loads and
+// stores with conversion, and the arithmetic of one vector. bf16 travels as 16-bit integers; bfloat
+// appears only at the intrinsics.
+// Tested by tests/codegen_test.cc.
+#ifndef NINFER_CODEGEN_EMITTER_H_
+#define NINFER_CODEGEN_EMITTER_H_
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "codegen/codegen.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/Module.h"
+#include "program/program.h"
+
+namespace ninfer::codegen {
+
+using LV = llvm::Value*;
+
+class Emitter {
+ public:
+  // Begins the function `symbol` for `kernel` in `module` and loads the operands' addresses.
+  Emitter(const program::Program& program, const program::Kernel& kernel, const Target& target,
+          llvm::Module* module, const std::string& symbol);
+
+  const program::Program& program() const { return program_; }
+  const program::Kernel& kernel() const { return kernel_; }
+  const ir::Function& body() const { return *kernel_.body; }
+  const Target& target() const { return target_; }
+  int lanes() const { return target_.vector_bits / 32; }
+
+  LV begin() const { return begin_; }
+  LV end() const { return end_; }
+  LV scratch() const { return scratch_; }
+  LV ParameterAddress(const ir::Value* parameter) const;
+  const program::KernelParam& ParameterInfo(const ir::Value* parameter) const;
+  // The address of the output parameter that receives the body's i-th result.
+  LV OutputAddress(int result) const;
+
+  // A dimension's value as i64, zero-extended.
+  LV DimValue(const ir::Dim& dim);
+
+  llvm::IRBuilder<>& b() { return builder_; }
+  LV I64(int64_t value) { return builder_.getInt64(value); }
+  llvm::Type* FloatType(int lanes);
+  LV Splat(double value, int lanes);
+  LV SplatValue(LV scalar, int lanes);
+
+  // address + bytes.
+  LV Offset(LV address, LV bytes);
+  LV Offset(LV address, int64_t bytes) { return Offset(address, I64(bytes)); }
+  LV AddMul(LV base, LV index, int64_t factor);  // base + index * factor, i64
+
+  // for (i = lo; i < hi; i += step) body(i)
+  void For(LV lo, LV hi, int64_t step, const std::function<void(LV)>& body);
+  // The same with values carried from one turn to the next; returns them after the last.
+  std::vector<LV> ForCarry(LV lo, LV hi, int64_t step, std::vector<LV> carried,
+                           const std::function<std::vector<LV>(LV, const std::vector<LV>&)>& body);
+  // if (condition) then() else otherwise()
+  void If(LV condition, const std::function<void()>& then,
+          const std::function<void()>& otherwise = nullptr);
+  // Runs body over [0, columns): whole vectors in a loop, then single elements.
+  void ForColumns(int64_t columns, int lanes,
+                  const std::function<void(LV column, int lanes)>& body);
+
+  // `lanes` elements of a float dtype as f32; lanes == 1 gives a scalar.
+  LV LoadFloat(LV address, DType dtype, int lanes);
+  LV LoadI32(LV address);
+  void StoreFloat(LV value, LV address, DType dtype, int lanes);
+  // f32 to bf16 bits, as i16 or a vector of it.
+  LV ToBf16(LV value, int lanes);
+  // Rounds to `dtype` and widens again: what `cast` means while values stay in registers.
+  LV RoundTo(LV value, DType dtype, int lanes);
+
+  LV Fma(LV a, LV b, LV c);
+  LV Max(LV a, LV b);
+  LV ReduceAdd(LV vector, int lanes);  // a fixed tree
+  LV ReduceMax(LV vector, int lanes);
+
+  void Finish();  // return, and the loop-free end of the function
+
+ private:
+  const program::Program& program_;
+  const program::Kernel& kernel_;
+  const Target& target_;
+  llvm::Module* module_;
+  llvm::IRBuilder<> builder_;
+  llvm::Function* function_;
+  LV dims_, begin_, end_, scratch_;
+  std::vector<LV> addresses_;
+};
+
+// A weight dtype's way through a dot product: how many k one step takes and how it multiplies.
+enum class DotMode : uint8_t {
+  kF32,        // f32 weights, [K][columns]
+  kF16,        // f16 weights, [K][columns], widened
+  kBf16Pairs,  // bf16 weights, [K/2][columns][2], widened to f32
+  kBf16Dot,    // the same with VDPBF16PS; bf16 activations
+};
+
+// One register tile: acc[row][slot] = sum over k of a[row][k] * b[k][slot], summed in the order of k.
+struct DotTile {
+  DotMode mode = DotMode::kF32;
+  DType a_dtype = DType::kF32;
+  std::vector<LV> a_rows;     // address of each row's first element
+  std::vector<LV> b_slots;    // address of each slot's first vector at k = 0
+  int64_t b_stride = 0;       // bytes from one k step to the next
+  int64_t k = 0;              // elements summed
+};
+std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile);
+
+// The largest tile that the target's registers hold without spilling, and the widest for a number of
+// rows: accumulators, a vector of b for each slot (two for widened pairs) and one of a.
+struct TileShape {
+  int rows;
+  int slots;
+};
+TileShape LargestTile(const Target& target, DotMode mode);
+TileShape TileFor(const Target& target, DotMode mode, int rows);
+
+// Elements of k that one step takes.
+inline int64_t DotStep(DotMode mode) {
+  return mode == DotMode::kBf16Pairs || mode == DotMode::kBf16Dot ? 2 : 1;
+}
+
+// Emitters, one a family.
+absl::Status EmitLinear(Emitter& e);
+absl::Status EmitRowwise(Emitter& e);
+absl::Status EmitKvAppend(Emitter& e);
+absl::Status EmitAttention(Emitter& e);
+absl::Status EmitPages(Emitter& e);
+
+}  // namespace ninfer::codegen
+
+#endif  // NINFER_CODEGEN_EMITTER_H_

@@ -1,0 +1,175 @@
+// exp and tanh after Cephes (S. Moshier), erf after the rational approximation that Eigen uses, sine and
+// cosine by reduction to [-pi/4, pi/4] in double precision.
+// Tested by tests/codegen_test.cc.
+#include "codegen/math.h"
+
+#include "llvm/IR/Intrinsics.h"
+
+namespace ninfer::codegen {
+namespace {
+
+llvm::Type* Like(LV x, llvm::Type* scalar) {
+  if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(x->getType())) {
+    return llvm::FixedVectorType::get(scalar, vector->getNumElements());
+  }
+  return scalar;
+}
+
+LV Real(LV x, double value) { return llvm::ConstantFP::get(x->getType(), value); }
+
+// ((c0 * x + c1) * x + c2) ...
+LV Polynomial(Emitter& e, LV x, std::initializer_list<double> coefficients) {
+  LV sum = nullptr;
+  for (double c : coefficients) sum = sum == nullptr ? Real(x, c) : e.Fma(sum, x, Real(x, c));
+  return sum;
+}
+
+LV Absolute(Emitter& e, LV x) {
+  return e.b().CreateIntrinsic(llvm::Intrinsic::fabs, {x->getType()}, {x});
+}
+
+LV CopySign(Emitter& e, LV magnitude, LV sign) {
+  return e.b().CreateIntrinsic(llvm::Intrinsic::copysign, {magnitude->getType()},
+                               {magnitude, sign});
+}
+
+// 2^n for the integers n in [-126, 127].
+LV PowerOfTwo(Emitter& e, LV n, LV like) {
+  LV biased = e.b().CreateAdd(n, llvm::ConstantInt::get(n->getType(), 127));
+  return e.b().CreateBitCast(e.b().CreateShl(biased, 23), like->getType());
+}
+
+// Sine (quarter = 0) or cosine (quarter = 1).
+LV SineOfQuarter(Emitter& e, LV x, int quarter) {
+  llvm::IRBuilder<>& b = e.b();
+  llvm::Type* f64 = Like(x, b.getDoubleTy());
+  llvm::Type* i64 = Like(x, b.getInt64Ty());
+  llvm::Type* i32 = Like(x, b.getInt32Ty());
+  LV wide = b.CreateFPExt(x, f64);
+  // Adding 1.5 * 2^52 rounds to the nearest integer, which then stands in the low bits.
+  LV magic = llvm::ConstantFP::get(f64, 6755399441055744.0);
+  LV shifted = e.Fma(wide, llvm::ConstantFP::get(f64, 0.63661977236758134308), magic);
+  LV n = b.CreateFSub(shifted, magic);
+  LV reduced = e.Fma(n, llvm::ConstantFP::get(f64, -1.57079632679489655800), wide);
+  reduced = e.Fma(n, llvm::ConstantFP::get(f64, -6.12323399573676603587e-17), reduced);
+  LV r = b.CreateFPTrunc(reduced, x->getType());
+  LV quadrant = b.CreateTrunc(b.CreateBitCast(shifted, i64), i32);
+  quadrant = b.CreateAdd(quadrant, llvm::ConstantInt::get(i32, quarter));
+  LV r2 = b.CreateFMul(r, r);
+  LV sine = Polynomial(e, r2, {-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1});
+  sine = e.Fma(b.CreateFMul(sine, r2), r, r);
+  LV cosine = Polynomial(e, r2, {2.443315711809948e-5, -1.388731625493765e-3,
+                                 4.166664568298827e-2, -0.5});
+  cosine = e.Fma(cosine, r2, Real(x, 1.0));
+  LV one = llvm::ConstantInt::get(i32, 1);
+  LV zero = llvm::ConstantInt::get(i32, 0);
+  LV odd = b.CreateICmpNE(b.CreateAnd(quadrant, one), zero);
+  LV value = b.CreateSelect(odd, cosine, sine);
+  LV negative = b.CreateICmpNE(b.CreateAnd(quadrant, llvm::ConstantInt::get(i32, 2)), zero);
+  return b.CreateSelect(negative, b.CreateFNeg(value), value);
+}
+
+}  // namespace
+
+LV EmitExp(Emitter& e, LV x) {
+  llvm::IRBuilder<>& b = e.b();
+  llvm::Type* i32 = Like(x, b.getInt32Ty());
+  LV magic = Real(x, 12582912.0);  // 1.5 * 2^23 rounds to the nearest integer
+  LV shifted = e.Fma(x, Real(x, 1.44269504088896341), magic);
+  LV n = b.CreateFSub(shifted, magic);
+  LV r = e.Fma(n, Real(x, -0.693359375), x);
+  r = e.Fma(n, Real(x, 2.12194440e-4), r);
+  LV p = Polynomial(e, r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
+                           1.6666665459e-1, 5.0000001201e-1});
+  p = e.Fma(b.CreateFMul(p, r), r, b.CreateFAdd(r, Real(x, 1.0)));
+  // In two factors: 2^128 is no float, the result can be one.
+  LV integer = b.CreateSub(b.CreateBitCast(shifted, i32), b.CreateBitCast(magic, i32));
+  LV half = b.CreateAShr(integer, 1);
+  LV y = b.CreateFMul(b.CreateFMul(p, PowerOfTwo(e, half, x)),
+                      PowerOfTwo(e, b.CreateSub(integer, half), x));
+  LV tiny = b.CreateFCmpOLT(x, Real(x, -87.3365447504));
+  LV huge = b.CreateFCmpOGT(x, Real(x, 88.7228391117));
+  y = b.CreateSelect(tiny, Real(x, 0.0), y);
+  return b.CreateSelect(huge, llvm::ConstantFP::getInfinity(x->getType()), y);
+}
+
+LV EmitTanh(Emitter& e, LV x) {
+  llvm::IRBuilder<>& b = e.b();
+  LV magnitude = Absolute(e, x);
+  LV x2 = b.CreateFMul(x, x);
+  LV small = Polynomial(e, x2, {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2,
+                                1.33314422036e-1, -3.33332819422e-1});
+  small = e.Fma(b.CreateFMul(small, x2), x, x);
+  LV grown = EmitExp(e, b.CreateFMul(magnitude, Real(x, 2.0)));
+  LV large = b.CreateFSub(Real(x, 1.0),
+                          b.CreateFDiv(Real(x, 2.0), b.CreateFAdd(grown, Real(x, 1.0))));
+  LV is_small = b.CreateFCmpOLT(magnitude, Real(x, 0.625));
+  return b.CreateSelect(is_small, small, CopySign(e, large, x));
+}
+
+LV EmitSigmoid(Emitter& e, LV x) {
+  llvm::IRBuilder<>& b = e.b();
+  LV one = Real(x, 1.0);
+  return b.CreateFDiv(one, b.CreateFAdd(one, EmitExp(e, b.CreateFNeg(x))));
+}
+
+LV EmitErf(Emitter& e, LV x) {
+  llvm::IRBuilder<>& b = e.b();
+  LV limit = Real(x, 4.0);
+  LV low = b.CreateSelect(b.CreateFCmpOGT(x, limit), limit, x);
+  LV c = b.CreateSelect(b.CreateFCmpOLT(low, Real(x, -4.0)), Real(x, -4.0), low);
+  LV c2 = b.CreateFMul(c, c);
+  LV p = Polynomial(e, c2, {-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06,
+                            -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03,
+                            -1.60960333262415e-02});
+  LV q = Polynomial(e, c2, {-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03,
+                            -7.37332916720468e-03, -1.42647390514189e-02});
+  return b.CreateFDiv(b.CreateFMul(c, p), q);
+}
+
+LV EmitSin(Emitter& e, LV x) { return SineOfQuarter(e, x, 0); }
+LV EmitCos(Emitter& e, LV x) { return SineOfQuarter(e, x, 1); }
+
+LV EmitUnary(Emitter& e, ir::Op op, LV x) {
+  llvm::IRBuilder<>& b = e.b();
+  auto sqrt = [&](LV v) {
+    return b.CreateIntrinsic(llvm::Intrinsic::sqrt, {v->getType()}, {v});
+  };
+  switch (op) {
+    case ir::Op::kNeg:
+      return b.CreateFNeg(x);
+    case ir::Op::kExp:
+      return EmitExp(e, x);
+    case ir::Op::kTanh:
+      return EmitTanh(e, x);
+    case ir::Op::kSigmoid:
+      return EmitSigmoid(e, x);
+    case ir::Op::kSilu:
+      return b.CreateFDiv(x, b.CreateFAdd(Real(x, 1.0), EmitExp(e, b.CreateFNeg(x))));
+    case ir::Op::kGelu: {
+      LV erf = EmitErf(e, b.CreateFMul(x, Real(x, 0.70710678118654752440)));
+      return b.CreateFMul(b.CreateFMul(x, Real(x, 0.5)), b.CreateFAdd(erf, Real(x, 1.0)));
+    }
+    case ir::Op::kGeluTanh: {
+      // x/2 (1 + tanh u) = x / (1 + e^-2u)
+      LV cubic = b.CreateFMul(b.CreateFMul(x, x), x);
+      LV u = e.Fma(cubic, Real(x, 0.044715), x);
+      LV grown = EmitExp(e, b.CreateFMul(u, Real(x, -2.0 * 0.79788456080286535588)));
+      return b.CreateFDiv(x, b.CreateFAdd(Real(x, 1.0), grown));
+    }
+    case ir::Op::kRelu:
+      return b.CreateSelect(b.CreateFCmpOLT(x, Real(x, 0.0)), Real(x, 0.0), x);
+    case ir::Op::kSqrt:
+      return sqrt(x);
+    case ir::Op::kRsqrt:
+      return b.CreateFDiv(Real(x, 1.0), sqrt(x));
+    case ir::Op::kCos:
+      return EmitCos(e, x);
+    case ir::Op::kSin:
+      return EmitSin(e, x);
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ninfer::codegen

@@ -1,0 +1,404 @@
+// See row_evaluator.h.
+// Tested by tests/codegen_test.cc.
+#include "codegen/row_evaluator.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "codegen/math.h"
+#include "llvm/IR/Intrinsics.h"
+
+namespace ninfer::codegen {
+
+bool HasRows(const ir::Type& type) { return type.rank() > 0 && !type.shape[0].is_static(); }
+
+int64_t RowColumns(const ir::Type& type) {
+  int64_t columns = 1;
+  for (int i = HasRows(type) ? 1 : 0; i < type.rank(); ++i) columns *= type.shape[i].offset;
+  return columns;
+}
+
+namespace {
+
+// Elements of the axes behind `axis`.
+int64_t Trailing(const ir::Type& type, int64_t axis) {
+  int64_t size = 1;
+  for (int i = static_cast<int>(axis) + 1; i < type.rank(); ++i) size *= type.shape[i].offset;
+  return size;
+}
+
+// The period of columns within which an operand of a broadcasting op is contiguous, 0 when it has as
+// many columns as the result or one.
+int64_t BroadcastPeriod(const ir::Type& operand, const ir::Type& result) {
+  const int64_t own = RowColumns(operand);
+  return own == RowColumns(result) || own == 1 ? 0 : own;
+}
+
+bool BroadcastIsSuffix(const ir::Type& operand, const ir::Type& result) {
+  if (RowColumns(operand) == 1 || RowColumns(operand) == RowColumns(result)) return true;
+  int first = HasRows(operand) ? 1 : 0;
+  while (first < operand.rank() && operand.shape[first] == ir::Dim::Static(1)) ++first;
+  for (int i = first; i < operand.rank(); ++i) {
+    if (operand.shape[i] != result.shape[result.rank() - operand.rank() + i]) return false;
+  }
+  return true;
+}
+
+bool IsReduce(const ir::Node& node) { return node.info().op_class == ir::OpClass::kReduce; }
+
+}  // namespace
+
+absl::Status RowEvaluator::Check(const ir::Value* value) const {
+  if (overrides_.contains(value) || value->producer() == nullptr) return absl::OkStatus();
+  const ir::Node& node = *value->producer();
+  const ir::Type& type = value->type();
+  auto refuse = [&](absl::string_view why) {
+    return absl::InternalError(absl::StrCat("kernel ", e_.kernel().name, ": op `",
+                                            node.info().name, "` ", why));
+  };
+  switch (node.info().op_class) {
+    case ir::OpClass::kReduce:
+      if (RowColumns(type) != type.shape.back().offset) {
+        return refuse("reduces a part of a row, which no kernel family does");
+      }
+      if (Period period; FindPeriod(node.operand(0), period), period.rotated != 0) {
+        return refuse("reduces what rope rotates, which no kernel family does");
+      }
+      break;
+    case ir::OpClass::kElementwise:
+      if (node.op() == ir::Op::kRope || node.op() == ir::Op::kCausalMask) {
+        if (node.op() == ir::Op::kCausalMask) return refuse("stands outside attention");
+        break;
+      }
+      for (const ir::Value* operand : node.operands()) {
+        if (!BroadcastIsSuffix(operand->type(), type)) {
+          return refuse("broadcasts an axis that is not leading");
+        }
+      }
+      break;
+    case ir::OpClass::kCast:
+    case ir::OpClass::kGather:
+      break;
+    case ir::OpClass::kView:
+      if (node.op() != ir::Op::kReshape && node.op() != ir::Op::kSlice) {
+        return refuse("moves elements between rows, which no kernel family does");
+      }
+      if (HasRows(type) != HasRows(node.operand(0)->type()) ||
+          (HasRows(type) && type.shape[0] != node.operand(0)->type().shape[0])) {
+        return refuse("changes the rows, which no kernel family does");
+      }
+      break;
+    default:
+      return refuse("is not computed row by row");
+  }
+  for (const ir::Value* operand : node.operands()) NINFER_RETURN_IF_ERROR(Check(operand));
+  return absl::OkStatus();
+}
+
+void RowEvaluator::Override(const ir::Value* value, std::function<LV(const Place&, LV)> function) {
+  overrides_[value] = std::move(function);
+}
+
+void RowEvaluator::FindPeriod(const ir::Value* value, Period& period) const {
+  auto require = [&](int64_t columns) {
+    if (columns <= 0) return;
+    period.columns = period.columns == 0 ? columns : std::min(period.columns, columns);
+  };
+  if (overrides_.contains(value) || value->producer() == nullptr) return;
+  const ir::Node& node = *value->producer();
+  const ir::Type& type = value->type();
+  if (node.op() == ir::Op::kRope) {
+    require(type.shape.back().offset);
+    period.rotated = RowColumns(node.operand(1)->type());
+    if (node.attr_string("style") == "pairs") period.single_lanes = true;
+    FindPeriod(node.operand(0), period);
+    return;
+  }
+  if (node.op() == ir::Op::kEmbedding) {
+    const program::KernelParam& table = e_.ParameterInfo(node.operand(1));
+    if (formats::InfoOf(table.format).is_panel) period.single_lanes = true;
+    return;
+  }
+  if (node.op() == ir::Op::kSlice && node.attr_int("axis") > 1) {
+    require(type.shape[node.attr_int("axis")].offset * Trailing(type, node.attr_int("axis")));
+  }
+  for (const ir::Value* operand : node.operands()) {
+    if (node.info().op_class == ir::OpClass::kElementwise) {
+      require(BroadcastPeriod(operand->type(), type));
+    }
+    FindPeriod(operand, period);
+  }
+}
+
+void RowEvaluator::ForEachColumn(const ir::Value* value, LV row,
+                                 const std::function<void(const Place&, LV)>& visit) {
+  Period period;
+  FindPeriod(value, period);
+  const int64_t columns = RowColumns(value->type());
+  const int lanes = period.single_lanes ? 1 : e_.lanes();
+  if (period.columns == 0) {
+    e_.ForColumns(columns, lanes, [&](LV column, int n) {
+      visit(Place{row, n, 0, nullptr}, column);
+    });
+    return;
+  }
+  const int64_t rotated = period.rotated;
+  const int64_t phases[][2] = {{0, rotated}, {rotated, 2 * rotated}, {2 * rotated, period.columns}};
+  e_.For(e_.I64(0), e_.I64(columns / period.columns), 1, [&](LV block) {
+    LV start = e_.b().CreateMul(block, e_.I64(period.columns));
+    for (int phase = rotated == 0 ? 2 : 0; phase < 3; ++phase) {
+      const int64_t count = phases[phase][1] - phases[phase][0];
+      if (count == 0) continue;
+      e_.ForColumns(count, lanes, [&](LV pair, int n) {
+        LV column = e_.b().CreateAdd(start, e_.b().CreateAdd(pair, e_.I64(phases[phase][0])));
+        visit(Place{row, n, phase, pair}, column);
+      });
+    }
+  });
+}
+
+void RowEvaluator::PrepareRow(const ir::Value* value, LV row) {
+  if (overrides_.contains(value) || value->producer() == nullptr) return;
+  const ir::Node& node = *value->producer();
+  if (node.op() == ir::Op::kGatherRows) {
+    PrepareRow(node.operand(0), LoadRowIndex(node.operand(1), row));
+    return;
+  }
+  for (const ir::Value* operand : node.operands()) PrepareRow(operand, row);
+  if (IsReduce(node)) statistics_[&node] = Reduce(node, row);
+}
+
+LV RowEvaluator::SumOverRow(const ir::Value* value, LV row,
+                            const std::function<LV(LV, LV)>& accumulate) {
+  Period period;
+  FindPeriod(value, period);
+  const int64_t columns = RowColumns(value->type());
+  const int lanes = period.single_lanes || period.columns != 0 ? 1 : e_.lanes();
+  const int64_t whole = columns / lanes * lanes;
+  LV sum = nullptr;
+  auto run = [&](int64_t from, int64_t to, int n) {
+    const std::vector<LV> total = e_.ForCarry(
+        e_.I64(from), e_.I64(to), n, {e_.Splat(0, n)}, [&](LV column, const std::vector<LV>& acc) {
+          LV x = Evaluate(value, Place{row, n, 0, nullptr}, column);
+          return std::vector<LV>{accumulate(acc[0], x)};
+        });
+    LV reduced = e_.ReduceAdd(total[0], n);
+    sum = sum == nullptr ? reduced : e_.b().CreateFAdd(sum, reduced);
+  };
+  if (whole > 0) run(0, whole, lanes);
+  if (whole < columns) run(whole, columns, 1);
+  return sum;
+}
+
+RowEvaluator::Statistics RowEvaluator::Reduce(const ir::Node& node, LV row) {
+  llvm::IRBuilder<>& b = e_.b();
+  const ir::Value* x = node.operand(0);
+  const double columns = static_cast<double>(RowColumns(x->type()));
+  auto lanes_like = [&](LV scalar, LV value) {
+    auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(value->getType());
+    return vector == nullptr ? scalar : e_.SplatValue(scalar, vector->getNumElements());
+  };
+  Statistics result;
+  if (node.op() == ir::Op::kSoftmax) {
+    LV most = e_.ForCarry(e_.I64(0), e_.I64(RowColumns(x->type())), 1,
+                          {llvm::ConstantFP::getInfinity(b.getFloatTy(), true)},
+                          [&](LV column, const std::vector<LV>& acc) {
+                            LV v = Evaluate(x, Place{row, 1, 0, nullptr}, column);
+                            return std::vector<LV>{e_.Max(v, acc[0])};
+                          })[0];
+    LV sum = SumOverRow(x, row, [&](LV acc, LV v) {
+      return b.CreateFAdd(acc, EmitExp(e_, b.CreateFSub(v, lanes_like(most, v))));
+    });
+    result.shift = most;
+    result.scale = b.CreateFDiv(e_.Splat(1, 1), sum);
+    return result;
+  }
+  LV count = e_.Splat(columns, 1);
+  if (node.op() == ir::Op::kLayerNorm) {
+    LV sum = SumOverRow(x, row, [&](LV acc, LV v) { return b.CreateFAdd(acc, v); });
+    result.shift = b.CreateFDiv(sum, count);
+  }
+  LV squares = SumOverRow(x, row, [&](LV acc, LV v) {
+    LV centred = result.shift == nullptr ? v : b.CreateFSub(v, lanes_like(result.shift, v));
+    return e_.Fma(centred, centred, acc);
+  });
+  LV variance = b.CreateFAdd(b.CreateFDiv(squares, count), e_.Splat(node.attr_float("eps"), 1));
+  LV deviation = b.CreateIntrinsic(llvm::Intrinsic::sqrt, {variance->getType()}, {variance});
+  result.scale = b.CreateFDiv(e_.Splat(1, 1), deviation);
+  return result;
+}
+
+LV RowEvaluator::Evaluate(const ir::Value* value, const Place& place, LV column) {
+  if (auto it = overrides_.find(value); it != overrides_.end()) return it->second(place, column);
+  if (value->producer() == nullptr) return EvaluateParameter(value, place, column);
+  return EvaluateNode(*value->producer(), place, column);
+}
+
+LV RowEvaluator::EvaluateParameter(const ir::Value* value, const Place& place, LV column) {
+  const ir::Type& type = value->type();
+  LV element = column;
+  if (HasRows(type)) {
+    const program::KernelParam& info = e_.ParameterInfo(value);
+    const int64_t ld = info.kind == program::OperandKind::kArgument
+                           ? RowColumns(type)
+                           : program::LeadingDimension(RowColumns(type));
+    element = e_.AddMul(column, place.row, ld);
+  }
+  const int64_t size = DTypeSize(type.dtype);
+  LV address = e_.Offset(e_.ParameterAddress(value), e_.b().CreateMul(element, e_.I64(size)));
+  if (type.dtype == DType::kI32) {
+    LV loaded = e_.LoadI32(address);
+    return place.lanes == 1 ? loaded : e_.b().CreateVectorSplat(place.lanes, loaded);
+  }
+  return e_.LoadFloat(address, type.dtype, place.lanes);
+}
+
+LV RowEvaluator::EvaluateOperand(const ir::Node& node, int operand, const Place& place, LV column) {
+  const ir::Value* value = node.operand(operand);
+  const ir::Type& type = value->type();
+  const int64_t own = RowColumns(type);
+  if (own == 1 && RowColumns(node.result()->type()) != 1) {
+    Place single = place;
+    single.lanes = 1;
+    return e_.SplatValue(Evaluate(value, single, e_.I64(0)), place.lanes);
+  }
+  if (BroadcastPeriod(type, node.result()->type()) != 0) {
+    column = e_.b().CreateURem(column, e_.I64(own));
+  }
+  return Evaluate(value, place, column);
+}
+
+LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV column) {
+  llvm::IRBuilder<>& b = e_.b();
+  auto binary = [&](auto make) {
+    LV left = EvaluateOperand(node, 0, place, column);
+    LV right = EvaluateOperand(node, 1, place, column);
+    return make(left, right);
+  };
+  switch (node.op()) {
+    case ir::Op::kConstant:
+      return e_.Splat(node.attr_float("value"), place.lanes);
+    case ir::Op::kAdd:
+      return binary([&](LV l, LV r) { return b.CreateFAdd(l, r); });
+    case ir::Op::kSub:
+      return binary([&](LV l, LV r) { return b.CreateFSub(l, r); });
+    case ir::Op::kMul:
+      return binary([&](LV l, LV r) { return b.CreateFMul(l, r); });
+    case ir::Op::kDiv:
+      return binary([&](LV l, LV r) { return b.CreateFDiv(l, r); });
+    case ir::Op::kRope:
+      return EvaluateRope(node, place, column);
+    case ir::Op::kSoftmax:
+    case ir::Op::kRmsNorm:
+    case ir::Op::kLayerNorm:
+      return EvaluateNormalised(node, place, column);
+    case ir::Op::kCast: {
+      LV x = Evaluate(node.operand(0), place, column);
+      if (node.operand(0)->type().dtype == DType::kI32) {
+        return b.CreateSIToFP(x, e_.FloatType(place.lanes));
+      }
+      return e_.RoundTo(x, node.result()->type().dtype, place.lanes);
+    }
+    case ir::Op::kReshape:
+      return Evaluate(node.operand(0), place, column);
+    case ir::Op::kSlice: {
+      const int64_t axis = node.attr_int("axis");
+      const ir::Type& to = node.result()->type();
+      const int64_t skipped = node.attr_int("begin") * Trailing(to, axis);
+      if (axis <= 1) return Evaluate(node.operand(0), place, b.CreateAdd(column, e_.I64(skipped)));
+      const int64_t own = to.shape[axis].offset * Trailing(to, axis);
+      const int64_t whole = node.operand(0)->type().shape[axis].offset * Trailing(to, axis);
+      LV block = b.CreateUDiv(column, e_.I64(own));
+      LV inner = b.CreateURem(column, e_.I64(own));
+      inner = b.CreateAdd(inner, e_.I64(skipped));
+      return Evaluate(node.operand(0), place, e_.AddMul(inner, block, whole));
+    }
+    case ir::Op::kGatherRows: {
+      Place gathered = place;
+      gathered.row = LoadRowIndex(node.operand(1), place.row);
+      return Evaluate(node.operand(0), gathered, column);
+    }
+    case ir::Op::kEmbedding:
+      return EvaluateEmbedding(node, place, column);
+    default: {
+      LV y = EmitUnary(e_, node.op(), Evaluate(node.operand(0), place, column));
+      NINFER_CHECK(y != nullptr) << node.info().name;
+      return y;
+    }
+  }
+}
+
+LV RowEvaluator::EvaluateRope(const ir::Node& node, const Place& place, LV column) {
+  llvm::IRBuilder<>& b = e_.b();
+  const ir::Value* x = node.operand(0);
+  const int64_t rotated = RowColumns(node.operand(1)->type());
+  if (place.phase == 2) return Evaluate(x, place, column);
+  const bool pairs = node.attr_string("style") == "pairs";
+  const bool first = place.phase == 0;
+  // In style "pairs" the columns 2i and 2i + 1 are visited as column i of the two phases would be.
+  LV angle = place.pair;
+  LV partner = b.CreateAdd(column, e_.I64(first ? rotated : -rotated));
+  Place other = place;
+  other.phase = 1 - place.phase;
+  if (pairs) {
+    LV position = first ? place.pair : b.CreateAdd(place.pair, e_.I64(rotated));
+    LV odd = b.CreateAnd(position, e_.I64(1));
+    angle = b.CreateLShr(position, e_.I64(1));
+    partner = b.CreateXor(column, e_.I64(1));
+    LV cosine = Evaluate(node.operand(1), place, angle);
+    LV sine = Evaluate(node.operand(2), place, angle);
+    LV sign = b.CreateSelect(b.CreateICmpEQ(odd, e_.I64(0)), b.CreateFNeg(sine), sine);
+    return e_.Fma(Evaluate(x, place, column), cosine,
+                  b.CreateFMul(Evaluate(x, place, partner), sign));
+  }
+  LV cosine = Evaluate(node.operand(1), place, angle);
+  LV sine = Evaluate(node.operand(2), place, angle);
+  LV turned = b.CreateFMul(Evaluate(x, other, partner), sine);
+  if (first) turned = b.CreateFNeg(turned);
+  return e_.Fma(Evaluate(x, place, column), cosine, turned);
+}
+
+LV RowEvaluator::EvaluateNormalised(const ir::Node& node, const Place& place, LV column) {
+  llvm::IRBuilder<>& b = e_.b();
+  const Statistics& row = statistics_.at(&node);
+  LV x = Evaluate(node.operand(0), place, column);
+  if (row.shift != nullptr) x = b.CreateFSub(x, e_.SplatValue(row.shift, place.lanes));
+  LV scale = e_.SplatValue(row.scale, place.lanes);
+  if (node.op() == ir::Op::kSoftmax) return b.CreateFMul(EmitExp(e_, x), scale);
+  LV y = b.CreateFMul(b.CreateFMul(x, scale), EvaluateOperand(node, 1, place, column));
+  if (node.op() == ir::Op::kRmsNorm) return y;
+  return b.CreateFAdd(y, EvaluateOperand(node, 2, place, column));
+}
+
+LV RowEvaluator::LoadRowIndex(const ir::Value* indices, LV row) {
+  return e_.b().CreateZExt(Evaluate(indices, Place{row, 1, 0, nullptr}, e_.I64(0)),
+                           e_.b().getInt64Ty());
+}
+
+LV RowEvaluator::EvaluateEmbedding(const ir::Node& node, const Place& place, LV column) {
+  llvm::IRBuilder<>& b = e_.b();
+  const ir::Value* table = node.operand(1);
+  const program::KernelParam& info = e_.ParameterInfo(table);
+  const formats::FormatInfo& format = formats::InfoOf(info.format);
+  LV id = LoadRowIndex(node.operand(0), place.row);
+  const int64_t columns = table->type().shape[1].offset;
+  const int64_t size = DTypeSize(format.dtype);
+  LV base = e_.ParameterAddress(table);
+  if (!format.is_panel) {
+    LV element = e_.AddMul(column, id, columns);
+    LV address = e_.Offset(base, b.CreateMul(element, e_.I64(size)));
+    return e_.LoadFloat(address, format.dtype, place.lanes);
+  }
+  NINFER_CHECK(place.lanes == 1);
+  const int64_t step = format.k_step;
+  LV panel = b.CreateUDiv(id, e_.I64(formats::kPanelColumns));
+  LV inside = b.CreateURem(id, e_.I64(formats::kPanelColumns));
+  LV group = b.CreateUDiv(column, e_.I64(step));
+  LV element = b.CreateAdd(b.CreateMul(group, e_.I64(formats::kPanelColumns)), inside);
+  element = b.CreateAdd(b.CreateMul(element, e_.I64(step)), b.CreateURem(column, e_.I64(step)));
+  LV bytes = b.CreateAdd(b.CreateMul(panel, e_.I64(formats::PanelBytes(info.format, columns))),
+                         b.CreateMul(element, e_.I64(size)));
+  return e_.LoadFloat(e_.Offset(base, bytes), format.dtype, 1);
+}
+
+}  // namespace ninfer::codegen

@@ -1,0 +1,37 @@
+// The rowwise family: norms, rope, embeddings, gathers and elementwise arithmetic, one row at a time,
+// every output in a sweep over its columns.
+// Tested by tests/codegen_test.cc.
+#include "base/status.h"
+#include "codegen/emitter.h"
+#include "codegen/row_evaluator.h"
+
+namespace ninfer::codegen {
+
+absl::Status EmitRowwise(Emitter& e) {
+  RowEvaluator rows(e);
+  const std::vector<ir::Value*>& results = e.body().results();
+  for (const ir::Value* result : results) NINFER_RETURN_IF_ERROR(rows.Check(result));
+  e.For(e.begin(), e.end(), 1, [&](LV row) {
+    for (const ir::Value* result : results) rows.PrepareRow(result, row);
+    for (size_t i = 0; i < results.size(); ++i) {
+      const ir::Type& type = results[i]->type();
+      const DType dtype = type.dtype;
+      const int64_t ld = program::LeadingDimension(RowColumns(type));
+      LV base = e.Offset(e.OutputAddress(static_cast<int>(i)),
+                         e.b().CreateMul(row, e.I64(ld * DTypeSize(dtype))));
+      // The store rounds, so a final cast need not round first.
+      const ir::Node* last = results[i]->producer();
+      const bool drops_cast = last != nullptr && last->op() == ir::Op::kCast &&
+                              last->operand(0)->type().dtype == DType::kF32;
+      const ir::Value* source = drops_cast ? last->operand(0) : results[i];
+      rows.ForEachColumn(results[i], row, [&](const Place& place, LV column) {
+        LV address = e.Offset(base, e.b().CreateMul(column, e.I64(DTypeSize(dtype))));
+        e.StoreFloat(rows.Evaluate(source, place, column), address, dtype, place.lanes);
+      });
+    }
+  });
+  e.Finish();
+  return absl::OkStatus();
+}
+
+}  // namespace ninfer::codegen

@@ -1,0 +1,22 @@
+// What kv_append and attention share: which sequence a row belongs to, and where its pages lie.
+// Tested by tests/codegen_test.cc.
+#ifndef NINFER_CODEGEN_SEQUENCE_H_
+#define NINFER_CODEGEN_SEQUENCE_H_
+
+#include "absl/strings/string_view.h"
+#include "codegen/emitter.h"
+
+namespace ninfer::codegen {
+
+// The index of a program's symbol, which must be there.
+int SymbolIndex(const program::Program& program, absl::string_view name);
+
+// The sequence s with bounds[s] <= row < bounds[s + 1].
+LV FindSequence(Emitter& e, LV bounds, LV row);
+
+// The byte offset in the pool of page `index` of `sequence`.
+LV PageOf(Emitter& e, LV table, LV sequence, LV index, int64_t page_bytes);
+
+}  // namespace ninfer::codegen
+
+#endif  // NINFER_CODEGEN_SEQUENCE_H_

@@ -1,0 +1,120 @@
+// See the header.
+// Tested by tests/eager_test.cc.
+#include "eager/arguments.h"
+
+#include <utility>
+
+#include "base/status.h"
+#include "eager/evaluator.h"
+
+namespace ninfer::eager {
+namespace {
+
+absl::Status CheckSequenceBounds(const std::vector<int32_t>& bounds, size_t tokens) {
+  bool ascending = bounds.size() >= 2 && bounds.front() == 0 &&
+                   bounds.back() == static_cast<int64_t>(tokens);
+  for (size_t i = 1; i < bounds.size(); ++i) ascending = ascending && bounds[i - 1] <= bounds[i];
+  if (ascending) return absl::OkStatus();
+  return InvalidArgument("seq_bounds: expected numbers that ascend from 0 to ", tokens);
+}
+
+absl::Status CheckLength(const char* name, const std::vector<int32_t>& values, size_t expected) {
+  if (values.size() == expected) return absl::OkStatus();
+  return InvalidArgument(name, ": expected ", expected, " numbers, found ", values.size());
+}
+
+// Fills in what is absent and checks what is there.
+absl::Status Complete(StepArguments& a, int64_t pages) {
+  const size_t tokens = a.tokens.size();
+  if (tokens == 0) return InvalidArgument("tokens: expected at least one, found none");
+  if (a.seq_bounds.empty()) a.seq_bounds = {0, static_cast<int32_t>(tokens)};
+  NINFER_RETURN_IF_ERROR(CheckSequenceBounds(a.seq_bounds, tokens));
+  const size_t sequences = a.seq_bounds.size() - 1;
+  if (!a.positions.empty()) NINFER_RETURN_IF_ERROR(CheckLength("positions", a.positions, tokens));
+  if (a.cached_lens.empty()) {
+    for (size_t s = 0; s < sequences; ++s) {
+      const size_t first = a.seq_bounds[s];
+      a.cached_lens.push_back(a.positions.empty() || first == tokens ? 0 : a.positions[first]);
+    }
+  }
+  NINFER_RETURN_IF_ERROR(CheckLength("cached_lens", a.cached_lens, sequences));
+  const bool place = a.positions.empty(), stretch = a.rope_len.empty();
+  for (size_t s = 0; s < sequences; ++s) {
+    const int32_t length = a.seq_bounds[s + 1] - a.seq_bounds[s];
+    for (int32_t i = 0; i < length; ++i) {
+      if (place) a.positions.push_back(a.cached_lens[s] + i);
+      if (stretch) a.rope_len.push_back(a.cached_lens[s] + length);
+    }
+  }
+  for (const int32_t position : a.positions) {
+    if (position < 0) return InvalidArgument("positions: expected at least 0, found ", position);
+  }
+  NINFER_RETURN_IF_ERROR(CheckLength("rope_len", a.rope_len, tokens));
+  if (a.page_table.empty()) {
+    const int64_t each = pages / static_cast<int64_t>(sequences);
+    for (int64_t i = 0; i < each * static_cast<int64_t>(sequences); ++i) {
+      a.page_table.push_back(static_cast<int32_t>(i));
+    }
+  }
+  if (a.rows.empty()) {
+    for (size_t t = 0; t < tokens; ++t) a.rows.push_back(static_cast<int32_t>(t));
+  }
+  for (const int32_t row : a.rows) {
+    if (row < 0 || static_cast<size_t>(row) >= tokens) {
+      return InvalidArgument("rows: expected 0 to ", tokens - 1, ", found ", row);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const std::vector<int32_t>*> Find(const StepArguments& a, absl::string_view name) {
+  const std::pair<absl::string_view, const std::vector<int32_t>*> table[] = {
+      {"tokens", &a.tokens},           {"positions", &a.positions},
+      {"seq_bounds", &a.seq_bounds},   {"cached_lens", &a.cached_lens},
+      {"page_table", &a.page_table},   {"rows", &a.rows},
+      {"rope_len", &a.rope_len},
+  };
+  for (const auto& [known, values] : table) {
+    if (known == name) return values;
+  }
+  return InvalidArgument("%", name, ": expected an argument of a step, such as tokens");
+}
+
+}  // namespace
+
+absl::StatusOr<Step> ResolveStep(const StepArguments& arguments, absl::Span<const NamedType> names,
+                                 absl::Span<const ir::Symbol> symbols, int64_t pages) {
+  StepArguments complete = arguments;
+  NINFER_RETURN_IF_ERROR(Complete(complete, pages));
+  const int64_t sequences = static_cast<int64_t>(complete.seq_bounds.size()) - 1;
+  Step step;
+  step.dims.assign(symbols.size(), -1);
+  for (const NamedType& named : names) {
+    NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t>* values, Find(complete, named.name));
+    std::vector<int64_t> shape = {static_cast<int64_t>(values->size())};
+    if (named.type.rank() == 2) {
+      if (values->size() % sequences != 0) {
+        return InvalidArgument(named.name, ": expected a multiple of ", sequences,
+                               " numbers, found ", values->size());
+      }
+      shape = {sequences, shape[0] / sequences};
+    }
+    if (named.type.dtype != DType::kI32) {
+      return InvalidArgument("%", named.name, ": expected i32, found ",
+                             DTypeName(named.type.dtype));
+    }
+    NINFER_RETURN_IF_ERROR(
+        BindShape(absl::StrCat("%", named.name), named.type, shape, symbols, step.dims));
+    step.arguments.push_back(Tensor::Ints(std::move(shape), *values));
+  }
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    if (step.dims[i] < 0) continue;
+    if (step.dims[i] < symbols[i].min || step.dims[i] > symbols[i].max) {
+      return InvalidArgument(symbols[i].name, " = ", step.dims[i], ": expected ", symbols[i].min,
+                             " to ", symbols[i].max);
+    }
+  }
+  return step;
+}
+
+}  // namespace ninfer::eager

@@ -1,0 +1,86 @@
+// The op-at-a-time interpreter of graphs: the oracle, and the honest eager side of the benchmark. f32
+// arithmetic throughout (casts round where the graph says so), matmul through OpenBLAS, many threads.
+// Runs any module at any stage. Never called by the runtime except as an executor of its own.
+// Tested by tests/eager_test.cc.
+#ifndef NINFER_EAGER_EAGER_H_
+#define NINFER_EAGER_EAGER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "ir/module.h"
+#include "ir/weights.h"
+
+namespace ninfer::eager {
+
+// A concrete tensor. Float dtypes are held as f32 (rounded to the dtype where a cast says so); i32 as
+// int32_t. Copies share the data.
+struct Tensor {
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  std::shared_ptr<std::vector<float>> floats;
+  std::shared_ptr<std::vector<int32_t>> ints;
+
+  static Tensor Floats(std::vector<int64_t> shape, std::vector<float> data);
+  static Tensor Ints(std::vector<int64_t> shape, std::vector<int32_t> data);
+  int64_t elements() const;
+};
+
+// The KV cache of one layer in eager's own layout: [page][K, V][heads][64][head_dim], rounded to the
+// state's dtype.
+struct KvPool {
+  DType dtype = DType::kF32;
+  int64_t heads = 0, head_dim = 0, pages = 0;
+  std::vector<float> data;
+};
+
+// The arguments of one step, by the names of @step's parameters; absent ones are derived where they
+// can be (see runtime/executor.h for their meaning).
+struct StepArguments {
+  std::vector<int32_t> tokens, positions, seq_bounds, cached_lens, page_table, rows, rope_len;
+};
+
+// Called after every op when set: dumps, comparisons, poisoning checks.
+using Observer = absl::FunctionRef<void(const ir::Node& node, absl::Span<const Tensor> results)>;
+
+// Converts every weight to f32 once, then runs steps. The module must outlive the interpreter.
+class Interpreter {
+ public:
+  static absl::StatusOr<std::unique_ptr<Interpreter>> Create(
+      const ir::Module* module, std::shared_ptr<const ir::WeightSource> weights, int threads);
+  ~Interpreter();
+
+  // Runs @step. `kv` holds one pool for each kv parameter, in order, and is updated in place (the
+  // states are used linearly). Returns the results that are tensors: logits first.
+  absl::StatusOr<std::vector<Tensor>> Run(const StepArguments& arguments,
+                                          std::vector<KvPool>* kv, const Observer* observer = nullptr);
+
+  // Most bytes of intermediates alive at once in the last Run.
+  int64_t peak_scratch_bytes() const;
+
+ private:
+  struct State;
+  explicit Interpreter(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Evaluates one function on given operands: region bodies, golden tests, the minimiser. Symbols take
+// the values that the parameters' shapes imply, or `dims` where given.
+absl::StatusOr<std::vector<Tensor>> RunFunction(const ir::Function& function,
+                                                absl::Span<const ir::Symbol> symbols,
+                                                absl::Span<const Tensor> parameters, int threads = 1);
+
+// The value of a constant expression (weights, concat, transpose, cast, slice), rows [row0, row1) of
+// its first dimension, as f32; never materialises more than it must. Used to pack weights.
+absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
+                          const ir::WeightSource& weights, int64_t row0, int64_t row1, float* out);
+
+}  // namespace ninfer::eager
+
+#endif  // NINFER_EAGER_EAGER_H_

@@ -1,0 +1,81 @@
+// The ops on concrete tensors, one small function each, in files by class. Shapes have been checked by
+// the verifier as far as they are symbolic; what only data can show (an id outside its table) is a
+// status.
+// Tested by tests/eager_test.cc.
+#ifndef NINFER_EAGER_KERNELS_H_
+#define NINFER_EAGER_KERNELS_H_
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "eager/eager.h"
+#include "eager/kv_store.h"
+#include "eager/thread_pool.h"
+#include "eager/workspace.h"
+#include "ir/module.h"
+
+namespace ninfer::eager {
+
+struct Context {
+  ThreadPool* threads;
+  Workspace* workspace;
+};
+
+// kernels_elementwise.cc
+absl::StatusOr<Tensor> Binary(const Context& context, ir::Op op, const Tensor& a, const Tensor& b);
+Tensor Unary(const Context& context, ir::Op op, const Tensor& x);
+Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin, bool half);
+absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype);
+absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
+                                  const Tensor& positions, const Tensor& seq_bounds,
+                                  const Tensor& key_bounds);
+
+// kernels_reduce.cc
+void SoftmaxRow(const float* x, int64_t count, float* y);  // y may be x
+Tensor Softmax(const Context& context, const Tensor& x);
+Tensor RmsNorm(const Context& context, const Tensor& x, const Tensor& w, double eps);
+Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const Tensor& b, double eps);
+
+// kernels_matmul.cc. `transposed` weights are held as [K, N].
+void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+          const float* b, int64_t ldb, float* c, int64_t ldc);
+Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, bool transposed);
+absl::StatusOr<Tensor> MatMul(const Context& context, const Tensor& a, const Tensor& b,
+                              bool transpose_b);
+
+// kernels_view.cc
+absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table);
+absl::StatusOr<Tensor> GatherRows(const Context& context, const Tensor& x, const Tensor& rows);
+Tensor Transpose(const Context& context, const Tensor& x, absl::Span<const int64_t> perm);
+Tensor Slice(const Context& context, const Tensor& x, int64_t axis, int64_t begin, int64_t end);
+Tensor Concat(const Context& context, absl::Span<const Tensor> operands, int64_t axis);
+Tensor Repeat(const Context& context, const Tensor& x, int64_t axis, int64_t times);
+
+// kernels_attention.cc
+absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const Tensor& k,
+                                 const Tensor& v, const Tensor& positions, const Tensor& seq_bounds,
+                                 const Tensor& key_bounds, double scale);
+absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, const KvStore& kv,
+                                      const Tensor& positions, const Tensor& seq_bounds,
+                                      const Tensor& page_table, double scale);
+
+// kernels_state.cc
+absl::Status KvAppend(KvStore* kv, const Tensor& k, const Tensor& v, const Tensor& positions,
+                      const Tensor& seq_bounds, const Tensor& page_table);
+Tensor KvBounds(const Context& context, const Tensor& cached_lens, const Tensor& seq_bounds);
+// [C, heads, head_dim]
+absl::StatusOr<Tensor> KvRows(const Context& context, KvPart part, const KvStore& kv,
+                              const Tensor& key_bounds, const Tensor& page_table);
+// Rows of `pages` entries; entries after a text's last page are 0.
+absl::StatusOr<Tensor> ScratchPages(const Context& context, const Tensor& seq_bounds, int64_t pages);
+// Page of a sequence's position, checked against table and cache.
+absl::StatusOr<int64_t> PageOf(const KvStore& kv, const Tensor& page_table, int64_t sequence,
+                               int64_t position);
+// That bounds ascend from 0 to `last`.
+absl::Status CheckBounds(const char* what, const Tensor& bounds, int64_t last);
+
+}  // namespace ninfer::eager
+
+#endif  // NINFER_EAGER_KERNELS_H_

@@ -1,0 +1,131 @@
+// Attention as one op: by sequence and KV head, the query heads of a group against the head's keys, a
+// block of query rows at a time. All forms of the op compute the same here.
+// Tested by tests/eager_test.cc.
+#include <algorithm>
+
+#include "base/status.h"
+#include "eager/kernels.h"
+
+namespace ninfer::eager {
+namespace {
+
+constexpr int64_t kRowBlock = 64;  // query rows whose scores are held at once
+
+// Rows [t0, t1) of one sequence against `count` keys of one KV head.
+struct HeadTask {
+  const Tensor* q;  // [T, H, d]
+  const Tensor* positions;
+  int64_t t0, t1;
+  int64_t first_head, group;  // query heads
+  const float* keys;          // [count, d], rows of `ld`
+  const float* values;
+  int64_t ld;
+  int64_t count;
+  double scale;
+  Tensor* out;  // [T, H, d]
+};
+
+// Keys that rows [t0, t1) see: the largest position and one.
+int64_t VisibleKeys(const Tensor& positions, int64_t t0, int64_t t1) {
+  int64_t count = 0;
+  for (int64_t t = t0; t < t1; ++t) count = std::max<int64_t>(count, (*positions.ints)[t] + int64_t{1});
+  return count;
+}
+
+void AttendHead(const Context& context, const HeadTask& task) {
+  const int64_t heads = task.q->shape[1], dim = task.q->shape[2];
+  const Tensor scores =
+      context.workspace->Floats({std::min(kRowBlock, task.t1 - task.t0), task.count});
+  for (int64_t h = task.first_head; h < task.first_head + task.group; ++h) {
+    for (int64_t t = task.t0; t < task.t1; t += kRowBlock) {
+      const int64_t rows = std::min(kRowBlock, task.t1 - t);
+      const int64_t count = std::min(VisibleKeys(*task.positions, t, t + rows), task.count);
+      float* s = scores.floats->data();  // [rows, count]
+      Gemm(/*transpose_b=*/true, rows, count, dim, static_cast<float>(task.scale),
+           task.q->floats->data() + (t * heads + h) * dim, heads * dim, task.keys, task.ld, s, count);
+      for (int64_t i = 0; i < rows; ++i) {
+        float* row = s + i * count;
+        const int64_t visible = std::min(VisibleKeys(*task.positions, t + i, t + i + 1), count);
+        SoftmaxRow(row, visible, row);
+        std::fill(row + visible, row + count, 0.0f);
+      }
+      Gemm(/*transpose_b=*/false, rows, dim, count, 1.0f, s, count, task.values, task.ld,
+           task.out->floats->data() + (t * heads + h) * dim, heads * dim);
+    }
+  }
+}
+
+absl::Status CheckPositions(const Tensor& positions) {
+  for (const int32_t position : *positions.ints) {
+    if (position < 0) return InvalidArgument("position ", position, ": expected at least 0");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const Tensor& k,
+                                 const Tensor& v, const Tensor& positions, const Tensor& seq_bounds,
+                                 const Tensor& key_bounds, double scale) {
+  const int64_t kv_heads = k.shape[1], dim = k.shape[2];
+  const int64_t sequences = seq_bounds.elements() - 1;
+  NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, q.shape[0]));
+  NINFER_RETURN_IF_ERROR(CheckBounds("key_bounds", key_bounds, k.shape[0]));
+  NINFER_RETURN_IF_ERROR(CheckPositions(positions));
+  Tensor out = context.workspace->Floats({q.shape[0], q.shape[1], v.shape[2]});
+  context.threads->For(sequences * kv_heads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t s = unit / kv_heads, g = unit % kv_heads;
+      const int64_t t0 = (*seq_bounds.ints)[s], t1 = (*seq_bounds.ints)[s + 1];
+      if (t0 == t1) continue;
+      const int64_t first = (*key_bounds.ints)[s];
+      const int64_t group = q.shape[1] / kv_heads;
+      const int64_t offset = (first * kv_heads + g) * dim;
+      const int64_t count = std::min<int64_t>((*key_bounds.ints)[s + 1] - first,
+                                              VisibleKeys(positions, t0, t1));
+      AttendHead(context, {&q, &positions, t0, t1, g * group, group, k.floats->data() + offset,
+                           v.floats->data() + offset, kv_heads * dim, count, scale, &out});
+    }
+  });
+  return out;
+}
+
+absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, const KvStore& kv,
+                                      const Tensor& positions, const Tensor& seq_bounds,
+                                      const Tensor& page_table, double scale) {
+  const int64_t sequences = seq_bounds.elements() - 1, dim = kv.head_dim();
+  NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, q.shape[0]));
+  NINFER_RETURN_IF_ERROR(CheckPositions(positions));
+  std::vector<std::vector<int64_t>> pages(sequences);
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int64_t count =
+        VisibleKeys(positions, (*seq_bounds.ints)[s], (*seq_bounds.ints)[s + 1]);
+    for (int64_t position = 0; position < count; position += kPagePositions) {
+      NINFER_ASSIGN_OR_RETURN(const int64_t page, PageOf(kv, page_table, s, position));
+      pages[s].push_back(page);
+    }
+  }
+  Tensor out = context.workspace->Floats(q.shape);
+  context.threads->For(sequences * kv.heads(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t s = unit / kv.heads(), g = unit % kv.heads();
+      const int64_t t0 = (*seq_bounds.ints)[s], t1 = (*seq_bounds.ints)[s + 1];
+      if (t0 == t1) continue;
+      const int64_t count = VisibleKeys(positions, t0, t1);
+      const int64_t group = q.shape[1] / kv.heads();
+      const Tensor keys = context.workspace->Floats({count, dim});
+      const Tensor values = context.workspace->Floats({count, dim});
+      for (size_t i = 0; i < pages[s].size(); ++i) {
+        const int64_t first = static_cast<int64_t>(i) * kPagePositions;
+        const int64_t rows = std::min(kPagePositions, count - first);
+        kv.Read(KvPart::kKeys, pages[s][i], g, rows, keys.floats->data() + first * dim);
+        kv.Read(KvPart::kValues, pages[s][i], g, rows, values.floats->data() + first * dim);
+      }
+      AttendHead(context, {&q, &positions, t0, t1, g * group, group, keys.floats->data(),
+                           values.floats->data(), dim, count, scale, &out});
+    }
+  });
+  return out;
+}
+
+}  // namespace ninfer::eager

@@ -1,0 +1,77 @@
+// Softmax and norms over the last axis, row by row, with f32 sums in lanes.
+// Tested by tests/eager_test.cc.
+#include <algorithm>
+#include <cmath>
+
+#include "eager/kernels.h"
+#include "eager/vector_math.h"
+
+namespace ninfer::eager {
+namespace {
+
+constexpr int64_t kGrain = 4096;  // elements that are worth a thread
+
+float Sum(const float* x, int64_t count) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) sum += x[i];
+  return sum;
+}
+
+// Sum of (x - center)^2.
+float SquareSum(const float* x, float center, int64_t count) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) sum += (x[i] - center) * (x[i] - center);
+  return sum;
+}
+
+template <typename F>
+Tensor ByRow(const Context& context, const Tensor& x, F row) {
+  const int64_t n = x.shape.empty() ? 1 : x.shape.back();
+  Tensor y = context.workspace->Floats(x.shape);
+  if (n == 0) return y;
+  context.threads->For(x.elements() / n, std::max<int64_t>(1, kGrain / n),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t i = begin; i < end; ++i) {
+                           row(x.floats->data() + i * n, n, y.floats->data() + i * n);
+                         }
+                       });
+  return y;
+}
+
+}  // namespace
+
+void SoftmaxRow(const float* x, int64_t count, float* y) {
+  float max = x[0];
+#pragma omp simd reduction(max : max)
+  for (int64_t i = 0; i < count; ++i) max = x[i] > max ? x[i] : max;
+  for (int64_t i = 0; i < count; ++i) y[i] = Exp(x[i] - max);
+  const float scale = 1.0f / Sum(y, count);
+  for (int64_t i = 0; i < count; ++i) y[i] *= scale;
+}
+
+Tensor Softmax(const Context& context, const Tensor& x) { return ByRow(context, x, SoftmaxRow); }
+
+Tensor RmsNorm(const Context& context, const Tensor& x, const Tensor& w, double eps) {
+  const float* weight = w.floats->data();
+  return ByRow(context, x, [=](const float* in, int64_t n, float* out) {
+    const float mean = SquareSum(in, 0.0f, n) / static_cast<float>(n);
+    const float scale = 1.0f / std::sqrt(mean + static_cast<float>(eps));
+    for (int64_t i = 0; i < n; ++i) out[i] = in[i] * scale * weight[i];
+  });
+}
+
+Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const Tensor& b,
+                 double eps) {
+  const float* weight = w.floats->data();
+  const float* bias = b.floats->data();
+  return ByRow(context, x, [=](const float* in, int64_t n, float* out) {
+    const float mean = Sum(in, n) / static_cast<float>(n);
+    const float variance = SquareSum(in, mean, n) / static_cast<float>(n);
+    const float scale = 1.0f / std::sqrt(variance + static_cast<float>(eps));
+    for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - mean) * scale * weight[i] + bias[i];
+  });
+}
+
+}  // namespace ninfer::eager

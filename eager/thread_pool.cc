@@ -1,0 +1,63 @@
+// See the header. The piece of a thread depends on the range alone, so that the same rows tend to meet
+// the same cache. A worker that finds nothing to do yields some hundred times (a step is a few hundred
+// short ranges) and then sleeps in the atomic's wait.
+// Tested by tests/eager_test.cc.
+#include "eager/thread_pool.h"
+
+#include <algorithm>
+
+namespace ninfer::eager {
+namespace {
+
+constexpr int kYields = 400;
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) {
+    workers_.emplace_back([this, i] { Work(i); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  epoch_.fetch_add(1);
+  epoch_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::RunPiece(int64_t index) {
+  const int64_t begin = count_ * index / pieces_;
+  const int64_t end = count_ * (index + 1) / pieces_;
+  if (begin < end) (*body_)(begin, end);
+}
+
+void ThreadPool::Work(int index) {
+  int seen = 0;
+  while (true) {
+    for (int i = 0; i < kYields && epoch_.load() == seen; ++i) std::this_thread::yield();
+    epoch_.wait(seen);
+    seen = epoch_.load();
+    if (stop_.load()) return;
+    if (index < pieces_) RunPiece(index);
+    pending_.fetch_sub(1);
+  }
+}
+
+void ThreadPool::For(int64_t count, int64_t grain,
+                     absl::FunctionRef<void(int64_t, int64_t)> body) {
+  if (count <= 0) return;
+  const int64_t most = (count + std::max<int64_t>(grain, 1) - 1) / std::max<int64_t>(grain, 1);
+  const int64_t pieces = std::min<int64_t>(threads(), most);
+  if (pieces == 1) return body(0, count);
+  body_ = &body;
+  count_ = count;
+  pieces_ = pieces;
+  pending_.store(static_cast<int>(workers_.size()));
+  epoch_.fetch_add(1);
+  epoch_.notify_all();
+  RunPiece(0);
+  while (pending_.load() != 0) std::this_thread::yield();
+}
+
+}  // namespace ninfer::eager

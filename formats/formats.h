@@ -1,0 +1,56 @@
+// How weights lie in a plan: pack, unpack, sizes and the error bound of each format.
+// Tested by tests/formats_test.cc.
+#ifndef NINFER_FORMATS_FORMATS_H_
+#define NINFER_FORMATS_FORMATS_H_
+
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "base/dtype.h"
+
+namespace ninfer::formats {
+
+inline constexpr int64_t kPanelColumns = 32;
+
+enum class Format : uint8_t {
+#define FORMAT(enumerator, ...) k##enumerator,
+#include "formats/formats.def"
+};
+
+struct FormatInfo {
+  Format format;
+  absl::string_view name;
+  DType dtype;  // of one stored element
+  int64_t k_step;
+  bool is_panel;
+  absl::string_view layout;
+};
+const FormatInfo& InfoOf(Format format);
+absl::optional<Format> FormatFromName(absl::string_view name);
+// The panel, or plain, format whose elements are `dtype` (a float dtype other than f64).
+Format PanelFormat(DType dtype);
+Format PlainFormat(DType dtype);
+
+// A packed weight of `segments` parts of N rows each: panel p of every part lies beside panel p of the
+// others (gate and up of an MLP), [N/32][segment][K..]. Plain formats have one segment.
+struct PackedShape {
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t segments = 1;
+};
+
+int64_t PackedBytes(Format format, const PackedShape& shape);
+int64_t PanelBytes(Format format, int64_t k);  // of one panel of one segment
+
+// Packs rows [n0, n1) of one segment, given as f32 [n1 - n0, K], into the whole packed weight.
+// n0 is a multiple of 32 and n1 is too, or is N: then the padding columns are zeroed. Values that the
+// dtype holds exactly come back exactly: unpack(pack(w)) == w.
+void PackRows(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,
+              const float* rows, void* packed);
+void UnpackRows(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,
+                const void* packed, float* rows);
+
+}  // namespace ninfer::formats
+
+#endif  // NINFER_FORMATS_FORMATS_H_

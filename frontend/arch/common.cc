@@ -1,0 +1,234 @@
+// See the header. Attention is spelled out as transformers' eager attention is, so that the passes
+// that replace it have the papers' form before them.
+// Tested by tests/frontend_test.cc.
+#include "frontend/arch/common.h"
+
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "frontend/json.h"
+
+namespace ninfer::frontend {
+namespace {
+
+using ir::Dim;
+using ir::Op;
+using ir::Type;
+using ir::Value;
+
+// transformers' ACT2FN: all the tanh forms of GELU are the same function.
+constexpr struct {
+  absl::string_view name;
+  Op op;
+} kActivations[] = {
+    {"gelu", Op::kGelu},          {"gelu_python", Op::kGelu},
+    {"gelu_new", Op::kGeluTanh},  {"gelu_pytorch_tanh", Op::kGeluTanh},
+    {"gelu_fast", Op::kGeluTanh}, {"gelu_python_tanh", Op::kGeluTanh},
+    {"relu", Op::kRelu},          {"sigmoid", Op::kSigmoid},
+    {"silu", Op::kSilu},          {"swish", Op::kSilu},
+    {"tanh", Op::kTanh},
+};
+
+Type TypeOf(DType dtype, const std::vector<int64_t>& shape) {
+  Type type;
+  type.dtype = dtype;
+  for (int64_t size : shape) type.shape.push_back(Dim::Static(size));
+  return type;
+}
+
+Type TypeOf(DType dtype, Dim dim) {
+  Type type;
+  type.dtype = dtype;
+  type.shape.push_back(dim);
+  return type;
+}
+
+}  // namespace
+
+ModelBuilder::ModelBuilder(ConfigReader* config, TensorSource* tensors, int64_t context_override,
+                           ir::Module* module, ModelInfo* info)
+    : config_(config),
+      tensors_(tensors),
+      context_override_(context_override),
+      module_(module),
+      info_(info),
+      step_(module->AddFunction("step")),
+      ops_(module, step_) {}
+
+void ModelBuilder::Begin(absl::string_view prefix, int64_t vocab_size,
+                         absl::string_view context_key, int64_t context_length,
+                         Positions positions) {
+  if (tensors_->HasPrefix(prefix)) prefix_ = std::string(prefix);
+  if (positions == Positions::kLearned && context_override_ > context_length) {
+    config_->Refuse(context_key,
+                    absl::StrCat("at least the context length asked for, ", context_override_));
+  }
+  if (context_override_ != 0) context_length = context_override_;
+  info_->vocab_size = vocab_size;
+  info_->context_length = context_length;
+  const int tokens = module_->AddSymbol("T", 1, context_length);
+  const int sequences = module_->AddSymbol("S", 1, kMaxSequences);
+  rows_ = Dim::Symbolic(tokens);
+  tokens_ = step_->AddParameter("tokens", TypeOf(DType::kI32, rows_));
+  positions_ = step_->AddParameter("positions", TypeOf(DType::kI32, rows_));
+  seq_bounds_ = step_->AddParameter("seq_bounds", TypeOf(DType::kI32, Dim::Symbolic(sequences, 1)));
+}
+
+void ModelBuilder::SetDefaultIds(absl::optional<int32_t> bos, absl::optional<int32_t> eos) {
+  info_->bos_id = bos;
+  info_->eos_ids.clear();
+  if (eos.has_value()) info_->eos_ids.push_back(*eos);
+}
+
+void ModelBuilder::Finish(Value* logits) {
+  if (!ok()) return;
+  logits->set_name("logits");
+  step_->results().push_back(logits);
+}
+
+void ModelBuilder::Scope(absl::string_view name) {
+  ops_.set_provenance(absl::StrCat(prefix_, name));
+}
+
+Value* ModelBuilder::ClaimedWeight(const std::string& name, std::vector<int64_t> shape) {
+  DType dtype = DType::kF32;
+  if (ok()) {  // after an error the chain goes on with a weight of the expected type
+    absl::StatusOr<DType> claimed = tensors_->Claim(name, shape);
+    if (claimed.ok()) dtype = *claimed;
+    status_.Update(claimed.status());
+  }
+  if (Value* known = module_->FindWeight(name); known != nullptr) return known;
+  int64_t elements = 1;
+  for (int64_t size : shape) elements *= size;
+  info_->parameters += elements;
+  return module_->AddWeight(name, TypeOf(dtype, shape));
+}
+
+Value* ModelBuilder::Weight(absl::string_view name, std::vector<int64_t> shape) {
+  return ClaimedWeight(absl::StrCat(prefix_, name), std::move(shape));
+}
+
+ModelBuilder::Tables ModelBuilder::EmbeddingAndHead(absl::string_view embedding,
+                                                    absl::string_view head, int64_t vocab_size,
+                                                    int64_t hidden, bool tied) {
+  const std::string embedding_name = absl::StrCat(prefix_, embedding);
+  const std::string head_name(head);
+  const std::vector<int64_t> shape = {vocab_size, hidden};
+  if (tied && !tensors_->Has(embedding_name) && tensors_->Has(head_name)) {
+    Value* both = ClaimedWeight(head_name, shape);
+    return {both, both};
+  }
+  Value* table = ClaimedWeight(embedding_name, shape);
+  if (tied && !tensors_->Has(head_name)) return {table, table};
+  if (tied && ok()) {
+    status_.Update(tensors_->Claim(head_name, shape).status());
+    if (ok() && tensors_->Same(embedding_name, head_name)) return {table, table};
+  }
+  return {table, ClaimedWeight(head_name, shape)};
+}
+
+Value* ModelBuilder::Linear(Value* x, absl::string_view name, int64_t in, int64_t out, bool bias) {
+  Scope(name);
+  Value* y = ops_.Linear(x, Weight(absl::StrCat(name, ".weight"), {out, in}));
+  if (!bias) return y;
+  return AddBias(y, name, out);
+}
+
+Value* ModelBuilder::AddBias(Value* y, absl::string_view name, int64_t size) {
+  Value* bias = Weight(absl::StrCat(name, ".bias"), {size});
+  if (bias->type().dtype != DType::kF32) bias = ops_.Cast(bias, DType::kF32);
+  return ops_.Add(y, bias);
+}
+
+Value* ModelBuilder::Conv1D(Value* x, absl::string_view name, int64_t in, int64_t out) {
+  Scope(name);
+  Value* weight = ops_.Transpose(Weight(absl::StrCat(name, ".weight"), {in, out}), {1, 0});
+  return AddBias(ops_.Linear(x, weight), name, out);
+}
+
+Value* ModelBuilder::RmsNorm(Value* x, absl::string_view name, int64_t size, double eps) {
+  Scope(name);
+  return ops_.RmsNorm(x, Weight(absl::StrCat(name, ".weight"), {size}), eps);
+}
+
+Value* ModelBuilder::LayerNorm(Value* x, absl::string_view name, int64_t size, double eps) {
+  Scope(name);
+  Value* weight = Weight(absl::StrCat(name, ".weight"), {size});
+  return ops_.LayerNorm(x, weight, Weight(absl::StrCat(name, ".bias"), {size}), eps);
+}
+
+std::string ModelBuilder::ReadActivation(absl::string_view key, absl::string_view fallback) {
+  const std::string name = config_->StringOr(key, fallback);
+  if (!config_->ok()) return std::string(fallback);
+  for (const auto& row : kActivations) {
+    if (row.name == name) return name;
+  }
+  const auto name_of_row = [](std::string* text, const auto& row) {
+    absl::StrAppend(text, row.name);
+  };
+  config_->Refuse(key, absl::StrCat("one of ", absl::StrJoin(kActivations, ", ", name_of_row)));
+  return std::string(fallback);
+}
+
+double ModelBuilder::ReadEpsilon(absl::string_view key, double fallback) {
+  const double eps = config_->NumberOr(key, fallback);
+  if (eps >= 0 && eps <= 1) return eps;
+  config_->Refuse(key, "a number in [0, 1]");
+  return fallback;
+}
+
+Value* ModelBuilder::Activation(Value* x, absl::string_view name) {
+  for (const auto& row : kActivations) {
+    if (row.name == name) return ops_.Unary(row.op, x);
+  }
+  NINFER_CHECK(false) << "activation " << name;
+  return x;
+}
+
+Rotary ModelBuilder::RotaryTables(std::vector<float> inv_freq) {
+  Scope("rotary_emb");
+  Value* frequencies = module_->AddLiteral("rope.inv_freq", std::move(inv_freq));
+  Value* positions = ops_.Cast(positions_, DType::kF32);
+  Value* column = ops_.Reshape(positions, {rows_, Dim::Static(1)});  // [T, 1]
+  Value* angles = ops_.Mul(column, frequencies);                     // [T, n]
+  return Rotary{ops_.Unary(Op::kCos, angles), ops_.Unary(Op::kSin, angles)};
+}
+
+Value* ModelBuilder::SplitHeads(Value* x, int64_t heads, int64_t head_dim, const Rotary* rotary) {
+  Value* y = ops_.Reshape(x, {rows_, Dim::Static(heads), Dim::Static(head_dim)});
+  if (rotary != nullptr) y = ops_.Rope(y, rotary->cos, rotary->sin, "half");
+  return ops_.Transpose(y, {1, 0, 2});  // [heads, T, head_dim]
+}
+
+Value* ModelBuilder::Attention(Value* q, Value* k, Value* v, const AttentionShape& shape,
+                               const Rotary* rotary, int64_t layer) {
+  q = SplitHeads(q, shape.heads, shape.head_dim, rotary);
+  k = SplitHeads(k, shape.kv_heads, shape.head_dim, rotary);
+  v = SplitHeads(v, shape.kv_heads, shape.head_dim, nullptr);
+  if (shape.heads != shape.kv_heads) {
+    k = ops_.Repeat(k, 0, shape.heads / shape.kv_heads);
+    v = ops_.Repeat(v, 0, shape.heads / shape.kv_heads);
+  }
+  Value* scores = ops_.MatMul(q, k, /*transpose_b=*/true);  // [heads, T, T]
+  if (shape.scale != 1.0) scores = ops_.Mul(scores, ops_.Constant(shape.scale));
+  scores = ops_.Make(Op::kCausalMask, {scores, positions_, seq_bounds_, seq_bounds_});
+  Value* probabilities = ops_.Softmax(scores);
+  probabilities->set_name(absl::StrCat("attention.", layer));
+  Value* mixed = ops_.MatMul(probabilities, v, /*transpose_b=*/false);  // [heads, T, head_dim]
+  mixed = ops_.Transpose(mixed, {1, 0, 2});
+  return ops_.Reshape(mixed, {rows_, Dim::Static(shape.heads * shape.head_dim)});
+}
+
+Value* ModelBuilder::NameHidden(Value* x, int64_t layer) {
+  x->set_name(absl::StrCat("hidden.", layer));
+  return x;
+}
+
+absl::Status ModelBuilder::status() const {
+  if (!config_->ok()) return config_->status();
+  if (!status_.ok()) return status_;
+  return ops_.status();
+}
+
+}  // namespace ninfer::frontend

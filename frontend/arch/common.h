@@ -1,0 +1,130 @@
+// What the families' files are written with: a builder that claims weights by their checkpoint
+// names and spells out the parts that families share. Errors are sticky, as in ir::Builder; a
+// family checks ok() once a layer and returns status(). Tested by tests/frontend_test.cc.
+#ifndef NINFER_FRONTEND_ARCH_COMMON_H_
+#define NINFER_FRONTEND_ARCH_COMMON_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "frontend/config.h"
+#include "frontend/frontend.h"
+#include "frontend/tensors.h"
+#include "ir/builder.h"
+
+namespace ninfer::frontend {
+
+// Bounds on sizes in a configuration, far above any model, so that products stay inside 64 bits and
+// a lying file costs no time.
+inline constexpr int64_t kMaxSize = int64_t{1} << 24;
+inline constexpr int64_t kMaxLayers = 1024;
+inline constexpr int64_t kMaxVocabulary = INT32_MAX;
+// Positions are f32 where rotary angles are computed: beyond this they would no longer be exact.
+inline constexpr int64_t kMaxContext = int64_t{1} << 24;
+// Upper bound of S as imported. Symbols' bounds belong to the module: later stages may change them.
+inline constexpr int64_t kMaxSequences = 4;
+
+// cos and sin of every row's angles, [T, n], computed once for the step.
+struct Rotary {
+  ir::Value* cos = nullptr;
+  ir::Value* sin = nullptr;
+};
+
+struct AttentionShape {
+  int64_t heads = 1;
+  int64_t kv_heads = 1;
+  int64_t head_dim = 1;
+  double scale = 1.0;  // on the scores; 1 leaves them
+};
+
+class ModelBuilder {
+ public:
+  // Everything is borrowed. `prefixes` of tensor names are set by Begin.
+  ModelBuilder(ConfigReader* config, TensorSource* tensors, int64_t context_override,
+               ir::Module* module, ModelInfo* info);
+
+  ConfigReader& config() { return *config_; }
+  ir::Builder& ops() { return ops_; }
+
+  // Declares symbols and the step's parameters. Tensor names of the family begin with `prefix`
+  // ("model.") or with nothing, whichever the checkpoint has. `context_key` is the key that gives
+  // the model's context length; a learned table of positions cannot be exceeded, rotary embedding
+  // can.
+  enum class Positions { kLearned, kRotary };
+  void Begin(absl::string_view prefix, int64_t vocab_size, absl::string_view context_key,
+             int64_t context_length, Positions positions);
+  // Default ids of the family's configuration class, for keys that are absent.
+  void SetDefaultIds(absl::optional<int32_t> bos, absl::optional<int32_t> eos);
+  // The step's result.
+  void Finish(ir::Value* logits);
+
+  // Later nodes come from `name` under the prefix: "layers.3.self_attn".
+  void Scope(absl::string_view name);
+
+  // A weight by its name under the prefix, "layers.3.mlp.up_proj.weight".
+  ir::Value* Weight(absl::string_view name, std::vector<int64_t> shape);
+  // The embedding table and the head, [vocab, hidden]. The head's name has no prefix. Tied, either
+  // name may be stored; a stored head that differs from the embedding is used all the same.
+  struct Tables {
+    ir::Value* embedding;
+    ir::Value* head;
+  };
+  Tables EmbeddingAndHead(absl::string_view embedding, absl::string_view head, int64_t vocab_size,
+                          int64_t hidden, bool tied);
+
+  // x [T, in] -> [T, out] with NAME.weight [out, in] and, if asked, NAME.bias [out].
+  ir::Value* Linear(ir::Value* x, absl::string_view name, int64_t in, int64_t out, bool bias);
+  // As Linear with bias, of a weight stored as [in, out] (GPT-2's Conv1D).
+  ir::Value* Conv1D(ir::Value* x, absl::string_view name, int64_t in, int64_t out);
+  ir::Value* RmsNorm(ir::Value* x, absl::string_view name, int64_t size, double eps);
+  ir::Value* LayerNorm(ir::Value* x, absl::string_view name, int64_t size, double eps);
+  // The activation that Hugging Face calls by config's value of `key`.
+  ir::Value* Activation(ir::Value* x, absl::string_view name);
+  // Reads the name of an activation and the epsilon of a norm; what they may not be is an error.
+  std::string ReadActivation(absl::string_view key, absl::string_view fallback);
+  double ReadEpsilon(absl::string_view key, double fallback);
+
+  Rotary RotaryTables(std::vector<float> inv_freq);
+  // q [T, heads * d], k and v [T, kv_heads * d] -> [T, heads * d], spelled out: rotate, scores,
+  // scale, causal mask, softmax, weighted sum. `layer` names the probabilities.
+  ir::Value* Attention(ir::Value* q, ir::Value* k, ir::Value* v, const AttentionShape& shape,
+                       const Rotary* rotary, int64_t layer);
+
+  // Names the residual stream after `layer` layers: "hidden.3".
+  ir::Value* NameHidden(ir::Value* x, int64_t layer);
+
+  ir::Value* tokens() const { return tokens_; }
+  ir::Value* positions() const { return positions_; }
+
+  bool ok() const { return status_.ok() && config_->ok() && ops_.status().ok(); }
+  // The first error: of the configuration, of a tensor, or of the graph.
+  absl::Status status() const;
+
+ private:
+  ir::Value* ClaimedWeight(const std::string& name, std::vector<int64_t> shape);
+  // Activations are f32 as imported: a bias stored otherwise is cast, a constant expression.
+  ir::Value* AddBias(ir::Value* y, absl::string_view name, int64_t size);
+  ir::Value* SplitHeads(ir::Value* x, int64_t heads, int64_t head_dim, const Rotary* rotary);
+
+  ConfigReader* config_;
+  TensorSource* tensors_;
+  int64_t context_override_;
+  ir::Module* module_;
+  ModelInfo* info_;
+  ir::Function* step_;
+  ir::Builder ops_;
+  std::string prefix_;
+  ir::Dim rows_;  // T
+  ir::Value* tokens_ = nullptr;
+  ir::Value* positions_ = nullptr;
+  ir::Value* seq_bounds_ = nullptr;
+  absl::Status status_;
+};
+
+}  // namespace ninfer::frontend
+
+#endif  // NINFER_FRONTEND_ARCH_COMMON_H_

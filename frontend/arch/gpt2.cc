@@ -1,0 +1,112 @@
+// GPT-2 (Radford et al., 2019): LayerNorm, learned positions, one matrix for q, k and v, weights
+// stored as [in, out]. Agrees with transformers' modeling_gpt2.py; defaults are GPT2Config's, but
+// the sizes that shape the tensors must be given. Tested by tests/frontend_test.cc.
+#include <cmath>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "frontend/arch/common.h"
+
+namespace ninfer::frontend {
+namespace {
+
+using ir::Value;
+
+struct Sizes {
+  int64_t vocab = 1;
+  int64_t positions = 1;
+  int64_t hidden = 1;
+  int64_t inner = 1;
+  int64_t layers = 1;
+  AttentionShape attention;
+  bool scale_by_layer = false;
+  double eps = 1e-5;
+  std::string activation;
+};
+
+// GPT2Config's own name, or the general one that its attribute map takes in its place.
+absl::string_view KeyOf(const ConfigReader& config, absl::string_view own,
+                        absl::string_view general) {
+  return config.Peek(own) == nullptr && config.Peek(general) != nullptr ? general : own;
+}
+
+Sizes ReadSizes(ModelBuilder& m) {
+  ConfigReader& config = m.config();
+  Sizes s;
+  s.vocab = config.Int("vocab_size", 1, kMaxVocabulary);
+  s.positions = config.Int(KeyOf(config, "n_positions", "max_position_embeddings"), 1, kMaxContext);
+  s.hidden = config.Int(KeyOf(config, "n_embd", "hidden_size"), 1, kMaxSize);
+  s.layers = config.Int(KeyOf(config, "n_layer", "num_hidden_layers"), 1, kMaxLayers);
+  s.inner = config.OptionalInt("n_inner", 1, kMaxSize).value_or(4 * s.hidden);
+  const absl::string_view heads_key = KeyOf(config, "n_head", "num_attention_heads");
+  s.attention.heads = config.Int(heads_key, 1, kMaxSize);
+  if (s.hidden % s.attention.heads != 0) {
+    config.Refuse(heads_key, absl::StrCat("a divisor of n_embd, ", s.hidden));
+  }
+  s.attention.kv_heads = s.attention.heads;
+  s.attention.head_dim = s.hidden / s.attention.heads;
+  if (config.BoolOr("scale_attn_weights", true)) {
+    s.attention.scale = 1.0 / std::sqrt(static_cast<double>(s.attention.head_dim));
+  }
+  s.scale_by_layer = config.BoolOr("scale_attn_by_inverse_layer_idx", false);
+  s.eps = m.ReadEpsilon("layer_norm_epsilon", 1e-5);
+  s.activation = m.ReadActivation("activation_function", "gelu_new");
+  return s;
+}
+
+Value* Attention(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
+  const std::string name = absl::StrCat("h.", layer, ".attn");
+  Value* qkv = m.Conv1D(x, absl::StrCat(name, ".c_attn"), s.hidden, 3 * s.hidden);
+  m.Scope(name);
+  Value* q = m.ops().Slice(qkv, 1, 0, s.hidden);
+  Value* k = m.ops().Slice(qkv, 1, s.hidden, 2 * s.hidden);
+  Value* v = m.ops().Slice(qkv, 1, 2 * s.hidden, 3 * s.hidden);
+  AttentionShape shape = s.attention;
+  if (s.scale_by_layer) shape.scale /= static_cast<double>(layer + 1);
+  Value* mixed = m.Attention(q, k, v, shape, nullptr, layer);  // [T, hidden]
+  return m.Conv1D(mixed, absl::StrCat(name, ".c_proj"), s.hidden, s.hidden);
+}
+
+Value* Mlp(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
+  const std::string name = absl::StrCat("h.", layer, ".mlp");
+  Value* h = m.Conv1D(x, absl::StrCat(name, ".c_fc"), s.hidden, s.inner);
+  m.Scope(name);
+  h = m.Activation(h, s.activation);  // [T, inner]
+  return m.Conv1D(h, absl::StrCat(name, ".c_proj"), s.inner, s.hidden);
+}
+
+}  // namespace
+
+absl::Status BuildGpt2(ModelBuilder& m) {
+  ConfigReader& config = m.config();
+  const Sizes s = ReadSizes(m);
+  const bool tied = config.BoolOr("tie_word_embeddings", true);
+  m.SetDefaultIds(50256, 50256);
+  if (!m.ok()) return m.status();
+
+  m.Begin("transformer.", s.vocab, KeyOf(config, "n_positions", "max_position_embeddings"),
+          s.positions, ModelBuilder::Positions::kLearned);
+  const auto tables = m.EmbeddingAndHead("wte.weight", "lm_head.weight", s.vocab, s.hidden, tied);
+  m.Scope("wte");
+  Value* x = m.ops().Embedding(m.tokens(), tables.embedding);  // [T, hidden]
+  m.Scope("wpe");
+  Value* places = m.ops().Embedding(m.positions(), m.Weight("wpe.weight", {s.positions, s.hidden}));
+  x = m.NameHidden(m.ops().Add(x, places), 0);
+  for (int64_t layer = 0; layer < s.layers && m.ok(); ++layer) {
+    const std::string name = absl::StrCat("h.", layer);
+    Value* h = m.LayerNorm(x, absl::StrCat(name, ".ln_1"), s.hidden, s.eps);
+    h = Attention(m, h, s, layer);
+    m.Scope(name);
+    x = m.ops().Add(x, h);
+    h = m.LayerNorm(x, absl::StrCat(name, ".ln_2"), s.hidden, s.eps);
+    h = Mlp(m, h, s, layer);
+    m.Scope(name);
+    x = m.NameHidden(m.ops().Add(x, h), layer + 1);
+  }
+  x = m.LayerNorm(x, "ln_f", s.hidden, s.eps);
+  m.ops().set_provenance("lm_head");
+  m.Finish(m.ops().Linear(x, tables.head));  // [T, vocab]
+  return m.status();
+}
+
+}  // namespace ninfer::frontend

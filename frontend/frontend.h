@@ -1,0 +1,65 @@
+// A Hugging Face model folder becomes a graph and its weights. Nothing after this room reads
+// config.json: what later stages need is in ModelInfo.
+// Tested by tests/frontend_test.cc.
+#ifndef NINFER_FRONTEND_FRONTEND_H_
+#define NINFER_FRONTEND_FRONTEND_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/optional.h"
+#include "ir/module.h"
+#include "ir/weights.h"
+
+namespace ninfer::frontend {
+
+// What generation needs to know of a model beside its graph.
+struct ModelInfo {
+  std::string name;          // the folder's last component
+  std::string architecture;  // "llama", "gpt2": the row of archs.def
+  int64_t vocab_size = 0;
+  int64_t context_length = 0;  // max_position_embeddings, n_positions
+  absl::optional<int32_t> bos_id;
+  std::vector<int32_t> eos_ids;  // of generation_config.json, else of config.json
+  absl::optional<int32_t> pad_id;
+  // Defaults of generation_config.json; absent keys stay unset.
+  absl::optional<bool> do_sample;
+  absl::optional<double> temperature;
+  absl::optional<double> top_p;
+  absl::optional<int64_t> top_k;
+  std::string chat_template;  // of tokenizer_config.json or chat_template.jinja, or empty
+  // Most frequent dtype of the stored weights: decides `--weights=auto`.
+  DType stored_dtype = DType::kF32;
+  int64_t parameters = 0;  // elements of all claimed tensors, tied ones once
+};
+
+struct ImportedModel {
+  ir::Module module;
+  ModelInfo info;
+  std::shared_ptr<const ir::WeightSource> weights;
+};
+
+struct ImportOptions {
+  // Longest context to compile for; 0 means the model's own.
+  int64_t context_length = 0;
+};
+
+// Errors name the file, the key or tensor, what was expected and what was found.
+absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const ImportOptions& options);
+
+// A model of the given configuration (the text of a config.json) with seeded random weights of
+// `dtype` that exist only in memory: for `ninfer-bench --random-weights`. Equal seeds give equal
+// bytes.
+absl::StatusOr<ImportedModel> ImportRandomModel(const std::string& name,
+                                                absl::string_view config_json, DType dtype,
+                                                uint64_t seed, const ImportOptions& options);
+
+// The rows of archs.def: names as in config.json's "architectures".
+std::vector<std::string> ListArchitectures();
+
+}  // namespace ninfer::frontend
+
+#endif  // NINFER_FRONTEND_FRONTEND_H_

@@ -1,0 +1,96 @@
+// See the header.
+// Tested by tests/frontend_test.cc.
+#include "frontend/generation.h"
+
+#include <memory>
+
+#include "base/file.h"
+#include "base/status.h"
+
+namespace ninfer::frontend {
+namespace {
+
+constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 24;
+constexpr uint64_t kMaxTokenizerConfigBytes = uint64_t{1} << 28;
+
+std::vector<int32_t> InVocabulary(const std::vector<int64_t>& ids, const ModelInfo& info) {
+  std::vector<int32_t> kept;
+  for (int64_t id : ids) {
+    if (id >= 0 && id < info.vocab_size) kept.push_back(static_cast<int32_t>(id));
+  }
+  return kept;
+}
+
+// An absent key, and one that is null where `null_clears` is false, leaves what is known.
+void ReadId(ConfigReader& config, absl::string_view key, bool null_clears, const ModelInfo& info,
+            absl::optional<int32_t>& id) {
+  const auto ids = config.Ids(key);
+  if (!ids.has_value() || (ids->empty() && !null_clears)) return;
+  const std::vector<int32_t> kept = InVocabulary(*ids, info);
+  id = kept.empty() ? absl::nullopt : absl::optional<int32_t>(kept[0]);
+}
+
+void ReadIds(ConfigReader& config, bool null_clears, ModelInfo& info) {
+  ReadId(config, "bos_token_id", null_clears, info, info.bos_id);
+  ReadId(config, "pad_token_id", null_clears, info, info.pad_id);
+  const auto eos = config.Ids("eos_token_id");
+  if (!eos.has_value() || (eos->empty() && !null_clears)) return;
+  info.eos_ids = InVocabulary(*eos, info);
+}
+
+void DropOutside(ModelInfo& info) {
+  info.eos_ids = InVocabulary(std::vector<int64_t>(info.eos_ids.begin(), info.eos_ids.end()), info);
+  if (info.bos_id.has_value() && *info.bos_id >= info.vocab_size) info.bos_id.reset();
+}
+
+}  // namespace
+
+void ReadConfigIds(ConfigReader& config, ModelInfo& info) {
+  DropOutside(info);
+  ReadIds(config, /*null_clears=*/true, info);
+}
+
+absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
+  const std::string path = JoinPath(folder, "generation_config.json");
+  if (!FileExists(path)) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
+                          ConfigReader::Parse(path, text));
+  ReadIds(*config, /*null_clears=*/false, info);
+  info.do_sample = config->OptionalBool("do_sample");
+  info.temperature = config->OptionalNumber("temperature");
+  info.top_p = config->OptionalNumber("top_p");
+  info.top_k = config->OptionalInt("top_k", 0, INT32_MAX);
+  return config->status();
+}
+
+absl::Status ReadChatTemplate(const std::string& folder, ModelInfo& info) {
+  const std::string own = JoinPath(folder, "chat_template.jinja");
+  if (FileExists(own)) {
+    NINFER_ASSIGN_OR_RETURN(info.chat_template, ReadFile(own, kMaxConfigBytes));
+    return absl::OkStatus();
+  }
+  const std::string path = JoinPath(folder, "tokenizer_config.json");
+  if (!FileExists(path)) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxTokenizerConfigBytes));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
+                          ConfigReader::Parse(path, text));
+  const nlohmann::json* value = config->Peek("chat_template");
+  if (value == nullptr || value->is_null()) return absl::OkStatus();
+  if (!value->is_array()) {
+    info.chat_template = config->StringOr("chat_template", "");
+    return config->status();
+  }
+  for (const nlohmann::json& item : *value) {
+    const bool named = item.is_object() && item.contains("name") && item.contains("template") &&
+                       item["name"].is_string() && item["template"].is_string();
+    if (!named) {
+      config->Refuse("chat_template", "a string or a list of named templates");
+      return config->status();
+    }
+    if (item["name"] == "default") info.chat_template = item["template"].get<std::string>();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ninfer::frontend

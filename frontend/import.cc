@@ -1,0 +1,122 @@
+// From a folder, or from a configuration and a seed, to a module: the family is chosen, its file
+// writes the graph, every tensor must have been claimed. Tested by tests/frontend_test.cc and
+// tests/frontend_random_test.cc.
+#include <filesystem>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "frontend/arch/common.h"
+#include "frontend/arch/registry.h"
+#include "frontend/config.h"
+#include "frontend/frontend.h"
+#include "frontend/generation.h"
+#include "frontend/tensors.h"
+
+namespace ninfer::frontend {
+namespace {
+
+constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 24;
+
+// The folder's last component, also of "models/x/" and ".".
+std::string FolderName(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::path path = std::filesystem::canonical(folder, error);
+  if (error) path = folder;
+  if (!path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
+// By elements; the first in the order of DType where two are equal.
+DType MostFrequentDType(const ir::Module& module) {
+  std::map<DType, int64_t> elements;
+  for (const ir::Weight& weight : module.weights()) {
+    if (!weight.literal.empty()) continue;
+    int64_t count = 1;
+    for (const ir::Dim& dim : weight.value->type().shape) count *= dim.offset;
+    elements[weight.value->type().dtype] += count;
+  }
+  DType best = DType::kF32;
+  int64_t most = 0;
+  for (const auto& [dtype, count] : elements) {
+    if (count > most) best = dtype;
+    most = std::max(most, count);
+  }
+  return best;
+}
+
+absl::StatusOr<ImportedModel> Build(const ArchRow& row, ConfigReader& config,
+                                    std::shared_ptr<TensorSource> tensors, const std::string& name,
+                                    const ImportOptions& options) {
+  ModelInfo info;
+  info.name = name;
+  info.architecture = std::string(row.model_type);
+  ir::Module module{std::string(row.model_type)};
+  ModelBuilder builder(&config, tensors.get(), options.context_length, &module, &info);
+  NINFER_RETURN_IF_ERROR(row.build(builder));
+  RefuseUnreadOptions(row, config);
+  ReadConfigIds(config, info);
+  NINFER_RETURN_IF_ERROR(config.status());
+  NINFER_RETURN_IF_ERROR(tensors->CheckAllClaimed(row.architecture, row.ignorable));
+  info.stored_dtype = MostFrequentDType(module);
+  return ImportedModel{std::move(module), std::move(info), std::move(tensors)};
+}
+
+absl::Status CheckContext(const ImportOptions& options) {
+  if (options.context_length >= 0 && options.context_length <= kMaxContext) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument("context length: expected 1 to ", kMaxContext, ", found ",
+                         options.context_length);
+}
+
+}  // namespace
+
+absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const ImportOptions& options) {
+  NINFER_RETURN_IF_ERROR(CheckContext(options));
+  if (!IsDirectory(folder)) {
+    return InvalidArgument(folder, ": expected a model folder, found ",
+                           FileExists(folder) ? "a file" : "nothing");
+  }
+  const std::string path = JoinPath(folder, "config.json");
+  if (!FileExists(path)) {
+    return InvalidArgument(folder, ": expected a model folder, found no config.json in it");
+  }
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
+                          ConfigReader::Parse(path, text));
+  const ArchRow* row = ChooseArch(*config);
+  if (row == nullptr) return config->status();
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Checkpoint> checkpoint, Checkpoint::OpenFolder(folder));
+  NINFER_ASSIGN_OR_RETURN(ImportedModel model,
+                          Build(*row, *config, MakeCheckpointTensors(std::move(checkpoint)),
+                                FolderName(folder), options));
+  NINFER_RETURN_IF_ERROR(ReadGenerationConfig(folder, model.info));
+  NINFER_RETURN_IF_ERROR(ReadChatTemplate(folder, model.info));
+  return model;
+}
+
+absl::StatusOr<ImportedModel> ImportRandomModel(const std::string& name,
+                                                absl::string_view config_json, DType dtype,
+                                                uint64_t seed, const ImportOptions& options) {
+  NINFER_RETURN_IF_ERROR(CheckContext(options));
+  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
+    return InvalidArgument("random weights: expected dtype f32, f16 or bf16, found ",
+                           DTypeName(dtype));
+  }
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
+                          ConfigReader::Parse("config.json", config_json));
+  const ArchRow* row = ChooseArch(*config);
+  if (row == nullptr) return config->status();
+  return Build(*row, *config, MakeRandomTensors(dtype, seed), name, options);
+}
+
+std::vector<std::string> ListArchitectures() {
+  std::vector<std::string> names;
+  for (const ArchRow& row : ArchRows()) names.emplace_back(row.architecture);
+  return names;
+}
+
+}  // namespace ninfer::frontend

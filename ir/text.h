@@ -1,0 +1,50 @@
+// The text form: printing and parsing. Parse(Print(m)) prints as Print(m), byte for byte.
+//
+//   module "llama" stage imported
+//   dim T in [1, 512]
+//   weight @model.embed_tokens.weight : bf16[49152,576]
+//   weight @rope.inv_freq : f32[2] = [1, 0.01]
+//
+//   func @step(%tokens: i32[T], %positions: i32[T]) {
+//     %0 = embedding %tokens, @model.embed_tokens.weight : bf16[T,576]
+//     %x = rms_norm %0, @w {eps = 1e-05} : f32[T,576]  // model.layers.0.input_layernorm
+//     %2 = fused(%a = %x, %w = @v) {family = "linear"} {
+//       %0 = linear %a, %w : f32[T,960]
+//       return %0
+//     } : f32[T,960]
+//     return %2
+//   }
+//
+// Tested by tests/ir_text_test.cc.
+#ifndef NINFER_IR_TEXT_H_
+#define NINFER_IR_TEXT_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "ir/module.h"
+
+namespace ninfer::ir {
+
+std::string Print(const Module& module);
+std::string PrintFunction(const Function& function, absl::Span<const Symbol> symbols,
+                          int indent = 0);
+// One node on one line (the body of a fused op is elided), for messages. Results without a name
+// have their numbers only where the function is given.
+std::string PrintNode(const Node& node, absl::Span<const Symbol> symbols);
+std::string PrintNode(const Function& function, const Node& node, absl::Span<const Symbol> symbols);
+
+// `file` names the text in errors: "edited.ir:12: ...".
+absl::StatusOr<Module> Parse(absl::string_view text, absl::string_view file);
+
+// Parses one function (a kernel's body in a program's text) against given symbols. `text` begins at
+// "func"; on success `consumed` is the number of bytes read.
+absl::StatusOr<std::unique_ptr<Function>> ParseFunction(absl::string_view text,
+                                                        absl::string_view file, int first_line,
+                                                        absl::Span<const Symbol> symbols,
+                                                        size_t* consumed);
+
+}  // namespace ninfer::ir
+
+#endif  // NINFER_IR_TEXT_H_

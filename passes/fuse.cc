@@ -1,0 +1,142 @@
+// Fuse: prologues and epilogues join their anchor in one region, a `fused` op with a body, which
+// becomes one kernel. By family:
+//   linear     one linear with bias, activation, gate * up of its two halves, residual, cast;
+//   kv_append  rope and cast of k and v, then the append;
+//   attention  attention, then the reshape and cast of its result; without a cache, rope and cast of
+//              k and v before it;
+//   rowwise    chains of norms, casts, rope, gathers and elementwise ops on the same rows.
+// Reshapes and slices are free and stand in every body that looks through them. Weights and step
+// arguments become parameters; scalar constants stand in the body. Equal regions of different layers
+// get equal bodies.
+//
+// Proves: no value is computed twice; equal under eager, bit by bit.
+// Order: last on the graph, when types and ops are settled. A region is not opened again by any pass.
+// Without it every node becomes a kernel by itself.
+//
+// Tested by tests/passes_golden_test.cc (tests/passes/fuse.ir), tests/passes_model_test.cc.
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "passes/fuse_groups.h"
+#include "passes/passes.h"
+#include "passes/rewrite.h"
+
+namespace ninfer::passes {
+namespace {
+
+using ir::Node;
+using ir::Op;
+using ir::Value;
+
+// Builds one region's body beside the list of the region's operands.
+class BodyBuilder {
+ public:
+  explicit BodyBuilder(const FusionGroup& group)
+      : group_(group), body_(std::make_unique<ir::Function>("body")) {}
+
+  void Build(const ir::Function& function);
+  std::unique_ptr<ir::Function> TakeBody() { return std::move(body_); }
+  const std::vector<Value*>& operands() const { return operands_; }
+  const std::vector<Value*>& outputs() const { return outputs_; }  // in the function
+
+ private:
+  Value* Inside(Value* value);
+  Value* Copy(const Node& node);
+  std::string ParameterName(const Value* value);
+
+  const FusionGroup& group_;
+  std::unique_ptr<ir::Function> body_;
+  std::vector<Value*> operands_;
+  std::vector<Value*> outputs_;
+  absl::flat_hash_map<const Value*, Value*> inside_;
+  int weights_ = 0, inputs_ = 0;
+};
+
+// Names say the role, not the layer, so that the bodies of equal regions are equal.
+std::string BodyBuilder::ParameterName(const Value* value) {
+  std::string name;
+  if (value->type().is_kv) {
+    name = "kv";
+  } else if (ir::IsConstant(value)) {
+    name = absl::StrCat("w", weights_++);
+  } else {
+    name = value->is_parameter() ? value->name() : absl::StrCat("x", inputs_++);
+  }
+  while (body_->FindParameter(name) != nullptr) absl::StrAppend(&name, "_");
+  return name;
+}
+
+Value* BodyBuilder::Copy(const Node& node) {
+  std::vector<Value*> operands;
+  for (Value* operand : node.operands()) operands.push_back(Inside(operand));
+  const ir::Type types[] = {node.result()->type()};
+  Value* copy = body_->Insert(node.op(), operands, types, node.attrs())->result();
+  inside_[node.result()] = copy;
+  return copy;
+}
+
+Value* BodyBuilder::Inside(Value* value) {
+  const auto it = inside_.find(value);
+  if (it != inside_.end()) return it->second;
+  const Node* producer = value->producer();
+  if (producer != nullptr &&
+      (producer->op() == Op::kConstant || (IsFreeView(producer) && !ir::IsConstant(value)))) {
+    return Copy(*producer);
+  }
+  Value* parameter = body_->AddParameter(ParameterName(value), value->type());
+  operands_.push_back(value);
+  inside_[value] = parameter;
+  return parameter;
+}
+
+// Whether anything outside the group looks at the value; views of it that stand outside count, unless
+// they only lead into the group.
+bool UsedOutside(const Value* value, const Uses& uses,
+                 const absl::flat_hash_set<const Node*>& group) {
+  if (uses.is_result(value)) return true;
+  for (const Node* user : uses.of(value)) {
+    if (group.contains(user)) continue;
+    if (!IsFreeView(user) || UsedOutside(user->result(), uses, group)) return true;
+  }
+  return false;
+}
+
+void BodyBuilder::Build(const ir::Function& function) {
+  const Uses uses(function);
+  const absl::flat_hash_set<const Node*> group(group_.nodes.begin(), group_.nodes.end());
+  for (const Node* node : group_.nodes) {
+    Value* copy = Copy(*node);
+    if (!UsedOutside(node->result(), uses, group)) continue;
+    outputs_.push_back(node->result());
+    body_->results().push_back(copy);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<int> Fuse(ir::Module& module, const PassOptions& options) {
+  Rewrites rewrites(options);
+  if (module.stage() < ir::Stage::kFused) {  // a rewrite too: the text says the stage
+    if (!rewrites.Next()) return rewrites.made();
+    module.set_stage(ir::Stage::kFused);
+  }
+  for (const auto& function : module.functions()) {
+    for (const FusionGroup& group : GroupFinder(*function).Find()) {
+      BodyBuilder builder(group);
+      builder.Build(*function);
+      if (builder.outputs().empty()) continue;  // nothing looks at it: dead code
+      if (!rewrites.Next()) return rewrites.made();
+      Node* fused = function->InsertFused(program::FamilyName(group.family), builder.operands(),
+                                          builder.TakeBody(), group.place);
+      for (size_t i = 0; i < builder.outputs().size(); ++i) {
+        fused->result(i)->set_provenance(builder.outputs()[i]->provenance());
+        function->ReplaceAllUses(builder.outputs()[i], fused->result(i));
+      }
+    }
+  }
+  return rewrites.made();
+}
+
+}  // namespace ninfer::passes

@@ -1,0 +1,205 @@
+// Weights of a program: which constant expressions are stored, in which format, under which name. Equal
+// expressions are found by numbering values from the leaves up, so that sharing needs no CSE pass
+// before and a deep expression needs no recursion. An embedding whose table a linear reads too (a tied
+// head) gathers from the linear's panels: the table is stored once.
+// Tested by tests/passes_lower_test.cc.
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "ir/text.h"
+#include "passes/lower_internal.h"
+
+namespace ninfer::passes::lowering {
+namespace {
+
+using ir::Op;
+
+// What the packer evaluates.
+bool IsWeightOp(Op op) {
+  return op == Op::kConcat || op == Op::kTranspose || op == Op::kCast || op == Op::kSlice;
+}
+
+struct AttrKey {
+  std::string operator()(int64_t value) const { return absl::StrCat(value); }
+  std::string operator()(double value) const { return absl::StrFormat("%.17g", value); }
+  std::string operator()(bool value) const { return absl::StrCat(value); }
+  std::string operator()(const std::string& value) const { return value; }
+  std::string operator()(const std::vector<int64_t>& value) const {
+    return absl::StrJoin(value, ",");
+  }
+};
+
+}  // namespace
+
+WeightTable::WeightTable(const ir::Module& module, const ir::Function& step) : module_(module) {
+  for (const ir::Weight& weight : module.weights()) {
+    Intern(absl::StrCat("@", weight.value->name()), weight.value.get(), {});
+  }
+  for (const auto& node : step.nodes()) {
+    if (node->num_results() != 1) continue;
+    std::vector<int> operands;
+    for (const ir::Value* operand : node->operands()) {
+      const int number = Number(operand);
+      if (number >= 0) operands.push_back(number);
+    }
+    if (operands.size() != node->operands().size()) continue;
+    std::string key = absl::StrCat(node->info().name, "(", absl::StrJoin(operands, ","), "):",
+                                   TypeToString(node->result()->type(), module.symbols()));
+    for (const ir::Attr& attr : node->attrs()) {
+      absl::StrAppend(&key, ";", attr.name, "=", std::visit(AttrKey{}, attr.value));
+    }
+    Intern(std::move(key), node->result(), std::move(operands));
+  }
+}
+
+int WeightTable::Number(const ir::Value* value) const {
+  const auto it = numbers_.find(value);
+  return it == numbers_.end() ? -1 : it->second;
+}
+
+int WeightTable::Intern(std::string key, const ir::Value* value, std::vector<int> operands) {
+  const auto [it, added] = by_key_.emplace(std::move(key), static_cast<int>(expressions_.size()));
+  if (added) expressions_.push_back({value, std::move(operands)});
+  numbers_[value] = it->second;
+  return it->second;
+}
+
+void WeightTable::NotePanel(const ir::Value* value) {
+  if (Number(value) >= 0) panels_.insert(Number(value));
+}
+
+absl::StatusOr<int> WeightTable::Panel(const ir::Value* value, int64_t segments) {
+  return Add(value, true, segments);
+}
+
+absl::StatusOr<int> WeightTable::Table(const ir::Value* value) {
+  return Add(value, panels_.contains(Number(value)), 1);
+}
+
+absl::StatusOr<int> WeightTable::Plain(const ir::Value* value) { return Add(value, false, 1); }
+
+std::vector<int> WeightTable::Reachable(const std::vector<int>& numbers) const {
+  std::vector<int> pending = numbers;
+  absl::flat_hash_set<int> seen(numbers.begin(), numbers.end());
+  while (!pending.empty()) {
+    const int number = pending.back();
+    pending.pop_back();
+    for (int operand : expressions_[number].operands) {
+      if (seen.insert(operand).second) pending.push_back(operand);
+    }
+  }
+  std::vector<int> sorted(seen.begin(), seen.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+absl::Status WeightTable::CheckExpression(int number) const {
+  const ir::Type& type = expressions_[number].value->type();
+  const std::string text = TypeToString(type, module_.symbols());
+  std::string leaf;
+  for (int part : Reachable({number})) {
+    const ir::Value* value = expressions_[part].value;
+    if (value->is_weight()) {
+      if (leaf.empty()) leaf = absl::StrCat("@", value->name());
+    } else if (!IsWeightOp(value->producer()->op())) {
+      return InvalidArgument("lower: weight expression of ", leaf,
+                             ": expected concat, transpose, cast and slice, found `",
+                             value->producer()->info().name, "`");
+    }
+  }
+  const bool stored =
+      type.dtype == DType::kF32 || type.dtype == DType::kBF16 || type.dtype == DType::kF16;
+  bool is_static = type.rank() == 1 || type.rank() == 2;
+  for (const ir::Dim& dim : type.shape) is_static &= dim.is_static();
+  if (!stored || !is_static) {
+    return InvalidArgument("lower: weight ", leaf,
+                           ": expected f32, bf16 or f16 of rank 1 or 2, found ", text);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> WeightTable::Add(const ir::Value* value, bool panel, int64_t segments) {
+  const int number = Number(value);
+  NINFER_CHECK(number >= 0) << "a weight that is no constant expression";
+  NINFER_RETURN_IF_ERROR(CheckExpression(number));
+  const auto [it, added] = index_.emplace(absl::StrCat(number, panel ? " panel " : " plain ", segments),
+                                          static_cast<int>(weights_.size()));
+  if (!added) return it->second;
+  const ir::Type& type = value->type();
+  program::PackedWeight weight;
+  weight.format =
+      panel ? formats::PanelFormat(type.dtype) : formats::PlainFormat(type.dtype);
+  weight.shape.n = type.rank() == 1 ? 1 : type.shape[0].offset / segments;
+  weight.shape.k = type.shape.back().offset;
+  weight.shape.segments = segments;
+  weight.bytes = formats::PackedBytes(weight.format, weight.shape);
+  weight.name = NameFor(number);
+  weights_.push_back(std::move(weight));
+  sources_.push_back(number);
+  return it->second;
+}
+
+// "model.layers.0.self_attn.q_proj.weight/k_proj.weight": the tensors it is made of, without the names
+// of the modules around them after the first; a slice says its range.
+std::string WeightTable::NameFor(int number) {
+  std::vector<std::string> parts;
+  absl::string_view prefix;
+  const ir::Node* outer = expressions_[number].value->producer();
+  for (int part : Reachable({number})) {
+    const ir::Value* value = expressions_[part].value;
+    if (!value->is_weight()) continue;
+    const absl::string_view name = value->name();
+    if (parts.empty()) {
+      const std::vector<absl::string_view> words = absl::StrSplit(name, '.');
+      const size_t kept = words.size() > 2 ? words[words.size() - 2].size() + words.back().size() + 1
+                                           : name.size();
+      prefix = name.substr(0, name.size() - kept);
+      parts.emplace_back(name);
+    } else {
+      const bool same = name.substr(0, prefix.size()) == prefix;
+      parts.emplace_back(same ? name.substr(prefix.size()) : name);
+    }
+  }
+  std::string base = absl::StrJoin(parts, "/");
+  if (outer != nullptr && outer->op() == Op::kSlice) {
+    absl::StrAppend(&base, "/", outer->attr_int("begin"), "-", outer->attr_int("end"));
+  }
+  std::string name = base;
+  for (int i = 2; !names_.insert(name).second; ++i) name = absl::StrCat(base, "/", i);
+  return name;
+}
+
+void WeightTable::Finish(program::Program& program) {
+  auto module = std::make_unique<ir::Module>(module_.name());
+  module->set_stage(module_.stage());
+  ir::Function* function = module->AddFunction("weights");
+  absl::flat_hash_map<int, ir::Value*> made;
+  for (int number : Reachable(sources_)) {
+    const ir::Value* value = expressions_[number].value;
+    if (value->is_weight()) {
+      const std::vector<float>& literal = module_.WeightOf(value).literal;
+      ir::Value* copy = literal.empty() ? module->AddWeight(value->name(), value->type())
+                                        : module->AddLiteral(value->name(), literal);
+      copy->set_provenance(value->provenance());
+      made[number] = copy;
+      continue;
+    }
+    std::vector<ir::Value*> operands;
+    for (int operand : expressions_[number].operands) operands.push_back(made.at(operand));
+    const ir::Type types[] = {value->type()};
+    made[number] =
+        function->Insert(value->producer()->op(), operands, types, value->producer()->attrs())
+            ->result();
+  }
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    weights_[i].source = made.at(sources_[i]);
+    function->results().push_back(made.at(sources_[i]));
+  }
+  program.weights_module = std::move(module);
+  program.weights = std::move(weights_);
+}
+
+}  // namespace ninfer::passes::lowering

@@ -1,0 +1,154 @@
+// A plan in memory: what plan.bin holds, as plain structs. plan/FORMAT.md documents the bytes.
+// Tested by tests/plan_test.cc.
+#ifndef NINFER_PLAN_PLAN_H_
+#define NINFER_PLAN_PLAN_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/optional.h"
+#include "base/dtype.h"
+
+namespace ninfer::plan {
+
+struct Metadata {
+  std::string model_name, architecture;
+  int64_t vocab_size = 0, context_length = 0, parameters = 0;
+  absl::optional<int32_t> bos_id, pad_id;
+  std::vector<int32_t> eos_ids;
+  absl::optional<bool> do_sample;
+  absl::optional<double> temperature, top_p;
+  absl::optional<int64_t> top_k;
+  std::string chat_template, default_prompt;
+  std::string weights_dtype, activations_dtype, kv_dtype;  // "bf16"
+  bool has_kv_cache = true;
+  bool logits_for_wanted_rows = true;  // false when every row's logits are made
+  bool random_weights = false;
+};
+
+struct Symbol {
+  std::string name;
+  int64_t min = 1, max = 1;
+};
+
+// Geometry of one layer's cache.
+struct KvLayer {
+  DType dtype = DType::kF32;
+  int64_t heads = 0, head_dim = 0, page_positions = 64, page_bytes = 0;
+};
+
+struct Weight {
+  std::string name, format;
+  int64_t n = 0, k = 0, segments = 1;
+  uint64_t offset = 0, bytes = 0;  // in the weights data
+};
+
+struct Buffer {
+  std::string name, type;  // "f32[T,576]"
+  int64_t ld = 0;
+  bool replicated = false;
+  uint64_t offset = 0, bytes = 0;  // in the arena, or in a thread's replica block
+  int32_t first_launch = 0, last_launch = 0;
+};
+
+enum class OperandKind : uint8_t { kBuffer, kWeight, kArgument, kKv };
+struct Operand {
+  OperandKind kind = OperandKind::kBuffer;
+  uint32_t index = 0;
+};
+
+enum class Barrier : uint8_t { kNone, kMany, kAlways };
+struct Launch {
+  uint32_t kernel = 0;
+  Barrier barrier = Barrier::kAlways;
+  bool replicated = false;
+  // Work units: factor * ceil(dims[symbol] / block); symbol -1: factor alone.
+  int64_t factor = 1;
+  int32_t symbol = -1;
+  int64_t block = 1;
+  std::vector<Operand> operands;
+  std::string provenance;
+};
+
+struct Entry {
+  std::string name;                    // "step"
+  std::vector<std::string> arguments;  // "tokens", "positions", ... in operand order
+  int32_t output = -1;                 // buffer index of the logits
+  int64_t few_rows = 8;
+  uint64_t arena_bytes = 0, replica_bytes = 0, arena_lower_bound = 0;
+  std::vector<Launch> launches;
+};
+
+struct Kernel {
+  std::string name, family;
+  uint64_t scratch_bytes = 0;
+};
+
+struct KernelSymbol {
+  std::string name;
+  uint64_t offset = 0, size = 0;
+  int64_t stack_bytes = 0;
+};
+
+// Code for one target; `kernels` in the order of Plan::kernels.
+struct CodeImage {
+  std::string target, cpu;
+  std::vector<std::string> required_features;  // as in /proc/cpuinfo
+  std::string bytes;
+  uint64_t executable_bytes = 0;
+  std::vector<KernelSymbol> kernels;
+};
+
+struct Evidence {
+  std::vector<int32_t> calibration_ids;
+  double max_error = 0, bound = 0, kl_divergence = 0;
+  int64_t argmax_flips = 0;
+  std::string compared;  // "imported graph in f32 against the plan on zen4"
+  uint64_t logits_digest = 0;
+};
+
+struct PassLog {
+  std::string name;
+  double seconds = 0;
+  int64_t rewrites = 0, ops_before = 0, ops_after = 0, bytes_before = 0, bytes_after = 0;
+  bool skipped = false;
+};
+
+struct Provenance {
+  std::string compiler_version, options, source;
+  std::vector<PassLog> passes;
+};
+
+struct Plan {
+  Metadata metadata;
+  std::vector<Symbol> symbols;
+  std::vector<Entry> entries;
+  std::vector<Buffer> buffers;
+  std::vector<KvLayer> kv_layers;
+  std::vector<Weight> weights;
+  uint64_t weight_bytes = 0;
+  std::vector<Kernel> kernels;
+  std::vector<CodeImage> images;
+  std::string tokenizer;  // text::Tokenizer::Serialize, or empty
+  std::string program_text, imported_graph_text, final_graph_text;
+  Evidence evidence;
+  Provenance provenance;
+  std::string content_digest;  // 32 hexadecimal digits over all but provenance; set by the writer
+};
+
+// A plan and where its weights lie: in a mapped or copied file, or in memory just packed.
+// `weights` is aligned to 64 bytes at least and has plan.weight_bytes bytes.
+struct LoadedPlan {
+  Plan plan;
+  const uint8_t* weights = nullptr;
+  std::shared_ptr<void> owner;   // keeps `weights` alive
+  std::string weights_memory;    // "mapped", "copied to huge pages", "in memory"
+  uint64_t huge_page_bytes = 0;  // of the weights, as the kernel granted
+};
+
+}  // namespace ninfer::plan
+
+#endif  // NINFER_PLAN_PLAN_H_

@@ -1,0 +1,54 @@
+// Tested by tests/program_body_test.cc.
+#include "program/scratch.h"
+
+#include "program/body.h"
+
+namespace ninfer::program {
+namespace {
+
+constexpr int64_t kTiles = 64 << 10;
+constexpr int64_t kAttentionTiles = 256 << 10;
+constexpr int64_t kRowsPerUnit = 16;
+
+int64_t RoundUp(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// f32 elements of one row of every value that the body makes.
+int64_t RowBytes(const ir::Function& body) {
+  int64_t bytes = 0;
+  for (const auto& node : body.nodes()) {
+    const ir::Type& type = node->result()->type();
+    if (!type.is_kv) bytes += RoundUp(LeadingDimension(Columns(type)) * 4);
+  }
+  return bytes;
+}
+
+int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
+  const ir::Node* attention = FindNode(*kernel.body, ir::Op::kPagedAttention);
+  if (attention == nullptr || attention->attr_string("form") != "efficient") {
+    return kAttentionTiles;
+  }
+  const int64_t heads = attention->operand(0)->type().shape[1].offset;
+  const int64_t pages = ir::MaxOf(attention->operand(4)->type().shape[1], symbols);
+  const int64_t group = heads / kernel.kv.heads;
+  return kAttentionTiles +
+         RoundUp(kRowsPerUnit * group * pages * KvLayout::kPagePositions * int64_t{4});
+}
+
+}  // namespace
+
+int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
+  switch (kernel.family) {
+    case Family::kLinear:
+      return kTiles;
+    case Family::kRowwise:
+    case Family::kKvAppend:
+      return kTiles + RowBytes(*kernel.body);
+    case Family::kAttention:
+      return AttentionBytes(kernel, symbols);
+    case Family::kPages:
+      return 0;
+  }
+  return kTiles;
+}
+
+}  // namespace ninfer::program

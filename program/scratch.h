@@ -1,0 +1,23 @@
+// How much memory of its own a thread needs to run a kernel.
+// Tested by tests/program_body_test.cc.
+#ifndef NINFER_PROGRAM_SCRATCH_H_
+#define NINFER_PROGRAM_SCRATCH_H_
+
+#include <cstdint>
+
+#include "program/program.h"
+
+namespace ninfer::program {
+
+// By family; a multiple of 64.
+// - linear: 64 KiB, for tiles of widened inputs;
+// - rowwise and kv_append: every value of the body for one row in f32, and 64 KiB;
+// - attention: 256 KiB for tiles of scores, running maxima, sums and outputs of a unit; with form
+//   "efficient" also all scores of a unit, 16 rows x heads of a group x the positions that the page
+//   table can name; with "naive" the scores lie in the arena;
+// - pages: nothing.
+int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols);
+
+}  // namespace ninfer::program
+
+#endif  // NINFER_PROGRAM_SCRATCH_H_

@@ -1,0 +1,19 @@
+// The program's text form. Parse(Print(p)) prints as Print(p), byte for byte.
+// Tested by tests/program_text_test.cc.
+#ifndef NINFER_PROGRAM_TEXT_H_
+#define NINFER_PROGRAM_TEXT_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "program/program.h"
+
+namespace ninfer::program {
+
+std::string Print(const Program& program);
+absl::StatusOr<Program> Parse(absl::string_view text, absl::string_view file);
+
+}  // namespace ninfer::program
+
+#endif  // NINFER_PROGRAM_TEXT_H_

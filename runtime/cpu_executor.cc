@@ -1,0 +1,344 @@
+// Tested by tests/runtime_cpu_executor_test.cc.
+#include "runtime/cpu_executor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "base/status.h"
+
+namespace ninfer::runtime {
+namespace {
+
+constexpr uint64_t kStrideAlignment = 4096;
+
+uint64_t AlignStride(uint64_t bytes) {
+  return (bytes + kStrideAlignment - 1) / kStrideAlignment * kStrideAlignment;
+}
+
+const plan::Symbol* FindSymbol(const plan::Plan& plan, absl::string_view name) {
+  for (const plan::Symbol& symbol : plan.symbols) {
+    if (symbol.name == name) return &symbol;
+  }
+  return nullptr;
+}
+
+int64_t UpperBound(const plan::Plan& plan, absl::string_view name, int64_t fallback) {
+  const plan::Symbol* symbol = FindSymbol(plan, name);
+  return symbol != nullptr ? symbol->max : fallback;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(
+    std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options) {
+  const plan::Entry* entry = nullptr;
+  for (const plan::Entry& candidate : plan->plan.entries) {
+    if (candidate.name == "step") entry = &candidate;
+  }
+  if (entry == nullptr) return InvalidArgument("plan: expected an entry \"step\", found none");
+  const absl::flat_hash_set<std::string> features = CpuFeatures();
+  const plan::CodeImage* code = ChooseImage(plan->plan, features);
+  if (code == nullptr) return InvalidArgument("plan: ", MissingFeatures(plan->plan, features));
+
+  std::unique_ptr<CpuExecutor> executor(new CpuExecutor(std::move(plan), options));
+  executor->entry_ = entry;
+  executor->code_ = code;
+  NINFER_RETURN_IF_ERROR(executor->ReadLimits(options.total_pages));
+  NINFER_RETURN_IF_ERROR(executor->CheckOutput());
+  NINFER_ASSIGN_OR_RETURN(executor->image_, CpuImage::Load(*code, executor->plan_->plan.kernels,
+                                                           {.perf_map = options.perf_map}));
+  NINFER_RETURN_IF_ERROR(executor->Allocate());
+  NINFER_RETURN_IF_ERROR(executor->PlaceArguments());
+  executor->PlaceLaunches();
+  return executor;
+}
+
+CpuExecutor::CpuExecutor(std::shared_ptr<const plan::LoadedPlan> plan,
+                         const CpuExecutorOptions& options)
+    : plan_(std::move(plan)), dump_(options.dump), pool_(options.threads) {}
+
+absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
+  const plan::Plan& plan = plan_->plan;
+  for (const plan::Symbol& symbol : plan.symbols) {
+    if (!absl::StrContains("T S R G C", symbol.name)) {
+      return InvalidArgument("plan: symbol ", symbol.name, ": expected one of T, S, R, G, C");
+    }
+  }
+  dims_.assign(plan.symbols.size(), 0);
+  limits_.context_length = plan.metadata.context_length;
+  limits_.has_kv_cache = plan.metadata.has_kv_cache;
+  limits_.max_tokens = UpperBound(plan, "T", 1);
+  limits_.max_sequences = UpperBound(plan, "S", 1);
+  limits_.max_rows = UpperBound(plan, "R", limits_.max_tokens);
+  if (!plan.kv_layers.empty()) limits_.page_positions = plan.kv_layers[0].page_positions;
+  limits_.pages_per_sequence =
+      UpperBound(plan, "G", PagesFor(limits_.context_length, limits_.page_positions));
+  limits_.total_pages = total_pages > 0 ? total_pages : limits_.pages_per_sequence;
+  if (!limits_.has_kv_cache) limits_.total_pages = 0;
+  limits_.context_length =
+      std::min(limits_.context_length, limits_.pages_per_sequence * limits_.page_positions);
+  checker_ = std::make_unique<StepChecker>(limits_, plan.metadata.vocab_size);
+  return absl::OkStatus();
+}
+
+absl::Status CpuExecutor::CheckOutput() const {
+  const plan::Buffer& output = plan_->plan.buffers[entry_->output];
+  const int64_t vocab = plan_->plan.metadata.vocab_size;
+  const int64_t rows =
+      plan_->plan.metadata.logits_for_wanted_rows ? limits_.max_rows : limits_.max_tokens;
+  const absl::optional<RowType> type = ParseRowType(output.type);
+  if (!type.has_value() || type->dtype != DType::kF32 || type->columns() != vocab) {
+    return InvalidArgument("plan: output: expected f32[rows,", vocab, "], found ", output.type);
+  }
+  // Both factors are below 2^31 or checked here, so that the product cannot wrap.
+  if (output.ld < vocab || output.ld > (int64_t{1} << 31) ||
+      static_cast<uint64_t>(rows) * output.ld > output.bytes / sizeof(float)) {
+    return InvalidArgument("plan: output: expected ", rows, " rows of ", vocab, ", found ",
+                           output.bytes, " bytes of rows of ", output.ld);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CpuExecutor::Allocate() {
+  uint64_t scratch = 0;
+  for (const plan::Launch& launch : entry_->launches) {
+    scratch = std::max(scratch, plan_->plan.kernels[launch.kernel].scratch_bytes);
+  }
+  replica_stride_ = AlignStride(entry_->replica_bytes);
+  scratch_stride_ = AlignStride(scratch);
+  NINFER_ASSIGN_OR_RETURN(
+      arena_, plan::Memory::Allocate(AlignStride(entry_->arena_bytes) +
+                                         pool_.size() * (replica_stride_ + scratch_stride_),
+                                     "arena"));
+  if (!limits_.has_kv_cache) return absl::OkStatus();
+  used_pages_.assign(limits_.total_pages, false);
+  for (const plan::KvLayer& layer : plan_->plan.kv_layers) {
+    if (limits_.total_pages > (int64_t{1} << 46) / layer.page_bytes) {
+      return InvalidArgument("cache: expected at most ", (int64_t{1} << 46) / layer.page_bytes,
+                             " pages, found ", limits_.total_pages);
+    }
+    // A short text touches the first pages of each layer only: there, huge pages would mostly be
+    // empty.
+    NINFER_ASSIGN_OR_RETURN(
+        std::unique_ptr<plan::Memory> pool,
+        plan::Memory::Allocate(static_cast<uint64_t>(limits_.total_pages * layer.page_bytes),
+                               "cache", plan::kHugePage));
+    kv_pools_.push_back(std::move(pool));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CpuExecutor::PlaceArguments() {
+  const auto length = [this](absl::string_view name) -> int64_t {
+    if (name == "tokens" || name == "positions" || name == "rope_len") return limits_.max_tokens;
+    if (name == "seq_bounds") return limits_.max_sequences + 1;
+    if (name == "cached_lens") return limits_.max_sequences;
+    if (name == "page_table") return limits_.max_sequences * limits_.pages_per_sequence;
+    if (name == "rows") return limits_.max_rows;
+    return -1;
+  };
+  std::vector<int64_t> offsets;
+  int64_t total = 0;
+  for (const std::string& name : entry_->arguments) {
+    const int64_t count = length(name);
+    if (count < 0) return InvalidArgument("plan: argument ", name, ": expected a known one");
+    offsets.push_back(total);
+    total += (count + 15) / 16 * 16;
+  }
+  argument_data_.assign(total, 0);
+  for (int64_t offset : offsets) arguments_.push_back(argument_data_.data() + offset);
+  return absl::OkStatus();
+}
+
+uint8_t* CpuExecutor::BufferAddress(uint32_t index, int thread) const {
+  const plan::Buffer& buffer = plan_->plan.buffers[index];
+  if (!buffer.replicated) return arena_->data() + buffer.offset;
+  return arena_->data() + AlignStride(entry_->arena_bytes) + thread * replica_stride_ +
+         buffer.offset;
+}
+
+void* CpuExecutor::OperandAddress(const plan::Operand& operand, int thread) const {
+  switch (operand.kind) {
+    case plan::OperandKind::kBuffer:
+      return BufferAddress(operand.index, thread);
+    case plan::OperandKind::kWeight:
+      // Kernels take all operands alike; they never write to a weight.
+      return const_cast<uint8_t*>(plan_->weights + plan_->plan.weights[operand.index].offset);
+    case plan::OperandKind::kArgument:
+      return arguments_[operand.index];
+    case plan::OperandKind::kKv:
+      return kv_pools_[operand.index]->data();
+  }
+  return nullptr;
+}
+
+void CpuExecutor::PlaceLaunches() {
+  few_operands_.resize(pool_.size());
+  for (size_t i = 0; i < entry_->launches.size(); ++i) {
+    const plan::Launch& launch = entry_->launches[i];
+    StepLaunch step{image_->kernel(launch.kernel),
+                    launch.barrier,
+                    launch.replicated,
+                    launch.factor,
+                    launch.block,
+                    launch.symbol,
+                    many_operands_.size(),
+                    {}};
+    for (const plan::Operand& operand : launch.operands) {
+      many_operands_.push_back(OperandAddress(operand, 0));
+      for (int thread = 0; thread < pool_.size(); ++thread) {
+        few_operands_[thread].push_back(OperandAddress(operand, thread));
+      }
+      if (dump_ == nullptr || operand.kind != plan::OperandKind::kBuffer) continue;
+      const plan::Buffer& buffer = plan_->plan.buffers[operand.index];
+      if (buffer.first_launch == static_cast<int64_t>(i) && dump_->Matches(buffer.name)) {
+        step.dump.push_back(operand.index);
+      }
+    }
+    launches_.push_back(std::move(step));
+  }
+  unit_counts_.resize(launches_.size());
+}
+
+void CpuExecutor::ClearPage(int32_t page) {
+  if (page < 0 || page >= limits_.total_pages) return;
+  // Memory from the system is zero, and is not touched before it must be.
+  if (used_pages_[page]) {
+    for (size_t i = 0; i < kv_pools_.size(); ++i) {
+      const int64_t bytes = plan_->plan.kv_layers[i].page_bytes;
+      std::memset(kv_pools_[i]->data() + page * bytes, 0, bytes);
+    }
+  }
+  used_pages_[page] = true;
+}
+
+int32_t* CpuExecutor::DimOf(absl::string_view name) {
+  static int32_t unused;
+  for (size_t i = 0; i < dims_.size(); ++i) {
+    if (plan_->plan.symbols[i].name == name) return &dims_[i];
+  }
+  return &unused;
+}
+
+void CpuExecutor::CopyArguments(const StepInput& input) {
+  const auto copy = [](absl::Span<const int32_t> from, int32_t* to) {
+    std::copy(from.begin(), from.end(), to);
+  };
+  for (size_t i = 0; i < arguments_.size(); ++i) {
+    const std::string& name = entry_->arguments[i];
+    if (name == "tokens") copy(input.tokens, arguments_[i]);
+    if (name == "positions") copy(input.positions, arguments_[i]);
+    if (name == "seq_bounds") copy(input.seq_bounds, arguments_[i]);
+    if (name == "cached_lens") copy(input.cached_lens, arguments_[i]);
+    if (name == "page_table") copy(input.page_table, arguments_[i]);
+    if (name == "rows") copy(input.rows, arguments_[i]);
+    if (name == "rope_len") copy(input.rope_len, arguments_[i]);
+  }
+  *DimOf("T") = static_cast<int32_t>(input.tokens.size());
+  *DimOf("S") = static_cast<int32_t>(input.cached_lens.size());
+  *DimOf("R") = static_cast<int32_t>(input.rows.size());
+  *DimOf("G") = static_cast<int32_t>(limits_.pages_per_sequence);
+  for (size_t i = 0; i < launches_.size(); ++i) {
+    const StepLaunch& launch = launches_[i];
+    unit_counts_[i] =
+        launch.symbol < 0
+            ? launch.factor
+            : launch.factor * ((dims_[launch.symbol] + launch.block - 1) / launch.block);
+  }
+  few_rows_ = static_cast<int64_t>(input.tokens.size()) <= entry_->few_rows;
+}
+
+absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
+  NINFER_RETURN_IF_ERROR(checker_->Check(input));
+  CopyArguments(input);
+  pool_.Run([&](int thread) { RunThread(thread, input, logits); });
+  return absl::OkStatus();
+}
+
+void CpuExecutor::RunThread(int thread, const StepInput& input, float* logits) {
+  const int threads = pool_.size();
+  void* const* operands = few_rows_ ? few_operands_[thread].data() : many_operands_.data();
+  void* scratch = arena_->data() + AlignStride(entry_->arena_bytes) + threads * replica_stride_ +
+                  thread * scratch_stride_;
+  for (size_t i = 0; i < launches_.size(); ++i) {
+    const StepLaunch& launch = launches_[i];
+    if (launch.barrier == plan::Barrier::kAlways ||
+        (launch.barrier == plan::Barrier::kMany && !few_rows_)) {
+      pool_.Meet();
+    }
+    const UnitRange units = few_rows_ && launch.replicated
+                                ? UnitRange{0, unit_counts_[i]}
+                                : DealUnits(unit_counts_[i], thread, threads);
+    if (units.begin < units.end) {
+      launch.kernel(operands + launch.first_operand, dims_.data(), units.begin, units.end, scratch);
+    }
+    if (launch.dump.empty()) continue;
+    pool_.Meet();
+    if (thread == 0) Dump(launch);
+    pool_.Meet();
+  }
+  pool_.Meet();
+  CopyLogits(thread, input, logits);
+}
+
+// Each thread copies its part of the columns: of one row, too, all threads take part.
+void CpuExecutor::CopyLogits(int thread, const StepInput& input, float* logits) const {
+  const plan::Buffer& output = plan_->plan.buffers[entry_->output];
+  const float* from =
+      reinterpret_cast<const float*>(BufferAddress(entry_->output, few_rows_ ? thread : 0));
+  const int64_t vocab = metadata().vocab_size;
+  const UnitRange part = DealUnits(vocab, thread, pool_.size());
+  for (size_t i = 0; i < input.rows.size(); ++i) {
+    const int64_t row = metadata().logits_for_wanted_rows ? static_cast<int64_t>(i) : input.rows[i];
+    std::memcpy(logits + i * vocab + part.begin, from + row * output.ld + part.begin,
+                (part.end - part.begin) * sizeof(float));
+  }
+}
+
+void CpuExecutor::Dump(const StepLaunch& launch) {
+  for (uint32_t index : launch.dump) {
+    const plan::Buffer& buffer = plan_->plan.buffers[index];
+    const absl::optional<RowType> type = ParseRowType(buffer.type);
+    if (!type.has_value()) continue;
+    int64_t rows = 0;
+    if (!absl::SimpleAtoi(type->rows, &rows)) rows = *DimOf(type->rows);
+    const uint64_t stride = static_cast<uint64_t>(std::max<int64_t>(buffer.ld, type->columns()));
+    if (rows * stride * DTypeSize(type->dtype) > buffer.bytes) continue;
+    dump_->Append(buffer.name, *type, rows, static_cast<int64_t>(stride), BufferAddress(index, 0));
+  }
+}
+
+int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
+  const plan::Plan& plan = plan_->plan;
+  absl::flat_hash_set<uint32_t> whole, one_row;
+  for (const plan::Launch& launch : entry_->launches) {
+    for (const plan::Operand& operand : launch.operands) {
+      if (operand.kind != plan::OperandKind::kWeight) continue;
+      // Outside linears, a table is gathered from: one row for one token.
+      const bool table =
+          plan.kernels[launch.kernel].family != "linear" && plan.weights[operand.index].n > 1;
+      (table ? one_row : whole).insert(operand.index);
+    }
+  }
+  int64_t bytes = 0;
+  for (uint32_t index : whole) bytes += static_cast<int64_t>(plan.weights[index].bytes);
+  for (uint32_t index : one_row) {
+    if (whole.contains(index)) continue;
+    bytes += static_cast<int64_t>(plan.weights[index].bytes) / plan.weights[index].n;
+  }
+  if (!limits_.has_kv_cache) return bytes;
+  for (const plan::KvLayer& layer : plan.kv_layers) {
+    bytes += std::max<int64_t>(cached, 0) * layer.page_bytes / layer.page_positions;
+  }
+  return bytes;
+}
+
+std::string CpuExecutor::description() const {
+  return absl::StrCat("compiled ", code_->target, ", ", pool_.size(),
+                      pool_.size() == 1 ? " thread" : " threads");
+}
+
+}  // namespace ninfer::runtime

@@ -1,0 +1,99 @@
+// Tested by tests/runtime_step_check_test.cc.
+#include "runtime/step_check.h"
+
+#include "base/status.h"
+
+namespace ninfer::runtime {
+namespace {
+
+absl::Status Expect(absl::string_view what, int64_t found, int64_t min, int64_t max) {
+  if (found >= min && found <= max) return absl::OkStatus();
+  return InvalidArgument("step: ", what, ": expected ", min, " to ", max, ", found ", found);
+}
+
+absl::Status ExpectSize(absl::string_view what, size_t found, int64_t expected) {
+  if (static_cast<int64_t>(found) == expected) return absl::OkStatus();
+  return InvalidArgument("step: ", what, ": expected ", expected, " values, found ", found);
+}
+
+}  // namespace
+
+absl::Status StepChecker::Check(const StepInput& input) {
+  NINFER_RETURN_IF_ERROR(CheckShapes(input));
+  NINFER_RETURN_IF_ERROR(CheckSequences(input));
+  return limits_.has_kv_cache ? CheckPages(input) : absl::OkStatus();
+}
+
+absl::Status StepChecker::CheckShapes(const StepInput& input) const {
+  const int64_t tokens = static_cast<int64_t>(input.tokens.size());
+  const int64_t sequences = static_cast<int64_t>(input.seq_bounds.size()) - 1;
+  NINFER_RETURN_IF_ERROR(Expect("tokens", tokens, 1, limits_.max_tokens));
+  NINFER_RETURN_IF_ERROR(Expect("sequences", sequences, 1, limits_.max_sequences));
+  NINFER_RETURN_IF_ERROR(
+      Expect("rows wanted", static_cast<int64_t>(input.rows.size()), 1, limits_.max_rows));
+  NINFER_RETURN_IF_ERROR(ExpectSize("positions", input.positions.size(), tokens));
+  NINFER_RETURN_IF_ERROR(ExpectSize("rope_len", input.rope_len.size(), tokens));
+  NINFER_RETURN_IF_ERROR(ExpectSize("cached_lens", input.cached_lens.size(), sequences));
+  if (limits_.has_kv_cache) {
+    NINFER_RETURN_IF_ERROR(
+        ExpectSize("page_table", input.page_table.size(), sequences * limits_.pages_per_sequence));
+  }
+  for (int32_t token : input.tokens) {
+    NINFER_RETURN_IF_ERROR(Expect("token", token, 0, vocab_size_ - 1));
+  }
+  for (int32_t length : input.rope_len) {
+    NINFER_RETURN_IF_ERROR(Expect("rope_len", length, 1, limits_.context_length));
+  }
+  int32_t previous = -1;
+  for (int32_t row : input.rows) {
+    NINFER_RETURN_IF_ERROR(Expect("row wanted", row, previous + 1, tokens - 1));
+    previous = row;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StepChecker::CheckSequences(const StepInput& input) const {
+  const int64_t sequences = static_cast<int64_t>(input.cached_lens.size());
+  const int64_t tokens = static_cast<int64_t>(input.tokens.size());
+  NINFER_RETURN_IF_ERROR(Expect("first sequence bound", input.seq_bounds[0], 0, 0));
+  NINFER_RETURN_IF_ERROR(
+      Expect("last sequence bound", input.seq_bounds[sequences], tokens, tokens));
+  const int64_t most_cached = limits_.has_kv_cache ? limits_.context_length : 0;
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int64_t begin = input.seq_bounds[s], cached = input.cached_lens[s];
+    NINFER_RETURN_IF_ERROR(Expect("sequence bound", input.seq_bounds[s + 1], begin + 1, tokens));
+    NINFER_RETURN_IF_ERROR(Expect("cached length", cached, 0, most_cached));
+    const int64_t end = cached + input.seq_bounds[s + 1] - begin;
+    NINFER_RETURN_IF_ERROR(Expect("length of a sequence", end, 1, limits_.context_length));
+    for (int64_t t = begin; t < input.seq_bounds[s + 1]; ++t) {
+      const int64_t position = cached + t - begin;
+      NINFER_RETURN_IF_ERROR(Expect("position", input.positions[t], position, position));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StepChecker::CheckPages(const StepInput& input) {
+  ++step_;
+  for (size_t s = 0; s < input.cached_lens.size(); ++s) {
+    const int64_t cached = input.cached_lens[s];
+    const int64_t end = cached + input.seq_bounds[s + 1] - input.seq_bounds[s];
+    const int64_t first_written = cached / limits_.page_positions;
+    const int64_t pages = PagesFor(end, limits_.page_positions);
+    NINFER_RETURN_IF_ERROR(Expect("pages of a sequence", pages, 1, limits_.pages_per_sequence));
+    for (int64_t i = 0; i < pages; ++i) {
+      const int32_t page = input.page_table[s * limits_.pages_per_sequence + i];
+      NINFER_RETURN_IF_ERROR(Expect("page", page, 0, limits_.total_pages - 1));
+      Holder& holder = holder_[page];
+      const bool written = i >= first_written;
+      if (holder.step == step_ && (written || holder.written)) {
+        return InvalidArgument("step: page ", page,
+                               ": expected one place for a page that is written, found two");
+      }
+      holder = {step_, written};
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ninfer::runtime

@@ -1,0 +1,108 @@
+// Tested by tests/runtime_tensor_dump_test.cc.
+#include "runtime/tensor_dump.h"
+
+#include <nlohmann/json.hpp>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/status.h"
+
+namespace ninfer::runtime {
+
+int64_t RowType::columns() const {
+  int64_t product = 1;
+  for (int64_t dim : trailing) product *= dim;
+  return product;
+}
+
+absl::optional<RowType> ParseRowType(absl::string_view type) {
+  const size_t bracket = type.find('[');
+  if (bracket == absl::string_view::npos || type.back() != ']') return absl::nullopt;
+  const std::optional<DType> dtype = DTypeFromName(type.substr(0, bracket));
+  if (!dtype.has_value()) return absl::nullopt;
+  RowType result;
+  result.dtype = *dtype;
+  const absl::string_view inside = type.substr(bracket + 1, type.size() - bracket - 2);
+  const std::vector<absl::string_view> dims = absl::StrSplit(inside, ',');
+  result.rows = std::string(absl::StripAsciiWhitespace(dims[0]));
+  for (size_t i = 1; i < dims.size(); ++i) {
+    int64_t value = 0;
+    if (!absl::SimpleAtoi(dims[i], &value) || value < 0) return absl::nullopt;
+    result.trailing.push_back(value);
+  }
+  return result.rows.empty() ? absl::nullopt : absl::make_optional(std::move(result));
+}
+
+struct TensorDump::Pattern {
+  ~Pattern() { pcre2_code_free(code); }
+  pcre2_code* code = nullptr;
+};
+
+TensorDump::TensorDump(std::unique_ptr<Pattern> pattern) : pattern_(std::move(pattern)) {}
+TensorDump::~TensorDump() = default;
+
+absl::StatusOr<std::unique_ptr<TensorDump>> TensorDump::Create(const std::string& regex) {
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  auto pattern = std::make_unique<Pattern>();
+  pattern->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), PCRE2_UTF,
+                                &error, &offset, nullptr);
+  if (pattern->code == nullptr) {
+    PCRE2_UCHAR message[256] = {};
+    pcre2_get_error_message(error, message, sizeof(message));
+    return InvalidArgument("--dump-tensors: expected a regular expression, found \"", regex,
+                           "\": ", reinterpret_cast<const char*>(message), " at ", offset);
+  }
+  return std::unique_ptr<TensorDump>(new TensorDump(std::move(pattern)));
+}
+
+bool TensorDump::Matches(absl::string_view name) const {
+  pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
+  const int count = pcre2_match(pattern_->code, reinterpret_cast<PCRE2_SPTR>(name.data()),
+                                name.size(), 0, 0, data, nullptr);
+  pcre2_match_data_free(data);
+  return count >= 0;
+}
+
+void TensorDump::Append(const std::string& name, const RowType& type, int64_t rows, int64_t stride,
+                        const void* data) {
+  Tensor& tensor = tensors_[name];
+  tensor.type = type;
+  tensor.rows += rows;
+  const int64_t size = DTypeSize(type.dtype);
+  const char* bytes = static_cast<const char*>(data);
+  for (int64_t row = 0; row < rows; ++row) {
+    tensor.bytes.append(bytes + row * stride * size, type.columns() * size);
+  }
+}
+
+absl::Status TensorDump::Write(const std::string& path) const {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors_) {
+    std::vector<int64_t> shape = {tensor.rows};
+    shape.insert(shape.end(), tensor.type.trailing.begin(), tensor.type.trailing.end());
+    header[name] = {{"dtype", absl::AsciiStrToUpper(DTypeName(tensor.type.dtype))},
+                    {"shape", shape},
+                    {"data_offsets", {offset, offset + tensor.bytes.size()}}};
+    offset += tensor.bytes.size();
+  }
+  std::string text = header.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  const uint64_t size = text.size();
+  NINFER_RETURN_IF_ERROR(file->Append(&size, sizeof(size)));
+  NINFER_RETURN_IF_ERROR(file->Append(text.data(), text.size()));
+  for (const auto& [name, tensor] : tensors_) {
+    NINFER_RETURN_IF_ERROR(file->Append(tensor.bytes.data(), tensor.bytes.size()));
+  }
+  return file->Commit();
+}
+
+}  // namespace ninfer::runtime

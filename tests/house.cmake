@@ -1,0 +1,5 @@
+ninfer_fuzz(fault_fuzz SOURCES fuzz/fault_fuzz.cc)
+ninfer_script_test(fuzz_driver_test fuzz_driver_test.py LABELS fuzz)
+ninfer_script_test(house_test house_test.py LABELS release)
+ninfer_script_test(format_test format_test.py LABELS release)
+ninfer_script_test(scripts_test scripts_test.py LABELS release)

@@ -1,0 +1,120 @@
+// Single normalizers, pre-tokenizers and decoders against tests/data/tokenizer-zoo/components.json.
+#include <map>
+#include <set>
+
+#include "tests/text_testing.h"
+#include "text/decode.h"
+#include "text/normalize.h"
+#include "text/pretokenize.h"
+#include "text/tokenizer_json.h"
+
+namespace ninfer {
+namespace {
+
+// Components that are refused by their names.
+const std::set<std::string>& Unsupported() {
+  static const auto* const kUnsupported =
+      new std::set<std::string>{"UnicodeScripts", "WordPiece", "CTC"};
+  return *kUnsupported;
+}
+
+absl::Status Read(const std::string& slot, const nlohmann::json& part, std::vector<Step>* steps) {
+  if (slot == "normalizer") return ReadNormalizer(part, slot, steps);
+  if (slot == "pre_tokenizer") return ReadPreTokenizer(part, slot, steps);
+  return ReadDecoder(part, slot, steps);
+}
+
+nlohmann::json RunSteps(const std::string& slot, const std::vector<CompiledStep>& steps,
+                   const nlohmann::json& in) {
+  if (slot == "normalizer") {
+    std::string text = in;
+    bool at_start = true;
+    Normalize(steps, &text, &at_start);
+    return text;
+  }
+  if (slot == "pre_tokenizer") {
+    WordList list;
+    PreTokenize(steps, in.get<std::string>(), true, &list);
+    nlohmann::json words = nlohmann::json::array();
+    for (const auto& word : list.words) words.push_back(std::string(list.text(word)));
+    return words;
+  }
+  DecodeChain chain(steps, /*has_decoder=*/true);
+  for (const auto& piece : in) chain.Push(piece.get<std::string>());
+  chain.Finish();
+  return chain.Take();
+}
+
+TEST(TextComponentsTest, EveryComponentGivesWhatTokenizersGives) {
+  const nlohmann::json components = ReadJson(ZooPath("components.json"));
+  int cases = 0;
+  for (const auto& component : components) {
+    const std::string slot = component["slot"];
+    SCOPED_TRACE(slot + " " + component["part"].dump());
+    std::vector<Step> steps;
+    const absl::Status status = Read(slot, component["part"], &steps);
+    const std::string type = component["part"]["type"];
+    if (Unsupported().count(type) != 0) {
+      EXPECT_EQ(status.message(), slot + ": " + type + " is not supported");
+      continue;
+    }
+    ASSERT_TRUE(status.ok()) << status;
+    std::vector<CompiledStep> compiled;
+    ASSERT_TRUE(CompileSteps(steps, &compiled).ok());
+    for (const auto& test : component["cases"]) {
+      EXPECT_EQ(RunSteps(slot, compiled, test["in"]), test["out"]) << test["in"];
+      ++cases;
+    }
+  }
+  EXPECT_GT(cases, 1000);
+}
+
+TEST(TextComponentsTest, BadComponentsAreRefusedInOneLine) {
+  const std::map<std::string, std::string> refused = {
+      {R"({"type":"Precompiled","precompiled_charsmap":""})",
+       "normalizer: Precompiled is not supported"},
+      {R"({"type":"Sequence"})", "normalizer.normalizers: expected a list, found nothing"},
+      {R"({"type":"Replace","content":"x","pattern":{"Regex":"(a"}})",
+       "normalizer: Replace: regular expression not understood: missing closing parenthesis near "
+       "character 2"},
+      {R"({"type":"Replace","content":1,"pattern":{"String":"a"}})",
+       "normalizer: Replace: content: expected a string, found number"},
+      {R"({"type":"Prepend"})", "normalizer: Prepend: prepend: expected a string, found nothing"},
+      {R"("NFC")", "normalizer: expected an object, found string"},
+      {R"({})", "normalizer: type: expected a string, found nothing"},
+  };
+  for (const auto& [text, message] : refused) {
+    std::vector<Step> steps;
+    EXPECT_EQ(ReadNormalizer(nlohmann::json::parse(text), "normalizer", &steps).message(), message);
+  }
+}
+
+TEST(TextComponentsTest, MetaspaceRefusesAReplacementOfSeveralCharacters) {
+  std::vector<Step> steps;
+  const auto part = nlohmann::json::parse(R"({"type":"Metaspace","replacement":"ab"})");
+  EXPECT_EQ(ReadPreTokenizer(part, "pre_tokenizer", &steps).message(),
+            "pre_tokenizer: Metaspace: replacement: expected one character, found 'ab'");
+}
+
+TEST(TextComponentsTest, SequencesNestedTooDeeplyAreRefused) {
+  nlohmann::json part = {{"type", "NFC"}};
+  for (int i = 0; i < 50; ++i) {
+    part = {{"type", "Sequence"}, {"normalizers", nlohmann::json::array({part})}};
+  }
+  std::vector<Step> steps;
+  EXPECT_EQ(ReadNormalizer(part, "normalizer", &steps).message(),
+            "normalizer: sequences nested too deeply");
+}
+
+TEST(TextComponentsTest, StripOfMoreThanThePieceLeavesNothing) {
+  std::vector<Step> steps;
+  const auto part =
+      nlohmann::json::parse(R"({"type":"Strip","content":"x","start":5,"stop":5})");
+  ASSERT_TRUE(ReadDecoder(part, "decoder", &steps).ok());
+  std::vector<CompiledStep> compiled;
+  ASSERT_TRUE(CompileSteps(steps, &compiled).ok());
+  EXPECT_EQ(RunSteps("decoder", compiled, {"xxx", "xxaxx", "", "xxxxxxxxxxxx"}), "a");
+}
+
+}  // namespace
+}  // namespace ninfer

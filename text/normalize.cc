@@ -1,0 +1,201 @@
+// Normalizers as Hugging Face tokenizers has them; Unicode's normal forms come from utf8proc.
+// Tested by tests/text_components_test.cc.
+#include "text/normalize.h"
+
+#include <utf8proc.h>
+
+#include <cstdlib>
+
+#include "base/status.h"
+#include "text/unicode.h"
+
+namespace ninfer {
+namespace {
+
+constexpr int kCompose = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+constexpr int kDecompose = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
+
+// Text below U+0300 is in NFC as it stands.
+bool IsBelowCombining(absl::string_view text) {
+  for (const char c : text) {
+    if (static_cast<uint8_t>(c) >= 0xCC) return false;
+  }
+  return true;
+}
+
+void NormalForm(int options, std::string* text) {
+  if (IsAscii(*text) || (options == kCompose && IsBelowCombining(*text))) return;
+  utf8proc_uint8_t* out = nullptr;
+  const utf8proc_ssize_t size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text->data()),
+                   static_cast<utf8proc_ssize_t>(text->size()), &out,
+                   static_cast<utf8proc_option_t>(options));
+  NINFER_CHECK(size >= 0) << utf8proc_errmsg(size);
+  text->assign(reinterpret_cast<const char*>(out), static_cast<size_t>(size));
+  std::free(out);
+}
+
+// Appends to `out` what `map(c, out)` makes of each character.
+template <typename Map>
+void MapCharacters(std::string* text, Map map) {
+  std::string out;
+  out.reserve(text->size());
+  for (size_t pos = 0; pos < text->size();) {
+    const CodePoint c = DecodeAt(*text, pos);
+    map(c.value, &out);
+    pos += c.length;
+  }
+  *text = std::move(out);
+}
+
+void Lowercase(std::string* text) {
+  MapCharacters(text, [](char32_t c, std::string* out) {
+    AppendUtf8(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)), out);
+    if (c == 0x130) AppendUtf8(0x307, out);  // the one character whose lower case is two
+  });
+}
+
+void StripAccents(std::string* text) {
+  MapCharacters(text, [](char32_t c, std::string* out) {
+    if (!IsNonspacingMark(c)) AppendUtf8(c, out);
+  });
+}
+
+void Nmt(std::string* text) {
+  MapCharacters(text, [](char32_t c, std::string* out) {
+    if ((c >= 0x1 && c <= 0x8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+        c == 0x9F) {
+      return;
+    }
+    const bool blank = c == 0x9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 ||
+                       (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+                       c == 0xFEFF || c == 0xFFFD;
+    AppendUtf8(blank ? ' ' : c, out);
+  });
+}
+
+bool IsChinese(char32_t c) {
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+         (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+         (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+void Bert(uint32_t flags, std::string* text) {
+  if ((flags & kBertClean) != 0) {
+    MapCharacters(text, [](char32_t c, std::string* out) {
+      if (c == '\t' || c == '\n' || c == '\r' || IsWhitespace(c)) {
+        // NEL is a control character first, and is dropped.
+        if (c == '\t' || c == '\n' || c == '\r' || !IsControlOrUnassigned(c)) out->push_back(' ');
+      } else if (c != 0 && c != 0xFFFD && !IsControlOrUnassigned(c)) {
+        AppendUtf8(c, out);
+      }
+    });
+  }
+  if ((flags & kBertChinese) != 0) {
+    MapCharacters(text, [](char32_t c, std::string* out) {
+      if (IsChinese(c)) out->push_back(' ');
+      AppendUtf8(c, out);
+      if (IsChinese(c)) out->push_back(' ');
+    });
+  }
+  if ((flags & kBertStripAccents) != 0) {
+    NormalForm(kDecompose, text);
+    StripAccents(text);
+  }
+  if ((flags & kBertLowercase) != 0) Lowercase(text);
+}
+
+void Strip(uint32_t sides, std::string* text, bool* at_start) {
+  size_t begin = 0;
+  size_t end = text->size();
+  while ((sides & kStripLeft) != 0 && begin < end) {
+    const CodePoint c = DecodeAt(*text, begin);
+    if (!IsWhitespace(c.value)) break;
+    begin += c.length;
+  }
+  while ((sides & kStripRight) != 0 && end > begin) {
+    const CodePoint c = DecodeBefore(*text, end);
+    if (!IsWhitespace(c.value)) break;
+    end -= c.length;
+  }
+  if (begin > 0) *at_start = false;
+  *text = text->substr(begin, end - begin);
+}
+
+}  // namespace
+
+absl::Status CompileSteps(std::vector<Step> steps, std::vector<CompiledStep>* compiled) {
+  for (Step& step : steps) {
+    CompiledStep next;
+    if (step.pattern == PatternKind::kLiteral) next.pattern = Pattern::Literal(step.text);
+    if (step.pattern == PatternKind::kRegex) {
+      NINFER_ASSIGN_OR_RETURN(next.pattern, Pattern::Regex(step.text));
+    }
+    next.step = std::move(step);
+    compiled->push_back(std::move(next));
+  }
+  return absl::OkStatus();
+}
+
+std::string ReplaceAll(const Pattern& pattern, absl::string_view content, absl::string_view text) {
+  std::vector<Pattern::Range> ranges;
+  pattern.FindAll(text, &ranges);
+  std::string out;
+  out.reserve(text.size());
+  for (const Pattern::Range& range : ranges) {
+    absl::StrAppend(&out, range.match ? content : text.substr(range.begin, range.end - range.begin));
+  }
+  return out;
+}
+
+void Normalize(absl::Span<const CompiledStep> steps, std::string* text, bool* at_start) {
+  for (const CompiledStep& compiled : steps) {
+    const Step& step = compiled.step;
+    switch (static_cast<NormalizerKind>(step.kind)) {
+      case NormalizerKind::kNfc:
+        NormalForm(kCompose, text);
+        break;
+      case NormalizerKind::kNfd:
+        NormalForm(kDecompose, text);
+        break;
+      case NormalizerKind::kNfkc:
+        NormalForm(kCompose | UTF8PROC_COMPAT, text);
+        break;
+      case NormalizerKind::kNfkd:
+        NormalForm(kDecompose | UTF8PROC_COMPAT, text);
+        break;
+      case NormalizerKind::kLowercase:
+        Lowercase(text);
+        break;
+      case NormalizerKind::kStripAccents:
+        StripAccents(text);
+        break;
+      case NormalizerKind::kNmt:
+        Nmt(text);
+        break;
+      case NormalizerKind::kBert:
+        Bert(step.number, text);
+        break;
+      case NormalizerKind::kByteLevel: {
+        std::string letters;
+        AppendByteLetters(*text, &letters);
+        *text = std::move(letters);
+        break;
+      }
+      case NormalizerKind::kStrip:
+        Strip(step.number, text, at_start);
+        break;
+      case NormalizerKind::kPrepend:
+        if (!text->empty() && (step.number == 0 || *at_start)) text->insert(0, step.text);
+        break;
+      case NormalizerKind::kReplace:
+        *text = ReplaceAll(*compiled.pattern, step.content, *text);
+        break;
+      case NormalizerKind::kCount:
+        break;
+    }
+  }
+}
+
+}  // namespace ninfer

@@ -1,0 +1,75 @@
+// Text to token ids and back, for byte-level BPE and SentencePiece-style BPE.
+//
+// A tokenizer is a block of tables (text/tables.h) and what little is set up over it at load. It is made
+// from a model folder at compile time (which needs the readers of tokenizer.json and tokenizer.model),
+// stored in a plan, and used in place at run time, without those readers. It agrees id for id with
+// Hugging Face tokenizers, and for tokenizer.model with SentencePiece; the special tokens of a
+// tokenizer.model are recognised in text, as transformers does.
+//
+// Text that is not UTF-8 is repaired first: each maximal ill-formed part becomes U+FFFD.
+// Tested by tests/text_zoo_test.cc, tests/text_models_test.cc and tests/text_robustness_test.cc.
+#ifndef NINFER_TEXT_TOKENIZER_H_
+#define NINFER_TEXT_TOKENIZER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "absl/types/span.h"
+
+namespace ninfer {
+
+class DecodeChain;
+struct TokenizerSpec;
+
+// Immutable, and safe to use from several threads.
+class Tokenizer {
+ public:
+  // Reads tokenizer.json, else tokenizer.model, else vocab.json + merges.txt, else encoder.json +
+  // vocab.bpe. Null where the folder has none of them.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromFolder(const std::string& folder);
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromSpec(TokenizerSpec spec);
+  // The tables that Serialize gave. Copies `bytes`.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Deserialize(absl::string_view bytes);
+  ~Tokenizer();
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  std::string Serialize() const;
+
+  // `add_special_tokens` puts around the text what the tokenizer's post-processor says (BOS, EOS).
+  // Special tokens that are spelled out in the text are recognised unless `special_in_text` is false;
+  // then they are ordinary text, while added tokens that are not special are still found.
+  std::vector<int32_t> Encode(absl::string_view text, bool add_special_tokens,
+                              bool special_in_text = true) const;
+
+  // Ids that the vocabulary does not have are left out. For a stream, see text/detokenizer.h.
+  std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens) const;
+
+  std::string IdToPiece(int32_t id) const;  // empty for an id that has no piece
+  absl::optional<int32_t> PieceToId(absl::string_view piece) const;
+  int32_t vocab_size() const;  // the highest id + 1
+  bool IsSpecial(int32_t id) const;
+
+  // What Encode puts before and behind a text.
+  absl::Span<const int32_t> prefix_ids() const;
+  absl::Span<const int32_t> suffix_ids() const;
+
+ private:
+  friend class IncrementalDetokenizer;
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<DecodeChain> NewDecodeChain() const;
+  // Hands the piece of `id` to the chain, unless it is unknown or to be skipped.
+  void PushPiece(int32_t id, bool skip_special_tokens, DecodeChain* chain) const;
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ninfer
+
+#endif  // NINFER_TEXT_TOKENIZER_H_

@@ -1,0 +1,34 @@
+// The readers of tokenizer files. Compile side only: the run time reads tables.
+// Tested by tests/text_json_test.cc and tests/text_zoo_test.cc.
+#ifndef NINFER_TEXT_TOKENIZER_JSON_H_
+#define NINFER_TEXT_TOKENIZER_JSON_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "text/json_fields.h"
+#include "text/spec_builder.h"
+
+namespace ninfer {
+
+// tokenizer.json of Hugging Face tokenizers. A component that is not supported is refused by its name.
+absl::Status ReadTokenizerJson(absl::string_view text, absl::string_view name,
+                               SpecBuilder* builder);
+
+// The parts of it. In text/tokenizer_components.cc. `where` names the place in messages.
+absl::Status ReadNormalizer(const Json& json, const std::string& where, std::vector<Step>* steps);
+absl::Status ReadPreTokenizer(const Json& json, const std::string& where,
+                              std::vector<Step>* steps);
+absl::Status ReadDecoder(const Json& json, const std::string& where, std::vector<Step>* steps);
+
+// One entry of added_tokens or added_tokens_decoder. `special` is the default of that flag.
+absl::StatusOr<AddedToken> ReadAddedToken(const Json& json, absl::string_view where, bool special);
+
+// vocab.json (or encoder.json) and merges.txt (or vocab.bpe). In text/vocab_merges.cc.
+absl::Status ReadVocabulary(absl::string_view text, absl::string_view name, SpecBuilder* builder);
+absl::Status ReadMerges(absl::string_view text, absl::string_view name, SpecBuilder* builder);
+
+}  // namespace ninfer
+
+#endif  // NINFER_TEXT_TOKENIZER_JSON_H_

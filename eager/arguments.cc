@@ -2,6 +2,7 @@
 // Tested by tests/eager_test.cc.
 #include "eager/arguments.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
@@ -23,8 +24,9 @@ absl::Status CheckLength(const char* name, const std::vector<int32_t>& values, s
   return InvalidArgument(name, ": expected ", expected, " numbers, found ", values.size());
 }
 
-// Fills in what is absent and checks what is there.
-absl::Status Complete(StepArguments& a, int64_t pages) {
+// Fills in what is absent and checks what is there. A derived page table gives each sequence at most
+// `most_pages` of all the `pages`.
+absl::Status Complete(StepArguments& a, int64_t pages, int64_t most_pages) {
   const size_t tokens = a.tokens.size();
   if (tokens == 0) return InvalidArgument("tokens: expected at least one, found none");
   if (a.seq_bounds.empty()) a.seq_bounds = {0, static_cast<int32_t>(tokens)};
@@ -51,7 +53,7 @@ absl::Status Complete(StepArguments& a, int64_t pages) {
   }
   NINFER_RETURN_IF_ERROR(CheckLength("rope_len", a.rope_len, tokens));
   if (a.page_table.empty()) {
-    const int64_t each = pages / static_cast<int64_t>(sequences);
+    const int64_t each = std::min(pages / static_cast<int64_t>(sequences), most_pages);
     for (int64_t i = 0; i < each * static_cast<int64_t>(sequences); ++i) {
       a.page_table.push_back(static_cast<int32_t>(i));
     }
@@ -85,7 +87,11 @@ absl::StatusOr<const std::vector<int32_t>*> Find(const StepArguments& a, absl::s
 absl::StatusOr<Step> ResolveStep(const StepArguments& arguments, absl::Span<const NamedType> names,
                                  absl::Span<const ir::Symbol> symbols, int64_t pages) {
   StepArguments complete = arguments;
-  NINFER_RETURN_IF_ERROR(Complete(complete, pages));
+  int64_t most_pages = pages;
+  for (const NamedType& named : names) {
+    if (named.type.rank() == 2) most_pages = ir::MaxOf(named.type.shape[1], symbols);
+  }
+  NINFER_RETURN_IF_ERROR(Complete(complete, pages, most_pages));
   const int64_t sequences = static_cast<int64_t>(complete.seq_bounds.size()) - 1;
   Step step;
   step.dims.assign(symbols.size(), -1);

@@ -55,10 +55,12 @@ absl::StatusOr<ImportedModel> Build(const ArchRow& row, ConfigReader& config,
   info.architecture = std::string(row.model_type);
   ir::Module module{std::string(row.model_type)};
   ModelBuilder builder(&config, tensors.get(), options.context_length, &module, &info);
-  NINFER_RETURN_IF_ERROR(row.build(builder));
-  RefuseUnreadOptions(row, config);
+  const absl::Status built = row.build(builder);
+  // An option that is not done explains a tensor that is not as expected: it is named first.
+  if (config.ok()) RefuseUnreadOptions(row, config);
   ReadConfigIds(config, info);
   NINFER_RETURN_IF_ERROR(config.status());
+  NINFER_RETURN_IF_ERROR(built);
   NINFER_RETURN_IF_ERROR(tensors->CheckAllClaimed(row.architecture, row.ignorable));
   info.stored_dtype = MostFrequentDType(module);
   return ImportedModel{std::move(module), std::move(info), std::move(tensors)};

@@ -81,9 +81,13 @@ Value* BodyBuilder::Inside(Value* value) {
   const auto it = inside_.find(value);
   if (it != inside_.end()) return it->second;
   const Node* producer = value->producer();
-  if (producer != nullptr &&
-      (producer->op() == Op::kConstant || (IsFreeView(producer) && !ir::IsConstant(value)))) {
-    return Copy(*producer);
+  if (IsFreeView(producer) && !ir::IsConstant(value)) return Copy(*producer);
+  if (const absl::optional<float> scalar = EvaluateScalar(value)) {
+    const ir::Type types[] = {value->type()};
+    const ir::AttrValue attr =
+        producer->op() == Op::kConstant ? *producer->find_attr("value") : ir::AttrValue(*scalar);
+    Node* constant = body_->Insert(Op::kConstant, {}, types, {{"value", attr}});
+    return inside_[value] = constant->result();
   }
   Value* parameter = body_->AddParameter(ParameterName(value), value->type());
   operands_.push_back(value);
@@ -128,6 +132,10 @@ absl::StatusOr<int> Fuse(ir::Module& module, const PassOptions& options) {
       builder.Build(*function);
       if (builder.outputs().empty()) continue;  // nothing looks at it: dead code
       if (!rewrites.Next()) return rewrites.made();
+      // A node that joined the group from below may name a constant from there.
+      for (Value* operand : builder.operands()) {
+        if (ir::IsConstant(operand)) HoistConstant(*function, operand, group.place);
+      }
       Node* fused = function->InsertFused(program::FamilyName(group.family), builder.operands(),
                                           builder.TakeBody(), group.place);
       for (size_t i = 0; i < builder.outputs().size(); ++i) {

@@ -124,7 +124,7 @@ bool GroupFinder::FitsEpilogue(const Node& node, const NodeSet& inside,
     } else if (constants_.contains(operand)) {
       const bool row =
           operand->type().rank() == 1 && operand->type().shape[0] == wide.shape.back();
-      if (!row && !ScalarConstant(operand)) return false;
+      if (!row && !EvaluateScalar(operand)) return false;
     } else if (operand->type().shape != wide.shape || IsFreeView(operand->producer())) {
       return false;  // a residual is as wide as the result, and stored
     }

@@ -7,8 +7,8 @@
 // symbol C: no plan is made anew as a text grows. With a cache, T is bounded by the prefill chunk
 // instead of by the context.
 //
-// It happens for all layers or for none: every attention must match, and every other node must be row
-// by row in T, for otherwise a text cut into chunks would give something else.
+// It happens for all layers or for none, as one rewrite: every attention must match, and every other
+// node must be row by row in T, for otherwise a text cut into chunks would give something else.
 //
 // Proves: step by step equals whole sequence, for any cut into steps.
 // Order: after canonicalise and fold, which leave one spelling of attention; before last-rows, which
@@ -172,12 +172,9 @@ absl::StatusOr<int> KvCache(ir::Module& module, const PassOptions& options) {
   Rewrites rewrites(options);
   Step step;
   if (!FindStep(module, step) || !MatchLayers(step)) return 0;
-  Cache cache;
+  if (!rewrites.Next()) return 0;
+  NINFER_ASSIGN_OR_RETURN(const Cache cache, AddCache(module, step, options));
   for (size_t i = 0; i < step.layers.size(); ++i) {
-    if (!rewrites.Next()) break;
-    if (i == 0) {
-      NINFER_ASSIGN_OR_RETURN(cache, AddCache(module, step, options));
-    }
     NINFER_RETURN_IF_ERROR(
         CacheLayer(module, step, cache, step.layers[i], static_cast<int>(i)));
   }

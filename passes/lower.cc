@@ -112,13 +112,13 @@ absl::Status Lowering::MapParameters() {
   return absl::OkStatus();
 }
 
-// Most positions of one text.
+// Most positions of one text, in whole pages.
 int64_t Lowering::ContextLength() const {
-  if (options_.context_length > 0) return options_.context_length;
-  const int pages = module_.FindSymbol("G");
-  if (pages >= 0) return module_.symbols()[pages].max * program::KvLayout::kPagePositions;
-  const int tokens = module_.FindSymbol("T");
-  return tokens < 0 ? 1 : module_.symbols()[tokens].max;
+  constexpr int64_t kPositions = program::KvLayout::kPagePositions;
+  for (const ir::Symbol& symbol : program_.symbols) {
+    if (symbol.name == "G") return symbol.max * kPositions;
+  }
+  return kPositions;
 }
 
 int Lowering::AddBuffer(std::string name, ir::Type type) {
@@ -271,7 +271,8 @@ void Lowering::AddOutputs(const Region& region, const Kernel& kernel, program::L
   }
 }
 
-// Naive attention stores every score: its last parameter.
+// Naive attention stores every score: its last parameter. A head's scores fill whole pages, since
+// kernels compute a page's at a time.
 void Lowering::AddScores(Kernel& kernel, program::Launch& launch) {
   const ir::Node* attention = program::FindNode(*kernel.body, Op::kPagedAttention);
   if (attention == nullptr || attention->attr_string("form") != "naive") return;

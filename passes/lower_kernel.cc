@@ -88,10 +88,22 @@ std::string WithWords(absl::string_view stem, absl::string_view words) {
   return words.empty() ? std::string(stem) : absl::StrCat(stem, "_", words);
 }
 
+// The dtype of the activations that come in, or of the step's argument when none do.
+absl::string_view InputDType(const Kernel& kernel) {
+  const auto parameters = kernel.body->parameters();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const ir::Type& type = parameters[i]->type();
+    const bool activations = kernel.params[i].kind == OperandKind::kBuffer &&
+                             !kernel.params[i].written && IsFloat(type.dtype) && !type.is_kv;
+    if (activations) return DTypeName(type.dtype);
+  }
+  return DTypeName(parameters[0]->type().dtype);
+}
+
 std::string RowwiseName(const Kernel& kernel) {
   std::string words = Words(kernel);
   const ir::Type& result = kernel.body->results()[0]->type();
-  absl::string_view from = DTypeName(kernel.body->parameters()[0]->type().dtype);
+  absl::string_view from = InputDType(kernel);
   std::string sizes = Sizes(result, 1);
   const ir::Node* embedding = program::FindNode(*kernel.body, Op::kEmbedding);
   if (embedding != nullptr) {
@@ -118,8 +130,7 @@ std::string NameOf(const Kernel& kernel) {
       return RowwiseName(kernel);
     case Family::kKvAppend:
       return absl::StrCat(WithWords("kv_append", Words(kernel)), "_",
-                          DTypeName(body.parameters()[1]->type().dtype), "_",
-                          DTypeName(kernel.kv.dtype), "__", kernel.kv.heads, "x",
+                          InputDType(kernel), "_", DTypeName(kernel.kv.dtype), "__", kernel.kv.heads, "x",
                           kernel.kv.head_dim);
     case Family::kAttention: {
       const ir::Node& attention = *program::FindNode(body, Op::kPagedAttention);

@@ -82,6 +82,41 @@ void RemoveParameterAt(Region& region, size_t index) {
   region.sources.erase(region.sources.begin() + index);
 }
 
+// Parameters in the order of their first use, whatever order they were found in, so that equal bodies
+// take equal operands.
+void SortParameters(Region& region) {
+  std::vector<const ir::Value*> order;
+  absl::flat_hash_set<const ir::Value*> seen;
+  const auto note = [&](const ir::Value* value) {
+    if (value->is_parameter() && seen.insert(value).second) order.push_back(value);
+  };
+  for (const auto& node : region.body->nodes()) {
+    for (const ir::Value* operand : node->operands()) note(operand);
+  }
+  for (const ir::Value* result : region.body->results()) note(result);
+
+  auto body = std::make_unique<ir::Function>("body");
+  absl::flat_hash_map<const ir::Value*, ir::Value*> values;
+  std::vector<Source> sources;
+  for (const ir::Value* value : order) {
+    values[value] = body->AddParameter(value->name(), value->type());
+    for (size_t i = 0; i < region.sources.size(); ++i) {
+      if (region.body->parameters()[i].get() == value) sources.push_back(region.sources[i]);
+    }
+  }
+  for (const auto& node : region.body->nodes()) {
+    std::vector<ir::Value*> operands;
+    for (const ir::Value* operand : node->operands()) operands.push_back(values.at(operand));
+    const ir::Type types[] = {node->result()->type()};
+    values[node->result()] = body->Insert(node->op(), operands, types, node->attrs())->result();
+  }
+  for (const ir::Value* result : region.body->results()) {
+    body->results().push_back(values.at(result));
+  }
+  region.body = std::move(body);
+  region.sources = std::move(sources);
+}
+
 }  // namespace
 
 absl::StatusOr<Region> MakeRegion(const ir::Node& node) {
@@ -141,6 +176,7 @@ void PullIn(Region& region) {
     RemoveParameterAt(region, i);
     i = 0;  // the new parameters may be views too
   }
+  SortParameters(region);
 }
 
 }  // namespace ninfer::passes::lowering

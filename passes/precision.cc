@@ -41,10 +41,12 @@ class PrecisionSettler {
 
   // False: told to stop.
   absl::StatusOr<bool> CastWeights();
-  bool SetKvTypes();
+  absl::StatusOr<bool> SettleStates();
   absl::StatusOr<bool> CastActivations();
 
  private:
+  using Casts = absl::flat_hash_map<std::pair<const Value*, DType>, Value*>;
+
   // The type that an operand should have, or none when it is right as it is.
   absl::optional<DType> Wanted(const Node& node, size_t operand) const;
   absl::optional<DType> WantedWeight(const Node& node, const Uses& uses) const;
@@ -52,6 +54,9 @@ class PrecisionSettler {
   // True when every use of `value`, seen through views, wants `dtype`.
   bool AllWant(const Value* value, DType dtype, const Uses& uses) const;
   absl::StatusOr<bool> CastAbove(Value* root, DType dtype);
+  bool NeedsCasts(const Node& node) const;
+  // Casts what a node takes in; `casts` are at hand above it, and it may add to them.
+  absl::Status CastOperands(Node* node, Casts& casts);
   void RetypeViews(const Value* value, DType dtype, const Uses& uses);
   const Node* NodeAfter(const Node* node) const;
 
@@ -104,20 +109,23 @@ absl::StatusOr<bool> PrecisionSettler::CastWeights() {
 
 // --- states --------------------------------------------------------------------------------------
 
-bool PrecisionSettler::SetKvTypes() {
-  bool stopped = false;
+// A state changes its type together with the keys and values that are appended to it, as one rewrite.
+absl::StatusOr<bool> PrecisionSettler::SettleStates() {
   for (const auto& parameter : function_.parameters()) {
     if (!parameter->type().is_kv || parameter->type().dtype == options_.kv_cache) continue;
-    stopped = !rewrites_.Next();
-    if (stopped) break;
+    if (!rewrites_.Next()) return false;
     ir::Type type = parameter->type();
     type.dtype = options_.kv_cache;
     parameter->set_type(type);
+    const Uses uses(function_);
+    for (Node* append : uses.of(parameter.get())) {
+      if (append->op() != Op::kKvAppend) continue;
+      append->result()->set_type(type);
+      Casts casts;
+      NINFER_RETURN_IF_ERROR(CastOperands(append, casts));
+    }
   }
-  for (const auto& node : function_.nodes()) {
-    if (node->op() == Op::kKvAppend) node->result()->set_type(node->operand(0)->type());
-  }
-  return !stopped;
+  return true;
 }
 
 // --- activations ---------------------------------------------------------------------------------
@@ -184,29 +192,39 @@ absl::StatusOr<bool> PrecisionSettler::CastAbove(Value* root, DType dtype) {
   return true;
 }
 
-absl::StatusOr<bool> PrecisionSettler::CastActivations() {
-  absl::flat_hash_map<std::pair<const Value*, DType>, Value*> casts;
-  for (size_t n = 0; n < function_.nodes().size(); ++n) {
-    Node* node = function_.nodes()[n].get();
-    for (size_t i = 0; i < node->operands().size(); ++i) {
-      const absl::optional<DType> wanted = Wanted(*node, i);
-      if (!wanted) continue;
-      if (!rewrites_.Next()) return false;
-      Value* value = node->operand(i);
-      Value* root = value;
-      while (IsView(root->producer())) root = root->producer()->operand(0);
-      NINFER_ASSIGN_OR_RETURN(const bool above, CastAbove(root, *wanted));
-      if (above) {
-        ++n;  // one node more stands before this one
-        continue;
-      }
-      Value*& cast = casts[{value, *wanted}];
-      if (cast == nullptr) {
-        NINFER_ASSIGN_OR_RETURN(cast, InsertCast(value, *wanted, node));
-        ++n;
-      }
-      node->set_operand(i, cast);
+bool PrecisionSettler::NeedsCasts(const Node& node) const {
+  for (size_t i = 0; i < node.operands().size(); ++i) {
+    if (Wanted(node, i)) return true;
+  }
+  return false;
+}
+
+absl::Status PrecisionSettler::CastOperands(Node* node, Casts& casts) {
+  for (size_t i = 0; i < node->operands().size(); ++i) {
+    const absl::optional<DType> wanted = Wanted(*node, i);
+    if (!wanted) continue;
+    Value* value = node->operand(i);
+    Value* root = value;
+    while (IsView(root->producer())) root = root->producer()->operand(0);
+    NINFER_ASSIGN_OR_RETURN(const bool above, CastAbove(root, *wanted));
+    if (above) continue;
+    Value*& cast = casts[{value, *wanted}];
+    if (cast == nullptr) {
+      NINFER_ASSIGN_OR_RETURN(cast, InsertCast(value, *wanted, node));
     }
+    node->set_operand(i, cast);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> PrecisionSettler::CastActivations() {
+  std::vector<Node*> nodes;  // as they stand before casts come in between
+  for (const auto& node : function_.nodes()) nodes.push_back(node.get());
+  Casts casts;
+  for (Node* node : nodes) {
+    if (!NeedsCasts(*node)) continue;
+    if (!rewrites_.Next()) return false;
+    NINFER_RETURN_IF_ERROR(CastOperands(node, casts));
   }
   return true;
 }
@@ -232,7 +250,9 @@ absl::StatusOr<int> SettlePrecision(ir::Module& module, const PassOptions& optio
   for (const auto& function : module.functions()) {
     PrecisionSettler settler(module, *function, options, rewrites);
     NINFER_ASSIGN_OR_RETURN(const bool weights_done, settler.CastWeights());
-    if (!weights_done || !settler.SetKvTypes()) return rewrites.made();
+    if (!weights_done) return rewrites.made();
+    NINFER_ASSIGN_OR_RETURN(const bool states_done, settler.SettleStates());
+    if (!states_done) return rewrites.made();
     NINFER_ASSIGN_OR_RETURN(const bool done, settler.CastActivations());
     if (!done) return rewrites.made();
   }

@@ -3,6 +3,7 @@
 #include "passes/rewrite.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace ninfer::passes {
 
@@ -48,16 +49,38 @@ absl::optional<double> ScalarConstant(const Value* value) {
   return node->attr_float("value");
 }
 
+absl::optional<float> EvaluateScalar(const Value* value) {
+  const Node* node = value->producer();
+  if (node == nullptr || value->type().rank() != 0) return absl::nullopt;
+  if (node->op() == Op::kConstant) return static_cast<float>(node->attr_float("value"));
+  if (node->operands().empty() || node->operands().size() > 2) return absl::nullopt;
+  float x[2] = {};
+  for (size_t i = 0; i < node->operands().size(); ++i) {
+    const absl::optional<float> operand = EvaluateScalar(node->operand(i));
+    if (!operand) return absl::nullopt;
+    x[i] = *operand;
+  }
+  absl::optional<float> result;
+  if (node->op() == Op::kAdd) result = x[0] + x[1];
+  if (node->op() == Op::kSub) result = x[0] - x[1];
+  if (node->op() == Op::kMul) result = x[0] * x[1];
+  if (node->op() == Op::kDiv) result = x[0] / x[1];
+  if (node->op() == Op::kNeg) result = -x[0];
+  if (node->op() == Op::kSqrt) result = std::sqrt(x[0]);
+  if (result && !std::isfinite(*result)) return absl::nullopt;
+  return result;
+}
+
 bool MatchScaling(const Node* node, Value** tensor, double* factor) {
   if (node == nullptr || (node->op() != Op::kMul && node->op() != Op::kDiv)) return false;
-  absl::optional<double> scalar = ScalarConstant(node->operand(1));
+  absl::optional<float> scalar = EvaluateScalar(node->operand(1));
   *tensor = node->operand(0);
   if (!scalar && node->op() == Op::kMul) {
-    scalar = ScalarConstant(node->operand(0));
+    scalar = EvaluateScalar(node->operand(0));
     *tensor = node->operand(1);
   }
   if (!scalar || (node->op() == Op::kDiv && *scalar == 0)) return false;
-  *factor = node->op() == Op::kMul ? *scalar : 1.0 / *scalar;
+  *factor = node->op() == Op::kMul ? static_cast<double>(*scalar) : 1.0 / *scalar;
   return true;
 }
 

@@ -54,6 +54,11 @@ ir::Node* ProducerIf(const ir::Value* value, ir::Op op);
 // The value of a `constant` node.
 absl::optional<double> ScalarConstant(const ir::Value* value);
 
+// The value of an expression of scalar constants, in f32 as eager computes it. Only operations that
+// IEEE 754 rounds correctly are evaluated (+ - * / negation, square root), so that the result is the same
+// bits everywhere; none when the result is not finite.
+absl::optional<float> EvaluateScalar(const ir::Value* value);
+
 // True for a node that multiplies or divides one tensor by a scalar constant, of which it tells the
 // tensor and the factor.
 bool MatchScaling(const ir::Node* node, ir::Value** tensor, double* factor);

@@ -50,7 +50,7 @@ class BodyChecker {
 
  private:
   std::string Text(const ir::Node& node) const {
-    std::string text = absl::StrCat("`", node.info().name, "` (", PrintNode(node, symbols_), ")");
+    std::string text = absl::StrCat("`", node.info().name, "` (", PrintNode(body_, node, symbols_), ")");
     const std::string& provenance = node.num_results() > 0 ? node.result()->provenance() : "";
     return provenance.empty() ? text : absl::StrCat(text, " of ", provenance);
   }
@@ -301,6 +301,17 @@ absl::Status BodyChecker::CheckAttention() const {
   }
   for (int i = 1; i < 5; ++i) {
     if (ParamOf(attention->operand(i)) == nullptr) return Refuse(*attention, "inputs as operands");
+  }
+  if (attention->attr_string("form") == "naive") {
+    const ir::Type& q = attention->operand(0)->type();
+    const ir::Type& scores = body_.parameters().back()->type();
+    const bool fits = !scores.is_kv && scores.dtype == DType::kF32 && scores.rank() == 3 &&
+                      scores.shape[0] == q.shape[0] && scores.shape[1] == q.shape[1] &&
+                      scores.shape[2].is_static() &&
+                      scores.shape[2].offset % KvLayout::kPagePositions == 0;
+    if (!fits) {
+      return Refuse(*attention, "a last parameter for scores, f32[rows,heads,whole pages]");
+    }
   }
   bool behind = false;
   for (const auto& node : body_.nodes()) {

@@ -40,8 +40,10 @@ absl::optional<Family> FamilyFromName(absl::string_view name);
 //   K: [k_pairs][64 positions][step], columns of the head dimension in groups of `step` (2 for bf16,
 //      1 for f32), zero padded: the panel layout with positions for columns;
 //   V: [64 / step][padded head_dim][step], positions in groups of `step`, columns padded to 32.
-// Only attention and kv_append know this. Pages are zeroed when they are handed out, so that what lies
-// behind a text's last position is finite.
+// Only attention and kv_append know this. Pages of a cache are zeroed when they are handed out, so that
+// what lies behind a text's last position is finite. A scratch pool (Buffer::kv) takes its bytes over
+// from other values, and nobody zeroes it: there the kv_append of a text's last row also zeroes V of
+// the positions behind it in its page.
 struct KvLayout {
   DType dtype = DType::kF32;
   int64_t heads = 0;

@@ -13,6 +13,7 @@ namespace ninfer::runtime {
 namespace {
 
 constexpr uint64_t kStrideAlignment = 4096;
+constexpr int64_t kMostValues = int64_t{1} << 28;  // of one step argument
 
 uint64_t AlignStride(uint64_t bytes) {
   return (bytes + kStrideAlignment - 1) / kStrideAlignment * kStrideAlignment;
@@ -63,7 +64,7 @@ CpuExecutor::CpuExecutor(std::shared_ptr<const plan::LoadedPlan> plan,
 absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
   const plan::Plan& plan = plan_->plan;
   for (const plan::Symbol& symbol : plan.symbols) {
-    if (!absl::StrContains("T S R G C", symbol.name)) {
+    if (symbol.name.size() != 1 || !absl::StrContains("TSRGC", symbol.name)) {
       return InvalidArgument("plan: symbol ", symbol.name, ": expected one of T, S, R, G, C");
     }
   }
@@ -80,6 +81,15 @@ absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
   if (!limits_.has_kv_cache) limits_.total_pages = 0;
   limits_.context_length =
       std::min(limits_.context_length, limits_.pages_per_sequence * limits_.page_positions);
+  if (!limits_.has_kv_cache && !plan.kv_layers.empty()) {
+    return InvalidArgument("plan: expected no cache, found one of ", plan.kv_layers.size(),
+                           " layers");
+  }
+  if (limits_.max_tokens > kMostValues || limits_.max_rows > kMostValues ||
+      limits_.max_sequences > kMostValues / std::max<int64_t>(limits_.pages_per_sequence, 1)) {
+    return InvalidArgument("plan: symbols: expected at most ", kMostValues,
+                           " values in a step's arguments");
+  }
   checker_ = std::make_unique<StepChecker>(limits_, plan.metadata.vocab_size);
   return absl::OkStatus();
 }

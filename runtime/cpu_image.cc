@@ -83,6 +83,8 @@ absl::StatusOr<std::unique_ptr<CpuImage>> CpuImage::Load(const plan::CodeImage& 
   return result;
 }
 
+CpuImage::CpuImage(uint8_t* code, uint64_t bytes) : code_(code), bytes_(bytes) {}
+
 CpuImage::~CpuImage() {
   gdb_.reset();
   munmap(code_, bytes_);

@@ -39,7 +39,7 @@ class CpuImage {
   KernelFunction kernel(uint32_t index) const { return kernels_[index]; }
 
  private:
-  CpuImage(uint8_t* code, uint64_t bytes) : code_(code), bytes_(bytes) {}
+  CpuImage(uint8_t* code, uint64_t bytes);
   uint8_t* code_;
   uint64_t bytes_;
   std::vector<KernelFunction> kernels_;

@@ -1,6 +1,7 @@
 ninfer_test(safetensors_test SOURCES safetensors_test.cc DEPS frontend test_support)
 ninfer_test(frontend_config_test SOURCES frontend_config_test.cc DEPS frontend)
 ninfer_test(frontend_test SOURCES frontend_test.cc DEPS frontend ir test_support)
+ninfer_test(frontend_folders_test SOURCES frontend_folders_test.cc DEPS frontend ir test_support)
 ninfer_test(frontend_options_test SOURCES frontend_options_test.cc DEPS frontend ir test_support)
 ninfer_test(frontend_random_test SOURCES frontend_random_test.cc DEPS frontend ir test_support)
 

@@ -1,20 +1,18 @@
-// Import of model folders: the graph's structure, names, tied heads, every tensor claimed, ids and
-// templates. That the graph computes what Hugging Face does is tested where graphs are evaluated.
+// Import of models that the tests write: the graph's structure, names, tied heads, every tensor
+// claimed, ids and templates. That the graph computes what Hugging Face does is tested where graphs
+// are evaluated.
 #include "frontend/frontend.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 #include <filesystem>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "ir/text.h"
-#include "ir/verifier.h"
+#include "tests/frontend_test_util.h"
 #include "tests/support/model_folder.h"
-#include "tests/test_data.h"
 
 namespace ninfer::frontend {
 namespace {
@@ -34,47 +32,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// The module verifies, its text parses back, and every weight of it can be found with its own type.
-void CheckModel(const ImportedModel& model) {
-  const absl::Status verified = ir::Verify(model.module);
-  EXPECT_TRUE(verified.ok()) << verified;
-  const std::string text = ir::Print(model.module);
-  const auto parsed = ir::Parse(text, "printed.ir");
-  ASSERT_TRUE(parsed.ok()) << parsed.status();
-  EXPECT_EQ(ir::Print(*parsed), text);
-  int64_t parameters = 0;
-  for (const ir::Weight& weight : model.module.weights()) {
-    if (!weight.literal.empty()) continue;
-    const auto view = model.weights->Find(weight.value->name());
-    ASSERT_TRUE(view.ok()) << view.status();
-    EXPECT_EQ(view->dtype, weight.value->type().dtype);
-    ASSERT_EQ(view->shape.size(), weight.value->type().shape.size());
-    int64_t elements = 1;
-    for (size_t i = 0; i < view->shape.size(); ++i) {
-      EXPECT_EQ(view->shape[i], weight.value->type().shape[i].offset);
-      elements *= view->shape[i];
-    }
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(view->data) % DTypeSize(view->dtype), 0u);
-    parameters += elements;
-  }
-  EXPECT_EQ(model.info.parameters, parameters);
-  EXPECT_EQ(model.module.stage(), ir::Stage::kImported);
-}
-
-ImportedModel Import(const std::string& folder, const ImportOptions& options = {}) {
-  auto model = ImportModel(folder, options);
-  EXPECT_TRUE(model.ok()) << model.status();
-  if (!model.ok()) return ImportedModel{ir::Module("none"), {}, nullptr};
-  CheckModel(*model);
-  return std::move(model).value();
-}
-
-ImportedModel Import(const TestModel& model, const ImportOptions& options = {}) {
-  TemporaryFolder folder;
-  WriteModel(folder.path(), model);
-  return Import(folder.path(), options);
-}
-
 // The error of importing this model, with the folder's path taken out.
 std::string ErrorOf(const TestModel& model, const ImportOptions& options = {}) {
   TemporaryFolder folder;
@@ -85,20 +42,6 @@ std::string ErrorOf(const TestModel& model, const ImportOptions& options = {}) {
   EXPECT_TRUE(absl::StartsWith(message, folder.path())) << message;
   EXPECT_THAT(message, ::testing::Not(HasSubstr("\n")));
   return message.substr(std::min(message.size(), folder.path().size() + 1));
-}
-
-std::string StepText(const ImportedModel& model) {
-  return ir::PrintFunction(*model.module.FindFunction("step"), model.module.symbols());
-}
-
-int CountOps(const ImportedModel& model, ir::Op op) {
-  int count = 0;
-  for (const auto& node : model.module.FindFunction("step")->nodes()) count += node->op() == op;
-  return count;
-}
-
-const ir::Value* ResultHead(const ImportedModel& model) {
-  return model.module.FindFunction("step")->results()[0]->producer()->operand(1);
 }
 
 TEST(Import, LlamaIsAFunctionOfTokensPositionsAndBounds) {
@@ -255,6 +198,15 @@ TEST(Claims, AMissingTensorIsNamedWithItsShape) {
   EXPECT_EQ(ErrorOf(model),
             "model.safetensors: tensor \"model.layers.1.mlp.up_proj.weight\": expected shape "
             "[40,24], found no such tensor");
+}
+
+TEST(Claims, AnOptionThatWeDoNotDoIsNamedBeforeATensorThatItChanged) {
+  TestModel model = TinyLlama();
+  model.Remove("model.layers.1.mlp.up_proj.weight");
+  model.config["quantization_config"] = {{"bits", 4}};
+  EXPECT_EQ(ErrorOf(model),
+            "config.json: quantization_config: expected no such option for LlamaForCausalLM, found "
+            "{\"bits\":4}");
 }
 
 TEST(Claims, AMissingTensorOfShardsIsSaidOfTheIndex) {
@@ -453,101 +405,6 @@ TEST(Folder, AMalformedGenerationConfigurationIsNamed) {
   EXPECT_EQ(
       ImportModel(folder.path(), {}).status().message(),
       folder.File("generation_config.json") + ": temperature: expected a number, found a string");
-}
-
-// --- models of other hands
-
-TEST(Folders, EveryBundledCaseImportsInBothStylesOfConfigurationAlike) {
-  int cases = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(NINFER_SOURCE_DIR "/tests/data/hf-models")) {
-    if (!entry.is_directory()) continue;
-    SCOPED_TRACE(entry.path().string());
-    const ImportedModel model = Import(entry.path().string());
-    ++cases;
-    const std::string old_style = JoinPath(entry.path().string(), "config.old-style.json");
-    if (!FileExists(old_style)) continue;
-    TemporaryFolder copy;
-    std::filesystem::copy(entry.path(), copy.path(), std::filesystem::copy_options::recursive);
-    std::filesystem::copy(old_style, copy.File("config.json"),
-                          std::filesystem::copy_options::overwrite_existing);
-    EXPECT_EQ(ir::Print(Import(copy.path()).module), ir::Print(model.module));
-  }
-  EXPECT_GE(cases, 20);
-}
-
-TEST(Folders, TheBundledModelsImport) {
-  for (absl::string_view name : {"demo", "demo-draft"}) {
-    SCOPED_TRACE(std::string(name));
-    const ImportedModel model = Import(absl::StrCat(NINFER_SOURCE_DIR, "/models/", name));
-    EXPECT_EQ(model.info.name, name);
-    EXPECT_THAT(model.info.eos_ids, ElementsAre(0, 2));
-    EXPECT_THAT(model.info.chat_template, HasSubstr("<|im_start|>"));
-  }
-}
-
-TEST(Folders, TrainedModelsImport) {
-  NINFER_TEST_DATA_OR_SKIP(root, "models");
-  int cases = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(root)) {
-    if (!entry.is_directory()) continue;
-    SCOPED_TRACE(entry.path().string());
-    Import(entry.path().string());
-    ++cases;
-  }
-  EXPECT_GE(cases, 4);
-}
-
-TEST(Folders, ATiedHeadStoredUnderTheHeadsNameAlone) {
-  NINFER_TEST_DATA_OR_SKIP(folder, "models/tinystories-656k-hf");
-  EXPECT_EQ(ResultHead(Import(folder))->name(), "lm_head.weight");
-}
-
-// Every case of every family: imported, or refused by the key and value that we do not do.
-TEST(Folders, EveryOtherCaseIsImportedOrRefusedByName) {
-  NINFER_TEST_DATA_OR_SKIP(root, "hf-models");
-  const std::vector<std::string> known = ListArchitectures();
-  const std::map<std::string, std::string> refused = {
-      {"llama-rope-dynamic",
-       "rope_parameters.rope_type: expected \"default\", \"linear\" or \"llama3\", found "
-       "\"dynamic\""},
-      {"llama-rope-yarn",
-       "rope_parameters.rope_type: expected \"default\", \"linear\" or \"llama3\", found "
-       "\"yarn\""},
-      {"llama-rope-yarn-mscale",
-       "rope_parameters.rope_type: expected \"default\", \"linear\" or \"llama3\", "
-       "found \"yarn\""},
-      {"qwen2-window", "use_sliding_window: expected false, found true"},
-  };
-  for (const auto& entry : std::filesystem::directory_iterator(root)) {
-    const std::string folder = entry.path().string();
-    const std::string config = JoinPath(folder, "config.json");
-    if (!FileExists(config)) continue;
-    SCOPED_TRACE(folder);
-    const auto json = nlohmann::json::parse(*ReadFile(config));
-    const std::string architecture = json["architectures"][0];
-    if (std::find(known.begin(), known.end(), architecture) == known.end()) {
-      EXPECT_EQ(ImportModel(folder, {}).status().message(),
-                config + ": architectures: expected one of " +
-                    "GPT2LMHeadModel, LlamaForCausalLM, "
-                    "Qwen2ForCausalLM, found [\"" +
-                    architecture + "\"]");
-      continue;
-    }
-    const auto it = refused.find(entry.path().filename().string());
-    if (it == refused.end()) {
-      Import(folder);
-    } else {
-      EXPECT_EQ(ImportModel(folder, {}).status().message(), config + ": " + it->second);
-    }
-  }
-}
-
-TEST(Folders, StoredBuffersAndBareNamesImport) {
-  EXPECT_THAT(StepText(Import(NINFER_SOURCE_DIR "/tests/data/hf-models/gpt2-bare-names")),
-              HasSubstr("@h.0.ln_1.weight"));
-  EXPECT_THAT(Import(NINFER_SOURCE_DIR "/tests/data/hf-models/llama-eos-list").info.eos_ids,
-              ElementsAre(2, 21));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// What the tests of text/ share: the cases of the tokenizer zoo and checks of one tokenizer by them.
+// What the tests of text/ share: the cases of the tokenizer zoo and checks of one tokenizer by
+// them.
 #ifndef NINFER_TESTS_TEXT_TESTING_H_
 #define NINFER_TESTS_TEXT_TESTING_H_
 

@@ -1,6 +1,6 @@
-// Every tokenizer of tests/data/tokenizer-zoo, found by listing the folder: ids, decoding and streaming
-// of all its cases, on the tokenizer as read and on its tables as they come from a plan. A kind that
-// text/ does not support must be refused by the component's name.
+// Every tokenizer of tests/data/tokenizer-zoo, found by listing the folder: ids, decoding and
+// streaming of all its cases, on the tokenizer as read and on its tables as they come from a plan.
+// A kind that text/ does not support must be refused by the component's name.
 #include <algorithm>
 #include <map>
 
@@ -35,8 +35,8 @@ std::vector<std::string> ZooNames() {
   return names;
 }
 
-// The pieces of a stream: each is whole characters, together they are the decoded text, and none comes
-// earlier than in `golden`, which has every character as early as it can be known.
+// The pieces of a stream: each is whole characters, together they are the decoded text, and none
+// comes earlier than in `golden`, which has every character as early as it can be known.
 void CheckStream(const Tokenizer& tokenizer, const Ids& ids, const nlohmann::json& golden) {
   IncrementalDetokenizer detokenizer(&tokenizer, /*skip_special_tokens=*/true);
   std::string streamed;

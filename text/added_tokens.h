@@ -25,8 +25,8 @@ class AddedTokenMatcher {
   // Of `tokens`, those that are looked for in normalized text, or those that are not.
   AddedTokenMatcher(const std::vector<AddedToken>& tokens, bool normalized);
 
-  // Cuts `text` into tokens and what lies between. Blanks that a token's lstrip or rstrip takes belong
-  // to the token. Without `special`, special tokens are text.
+  // Cuts `text` into tokens and what lies between. Blanks that a token's lstrip or rstrip takes
+  // belong to the token. Without `special`, special tokens are text.
   void Split(absl::string_view text, bool special, std::vector<Span>* spans) const;
 
  private:

@@ -1,5 +1,5 @@
-// Merging, and what happens to characters that no piece has (byte pieces, unknown token, nothing): the
-// rules and their order are those of Hugging Face tokenizers (models/bpe) and of SentencePiece
+// Merging, and what happens to characters that no piece has (byte pieces, unknown token, nothing):
+// the rules and their order are those of Hugging Face tokenizers (models/bpe) and of SentencePiece
 // (bpe_model.cc).
 // Tested by tests/text_zoo_test.cc and tests/text_robustness_test.cc.
 #include "text/bpe.h"
@@ -13,8 +13,8 @@
 namespace ninfer {
 namespace {
 
-constexpr size_t kShortWord = 40;         // symbols; up to here a scan beats a heap
-constexpr size_t kCachedWord = 256;       // bytes
+constexpr size_t kShortWord = 40;    // symbols; up to here a scan beats a heap
+constexpr size_t kCachedWord = 256;  // bytes
 constexpr size_t kCacheEntries = 1 << 17;
 constexpr uint32_t kNone = 0xFFFFFFFF;
 constexpr absl::string_view kBlank = "\xE2\x96\x81";  // U+2581
@@ -28,7 +28,8 @@ const WordCache::Entry* WordCache::Find(uint64_t hash, absl::string_view text) c
   const size_t mask = entries_.size() - 1;
   for (size_t i = hash & mask; entries_[i].ids_size != 0; i = (i + 1) & mask) {
     const Entry& entry = entries_[i];
-    if (entry.hash == hash && absl::string_view(text_).substr(entry.text, entry.text_size) == text) {
+    if (entry.hash == hash &&
+        absl::string_view(text_).substr(entry.text, entry.text_size) == text) {
       return &entry;
     }
   }
@@ -125,8 +126,7 @@ void Bpe::EncodeOneWord(absl::string_view word, BpeScratch* scratch,
   scratch->cache.Insert(hash, word, ids->data() + before, ids->size() - before);
 }
 
-void Bpe::EncodeWord(absl::string_view word, BpeScratch* scratch,
-                     std::vector<int32_t>* ids) const {
+void Bpe::EncodeWord(absl::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids) const {
   scratch->symbols.clear();
   if (Has(kByPieceFlag)) {
     SplitCharactersByPiece(word, scratch);

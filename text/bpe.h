@@ -1,10 +1,11 @@
 // Byte pair encoding over tables: one word in, ids out.
 //
-// The pair of neighbours with the lowest rank merges first, the leftmost of equals, until none is left
-// (Sennrich et al. 2016, arXiv:1508.07909). Two kinds: with a list of merges (Hugging Face tokenizers),
-// and by pieces, where any two symbols merge whose joined text is a piece (SentencePiece). Short words
-// scan for the best pair; long ones use a heap, so that a megabyte without a blank stays n log n.
-// Tested by tests/text_zoo_test.cc and tests/text_robustness_test.cc.
+// The pair of neighbours with the lowest rank merges first, the leftmost of equals, until none is
+// left (Sennrich et al. 2016, arXiv:1508.07909). Two kinds: with a list of merges (Hugging Face
+// tokenizers), and by pieces, where any two symbols merge whose joined text is a piece
+// (SentencePiece). Short words scan for the best pair; long ones use a heap, so that a megabyte
+// without a blank stays n log n. Tested by tests/text_zoo_test.cc and
+// tests/text_robustness_test.cc.
 #ifndef NINFER_TEXT_BPE_H_
 #define NINFER_TEXT_BPE_H_
 
@@ -80,8 +81,8 @@ class Bpe {
                    std::vector<int32_t>* ids) const;
 
   const Tables* tables_;
-  bool affixes_;                             // a prefix or suffix is put on characters
-  std::array<int32_t, 256> byte_ids_;        // <0x00> to <0xFF>, or -1
+  bool affixes_;                       // a prefix or suffix is put on characters
+  std::array<int32_t, 256> byte_ids_;  // <0x00> to <0xFF>, or -1
   bool has_all_bytes_;
   std::array<int32_t, 0x180> character_ids_;  // of the first characters, or -1
 };

@@ -12,9 +12,9 @@
 namespace ninfer {
 
 // What Append and Finish return, joined, is what Tokenizer::Decode gives for all ids at once. Every
-// returned text is whole UTF-8 characters. Text is returned as soon as no later id can change it: an
-// unfinished character waits, and so does a run of SentencePiece's byte tokens, which decoding takes as
-// a whole.
+// returned text is whole UTF-8 characters. Text is returned as soon as no later id can change it:
+// an unfinished character waits, and so does a run of SentencePiece's byte tokens, which decoding
+// takes as a whole.
 class IncrementalDetokenizer {
  public:
   // `tokenizer` must outlive the detokenizer.

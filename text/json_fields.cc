@@ -39,7 +39,8 @@ absl::StatusOr<bool> BoolField(const Json& object, const char* key, absl::string
                                bool fallback) {
   const Json* field = Field(object, key);
   if (field == nullptr) return fallback;
-  if (!field->is_boolean()) return WrongType(absl::StrCat(where, ": ", key), "true or false", field);
+  if (!field->is_boolean())
+    return WrongType(absl::StrCat(where, ": ", key), "true or false", field);
   return field->get<bool>();
 }
 

@@ -1,11 +1,10 @@
-// Reading fields of tokenizer files with nlohmann/json: every type is checked, every message names the
-// place. For the files that read tokenizer.json and its companions only.
+// Reading fields of tokenizer files with nlohmann/json: every type is checked, every message names
+// the place. For the files that read tokenizer.json and its companions only.
 #ifndef NINFER_TEXT_JSON_FIELDS_H_
 #define NINFER_TEXT_JSON_FIELDS_H_
 
-#include <string>
-
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"

@@ -26,10 +26,9 @@ bool IsBelowCombining(absl::string_view text) {
 void NormalForm(int options, std::string* text) {
   if (IsAscii(*text) || (options == kCompose && IsBelowCombining(*text))) return;
   utf8proc_uint8_t* out = nullptr;
-  const utf8proc_ssize_t size =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text->data()),
-                   static_cast<utf8proc_ssize_t>(text->size()), &out,
-                   static_cast<utf8proc_option_t>(options));
+  const utf8proc_ssize_t size = utf8proc_map(
+      reinterpret_cast<const utf8proc_uint8_t*>(text->data()),
+      static_cast<utf8proc_ssize_t>(text->size()), &out, static_cast<utf8proc_option_t>(options));
   NINFER_CHECK(size >= 0) << utf8proc_errmsg(size);
   text->assign(reinterpret_cast<const char*>(out), static_cast<size_t>(size));
   std::free(out);
@@ -55,9 +54,10 @@ void Lowercase(std::string* text) {
   });
 }
 
-void StripAccents(std::string* text) {
-  MapCharacters(text, [](char32_t c, std::string* out) {
-    if (!IsNonspacingMark(c)) AppendUtf8(c, out);
+template <typename IsAccent>
+void StripAccents(IsAccent is_accent, std::string* text) {
+  MapCharacters(text, [is_accent](char32_t c, std::string* out) {
+    if (!is_accent(c)) AppendUtf8(c, out);
   });
 }
 
@@ -86,8 +86,8 @@ void Bert(uint32_t flags, std::string* text) {
     MapCharacters(text, [](char32_t c, std::string* out) {
       if (c == '\t' || c == '\n' || c == '\r' || IsWhitespace(c)) {
         // NEL is a control character first, and is dropped.
-        if (c == '\t' || c == '\n' || c == '\r' || !IsControlOrUnassigned(c)) out->push_back(' ');
-      } else if (c != 0 && c != 0xFFFD && !IsControlOrUnassigned(c)) {
+        if (c == '\t' || c == '\n' || c == '\r' || !IsControl(c)) out->push_back(' ');
+      } else if (c != 0 && c != 0xFFFD && !IsControl(c)) {
         AppendUtf8(c, out);
       }
     });
@@ -101,7 +101,7 @@ void Bert(uint32_t flags, std::string* text) {
   }
   if ((flags & kBertStripAccents) != 0) {
     NormalForm(kDecompose, text);
-    StripAccents(text);
+    StripAccents(IsNonspacingMark, text);
   }
   if ((flags & kBertLowercase) != 0) Lowercase(text);
 }
@@ -144,7 +144,8 @@ std::string ReplaceAll(const Pattern& pattern, absl::string_view content, absl::
   std::string out;
   out.reserve(text.size());
   for (const Pattern::Range& range : ranges) {
-    absl::StrAppend(&out, range.match ? content : text.substr(range.begin, range.end - range.begin));
+    absl::StrAppend(&out,
+                    range.match ? content : text.substr(range.begin, range.end - range.begin));
   }
   return out;
 }
@@ -169,7 +170,7 @@ void Normalize(absl::Span<const CompiledStep> steps, std::string* text, bool* at
         Lowercase(text);
         break;
       case NormalizerKind::kStripAccents:
-        StripAccents(text);
+        StripAccents(IsCombiningMark, text);
         break;
       case NormalizerKind::kNmt:
         Nmt(text);

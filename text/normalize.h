@@ -22,8 +22,8 @@ struct CompiledStep {
 
 absl::Status CompileSteps(std::vector<Step> steps, std::vector<CompiledStep>* compiled);
 
-// Runs the steps over `text` (valid UTF-8). `at_start` says whether text begins where the whole text
-// begins; it is cleared where a step removes that beginning.
+// Runs the steps over `text` (valid UTF-8). `at_start` says whether text begins where the whole
+// text begins; it is cleared where a step removes that beginning.
 void Normalize(absl::Span<const CompiledStep> steps, std::string* text, bool* at_start);
 
 // Replaces every match of the pattern by `content`, taken literally.

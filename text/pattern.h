@@ -1,7 +1,8 @@
-// What normalizers, pre-tokenizers and decoders search for: a literal string or a regular expression.
+// What normalizers, pre-tokenizers and decoders search for: a literal string or a regular
+// expression.
 //
-// tokenizer.json's expressions are written for Oniguruma; they are translated to PCRE2 (UTF and UCP,
-// text/regex_syntax.cc). A few well-known expressions have a scanner written by hand
+// tokenizer.json's expressions are written for Oniguruma; they are translated to PCRE2 (UTF and
+// UCP, text/regex_syntax.cc). A few well-known expressions have a scanner written by hand
 // (text/split_scanner.cc), which gives the same pieces several times faster.
 // Tested by tests/text_pattern_test.cc.
 #ifndef NINFER_TEXT_PATTERN_H_
@@ -30,15 +31,16 @@ class Pattern {
   };
 
   static std::unique_ptr<Pattern> Literal(absl::string_view text);
-  // `use_scanner` false runs PCRE2 also for expressions that have a scanner (to test one by the other).
+  // `use_scanner` false runs PCRE2 also for expressions that have a scanner (to test one by the
+  // other).
   static absl::StatusOr<std::unique_ptr<Pattern>> Regex(absl::string_view expression,
                                                         bool use_scanner = true);
   ~Pattern();
   Pattern(const Pattern&) = delete;
   Pattern& operator=(const Pattern&) = delete;
 
-  // Ranges that cover `text` (valid UTF-8) without gaps, matches and what lies between. An expression
-  // that exceeds PCRE2's limits on backtracking finds nothing more in that text.
+  // Ranges that cover `text` (valid UTF-8) without gaps, matches and what lies between. An
+  // expression that exceeds PCRE2's limits on backtracking finds nothing more in that text.
   void FindAll(absl::string_view text, std::vector<Range>* ranges) const;
 
   // Set where every range is a match, found without searching.

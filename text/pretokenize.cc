@@ -60,8 +60,8 @@ void ApplyBehaviour(uint32_t behaviour, std::vector<Range>* ranges) {
     std::reverse(joined.begin(), joined.end());
   } else {
     for (const Range& range : r) {
-      const bool join = behaviour == kContiguous ? range.match == previous
-                                                 : range.match && !previous;
+      const bool join =
+          behaviour == kContiguous ? range.match == previous : range.match && !previous;
       if (join && !joined.empty()) {
         joined.back().end = range.end;
       } else {
@@ -157,7 +157,9 @@ void RewriteWords(absl::string_view prefix, Wants wants, AppendWord append, Word
   list->buffer = std::move(buffer);
 }
 
-void AppendPlain(absl::string_view text, std::string* out) { out->append(text.data(), text.size()); }
+void AppendPlain(absl::string_view text, std::string* out) {
+  out->append(text.data(), text.size());
+}
 
 void ByteLevel(const CompiledStep& compiled, WordList* list) {
   if ((compiled.step.number & kPrefixBlank) != 0) {

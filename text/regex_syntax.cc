@@ -1,11 +1,10 @@
 // Oniguruma's regular expressions (Ruby syntax), as tokenizer.json has them, rewritten for PCRE2.
 //
 // The two agree on most of what tokenizers use. What is rewritten: \s, \w, \b and \h (their sets of
-// characters differ), \uHHHH, nested character classes, (?m), {,n}, and a plus or question mark behind
-// {n,m} (a second quantifier for Oniguruma, possessive or lazy for PCRE2). What has no counterpart is
-// refused: && in a class, a negated class inside a class, (?x), unknown escapes. Source: Oniguruma's
-// doc/RE and pcre2pattern(3).
-// Tested by tests/text_pattern_test.cc.
+// characters differ), \uHHHH, nested character classes, (?m), {,n}, and a plus or question mark
+// behind {n,m} (a second quantifier for Oniguruma, possessive or lazy for PCRE2). What has no
+// counterpart is refused: && in a class, a negated class inside a class, (?x), unknown escapes.
+// Source: Oniguruma's doc/RE and pcre2pattern(3). Tested by tests/text_pattern_test.cc.
 #include <string>
 #include <vector>
 
@@ -118,7 +117,8 @@ class Translator {
     return absl::OkStatus();
   }
 
-  // A class from its bracket. A nested class that is not negated is a union: its members are copied.
+  // A class from its bracket. A nested class that is not negated is a union: its members are
+  // copied.
   absl::Status Class(int depth) {
     if (depth > 20) return Refuse("classes nested too deeply");
     ++pos_;

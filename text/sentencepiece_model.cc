@@ -1,9 +1,9 @@
-// tokenizer.model is a protocol buffer (sentencepiece_model.proto); the few fields that are needed are
-// read here from the wire format. BPE models only, without a table of character replacements.
+// tokenizer.model is a protocol buffer (sentencepiece_model.proto); the few fields that are needed
+// are read here from the wire format. BPE models only, without a table of character replacements.
 //
-// Control pieces become special tokens, user-defined pieces become added tokens that are looked for in
-// normalized text; merges go by the pieces' scores, equal scores by place.
-// Tested by tests/text_sentencepiece_test.cc.
+// Control pieces become special tokens, user-defined pieces become added tokens that are looked for
+// in normalized text; merges go by the pieces' scores, equal scores by place. Tested by
+// tests/text_sentencepiece_test.cc.
 #include "text/sentencepiece_model.h"
 
 #include <algorithm>
@@ -83,7 +83,14 @@ class WireReader {
   bool ok_ = true;
 };
 
-enum PieceType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum PieceType {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 struct Model {
   struct Piece {
@@ -225,8 +232,8 @@ void AddDecoders(const Model& model, TokenizerSpec* spec) {
     return made;
   };
   spec->has_decoder = true;
-  spec->decoders.push_back(ReplaceStep(static_cast<uint8_t>(DecoderKind::kReplace),
-                                       PatternKind::kLiteral, kBlank, " "));
+  spec->decoders.push_back(
+      ReplaceStep(static_cast<uint8_t>(DecoderKind::kReplace), PatternKind::kLiteral, kBlank, " "));
   spec->decoders.push_back(step(DecoderKind::kByteFallback));
   spec->decoders.push_back(step(DecoderKind::kFuse));
   if (!model.add_dummy_prefix) return;

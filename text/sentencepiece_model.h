@@ -12,8 +12,8 @@ namespace ninfer {
 struct SentencePieceOptions {
   bool add_bos = true;
   bool add_eos = false;
-  // transformers' "legacy": every piece of text between special tokens gets the dummy prefix, not only
-  // the start of the text.
+  // transformers' "legacy": every piece of text between special tokens gets the dummy prefix, not
+  // only the start of the text.
   bool prefix_everywhere = false;
 };
 

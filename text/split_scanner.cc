@@ -1,5 +1,5 @@
-// Hand-written scanners for the split expressions of GPT-2, Llama 3 and Qwen 2. Each takes the first
-// alternative that matches at a position, as the expression does; every position has one.
+// Hand-written scanners for the split expressions of GPT-2, Llama 3 and Qwen 2. Each takes the
+// first alternative that matches at a position, as the expression does; every position has one.
 //
 // Only for these very expressions: any other text goes to PCRE2. A scanner earns its place by speed
 // alone, and tests/text_pattern_test.cc compares each with PCRE2 on random text.
@@ -57,15 +57,15 @@ size_t BlankRunEnd(absl::string_view text, size_t pos) {
   return shorter > pos ? shorter : end;
 }
 
-// The length of 's, 't, 're, 've, 'm, 'll, 'd behind the apostrophe at `pos`, or 0. Without case, the
-// long s (U+017F) is an s.
+// The length of 's, 't, 're, 've, 'm, 'll, 'd behind the apostrophe at `pos`, or 0. Without case,
+// the long s (U+017F) is an s.
 size_t ContractionLength(absl::string_view text, size_t pos, bool any_case) {
   const absl::string_view rest = text.substr(pos + 1, 2);
   if (any_case && rest == "\xC5\xBF") return 3;
   const auto lower = [&](size_t i) {
     if (i >= rest.size()) return '\0';
     return any_case && rest[i] >= 'A' && rest[i] <= 'Z' ? static_cast<char>(rest[i] | 0x20)
-                                                         : rest[i];
+                                                        : rest[i];
   };
   const char first = lower(0);
   const char second = lower(1);
@@ -87,7 +87,8 @@ size_t ScanGpt2(absl::string_view text, size_t pos) {
 
 bool IsLineEnd(char c) { return c == '\r' || c == '\n'; }
 
-// \s*[\r\n]+ from a blank at `pos`: up to the last line end of the run of blanks; 0 where it has none.
+// \s*[\r\n]+ from a blank at `pos`: up to the last line end of the run of blanks; 0 where it has
+// none.
 size_t LineRunEnd(absl::string_view text, size_t pos) {
   size_t end = RunEnd(text, pos, Class::kSpace);
   while (end > pos && !IsLineEnd(text[end - 1])) --end;

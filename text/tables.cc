@@ -166,8 +166,8 @@ absl::Status Section(absl::string_view block, const TablesHeader& header, int in
       !InBounds(section.offset, section.count * sizeof(T), block.size())) {
     return Damaged(absl::StrCat("section ", index, " lies outside the block"));
   }
-  *out = absl::MakeConstSpan(reinterpret_cast<const T*>(block.data() + section.offset),
-                             section.count);
+  *out =
+      absl::MakeConstSpan(reinterpret_cast<const T*>(block.data() + section.offset), section.count);
   return absl::OkStatus();
 }
 
@@ -201,7 +201,7 @@ absl::Status CheckHashes(const Tables& tables) {
     if (id >= n) return Damaged("an id beyond the vocabulary");
     ++used;
   }
-  if (used > tables.slots.size() / 2) return Damaged("the table of pieces is too full");
+  if (used * 4 > tables.slots.size() * 3) return Damaged("the table of pieces is too full");
   used = 0;
   if (!IsPowerOfTwo(tables.merges.size())) return Damaged("the table of merges");
   for (const MergeSlot& slot : tables.merges) {
@@ -209,7 +209,7 @@ absl::Status CheckHashes(const Tables& tables) {
     if (slot.result >= n) return Damaged("a merge gives an id beyond the vocabulary");
     ++used;
   }
-  if (used > tables.merges.size() / 2) return Damaged("the table of merges is too full");
+  if (used * 4 > tables.merges.size() * 3) return Damaged("the table of merges is too full");
   const bool by_piece = (tables.model_flags & kByPieceFlag) != 0;
   if (tables.ranks.size() != (by_piece ? n : 0)) return Damaged("the ranks of pieces");
   return absl::OkStatus();

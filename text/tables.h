@@ -1,15 +1,15 @@
 // A tokenizer as one flat block of bytes, made at compile time and used in place.
 //
-//   header    magic, version, flags, size of the vocabulary, and for each section its offset and count
-//   offsets   u32[vocabulary + 1] into the pool          pool    the pieces' text, by id
+//   header    magic, version, flags, size of the vocabulary, and for each section its offset and
+//   count offsets   u32[vocabulary + 1] into the pool          pool    the pieces' text, by id
 //   flags     u8[vocabulary], PieceFlag bits             slots   u32, hash table of ids by text
 //   merges    MergeSlot, hash table by pair              ranks   u32[vocabulary] (SentencePiece)
 //   program   steps, added tokens, post-processor: length-prefixed, read into a Program
 //
-// Both hash tables are open-addressed with linear probing, a power of two in size and at most half
-// full. Numbers are little-endian; sections start at multiples of 8. Nothing is allocated per piece, so
-// that 150,000 pieces load in about a millisecond. Everything is checked when the block is parsed.
-// Tested by tests/text_tables_test.cc.
+// Both hash tables are open-addressed with linear probing, a power of two in size and at most three
+// quarters full. Numbers are little-endian; sections start at multiples of 8. Nothing is allocated
+// per piece, so that 150,000 pieces load in about a millisecond. Everything is checked when the
+// block is parsed. Tested by tests/text_tables_test.cc.
 #ifndef NINFER_TEXT_TABLES_H_
 #define NINFER_TEXT_TABLES_H_
 
@@ -25,19 +25,20 @@
 namespace ninfer {
 
 enum PieceFlag : uint8_t {
-  kInModel = 1,   // the model may produce it
-  kPresent = 2,   // the id has a piece
-  kSpecial = 4,   // a special token
-  kSkipped = 8,   // left out when special tokens are skipped
-  kWhole = 16,    // the model makes this very piece of its text
+  kInModel = 1,  // the model may produce it
+  kPresent = 2,  // the id has a piece
+  kSpecial = 4,  // a special token
+  kSkipped = 8,  // left out when special tokens are skipped
+  kWhole = 16,   // the model makes this very piece of its text
 };
 
 enum ModelFlag : uint32_t {
   kByteFallbackFlag = 1,
   kFuseUnkFlag = 2,
   kIgnoreMergesFlag = 4,
-  kByPieceFlag = 8,      // SentencePiece: a pair merges where its joined text is a piece
-  kSplitBlanksFlag = 16,  // no merge crosses from another character to U+2581: words may be cut there
+  kByPieceFlag = 8,  // SentencePiece: a pair merges where its joined text is a piece
+  kSplitBlanksFlag =
+      16,  // no merge crosses from another character to U+2581: words may be cut there
   kHasDecoderFlag = 32,
   kAllModelFlags = 63,
 };

@@ -72,8 +72,8 @@ bool CrossesIntoBlank(absl::string_view piece) {
   return false;
 }
 
-// Words may be cut before U+2581 where no merge reaches across, and where that character is a piece of
-// its own (it then also ends a run of unknown characters).
+// Words may be cut before U+2581 where no merge reaches across, and where that character is a piece
+// of its own (it then also ends a run of unknown characters).
 bool MaySplitBlanks(const TokenizerSpec& spec) {
   if (spec.ignore_merges || !spec.continuing_subword_prefix.empty() ||
       !spec.end_of_word_suffix.empty()) {
@@ -89,7 +89,8 @@ bool MaySplitBlanks(const TokenizerSpec& spec) {
   return has_blank;
 }
 
-size_t SlotCount(size_t entries) { return std::bit_ceil(std::max<size_t>(entries * 2, 2)); }
+// At most three quarters full.
+size_t SlotCount(size_t entries) { return std::bit_ceil(std::max<size_t>(entries * 4 / 3 + 1, 2)); }
 
 struct Pieces {
   std::vector<uint32_t> offsets;
@@ -117,8 +118,8 @@ Pieces LayOutPieces(const TokenizerSpec& spec) {
     text[token.id] = token.content;
     // Decoding shows the normal form of a normalized token, and skips by what it shows.
     const std::string& shown = token.normalized ? token.normal_form : token.content;
-    pieces.flags[token.id] |= kPresent | (token.special ? kSpecial : 0) |
-                              (special.contains(shown) ? kSkipped : 0);
+    pieces.flags[token.id] |=
+        kPresent | (token.special ? kSpecial : 0) | (special.contains(shown) ? kSkipped : 0);
   }
   pieces.slots.assign(SlotCount(n), kNoRank);
   for (size_t id = 0; id < n; ++id) {

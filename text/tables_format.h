@@ -1,5 +1,5 @@
-// The layout that text/tables_build.cc writes and text/tables.cc reads. Bump kTablesVersion with any
-// change, the hash functions included.
+// The layout that text/tables_build.cc writes and text/tables.cc reads. Bump kTablesVersion with
+// any change, the hash functions included.
 #ifndef NINFER_TEXT_TABLES_FORMAT_H_
 #define NINFER_TEXT_TABLES_FORMAT_H_
 

@@ -1,6 +1,6 @@
-// The pipeline: added tokens are cut out, the rest is normalized, cut into words and encoded. The order
-// is that of Hugging Face tokenizers: tokens that are not `normalized` are found in the text as it is,
-// the others in normalized text, and every piece between them is normalized on its own.
+// The pipeline: added tokens are cut out, the rest is normalized, cut into words and encoded. The
+// order is that of Hugging Face tokenizers: tokens that are not `normalized` are found in the text
+// as it is, the others in normalized text, and every piece between them is normalized on its own.
 // Tested by tests/text_zoo_test.cc, tests/text_models_test.cc and tests/text_robustness_test.cc.
 #include "text/tokenizer.h"
 
@@ -34,8 +34,8 @@ struct Tokenizer::Impl {
     return absl::string_view(reinterpret_cast<const char*>(storage.get()), size);
   }
   absl::Status Init(absl::string_view bytes);
-  void EncodeNormalized(absl::string_view text, bool at_start, WordList* words,
-                        BpeScratch* scratch, std::vector<int32_t>* ids) const;
+  void EncodeNormalized(absl::string_view text, bool at_start, WordList* words, BpeScratch* scratch,
+                        std::vector<int32_t>* ids) const;
 };
 
 absl::Status Tokenizer::Impl::Init(absl::string_view bytes) {
@@ -187,12 +187,8 @@ bool Tokenizer::IsSpecial(int32_t id) const {
   return id >= 0 && id < vocab_size() && (impl_->tables.flags[id] & kSpecial) != 0;
 }
 
-absl::Span<const int32_t> Tokenizer::prefix_ids() const {
-  return impl_->tables.program.prefix_ids;
-}
+absl::Span<const int32_t> Tokenizer::prefix_ids() const { return impl_->tables.program.prefix_ids; }
 
-absl::Span<const int32_t> Tokenizer::suffix_ids() const {
-  return impl_->tables.program.suffix_ids;
-}
+absl::Span<const int32_t> Tokenizer::suffix_ids() const { return impl_->tables.program.suffix_ids; }
 
 }  // namespace ninfer

@@ -1,10 +1,10 @@
 // Text to token ids and back, for byte-level BPE and SentencePiece-style BPE.
 //
-// A tokenizer is a block of tables (text/tables.h) and what little is set up over it at load. It is made
-// from a model folder at compile time (which needs the readers of tokenizer.json and tokenizer.model),
-// stored in a plan, and used in place at run time, without those readers. It agrees id for id with
-// Hugging Face tokenizers, and for tokenizer.model with SentencePiece; the special tokens of a
-// tokenizer.model are recognised in text, as transformers does.
+// A tokenizer is a block of tables (text/tables.h) and what little is set up over it at load. It is
+// made from a model folder at compile time (which needs the readers of tokenizer.json and
+// tokenizer.model), stored in a plan, and used in place at run time, without those readers. It
+// agrees id for id with Hugging Face tokenizers, and for tokenizer.model with SentencePiece; the
+// special tokens of a tokenizer.model are recognised in text, as transformers does.
 //
 // Text that is not UTF-8 is repaired first: each maximal ill-formed part becomes U+FFFD.
 // Tested by tests/text_zoo_test.cc, tests/text_models_test.cc and tests/text_robustness_test.cc.
@@ -42,8 +42,8 @@ class Tokenizer {
   std::string Serialize() const;
 
   // `add_special_tokens` puts around the text what the tokenizer's post-processor says (BOS, EOS).
-  // Special tokens that are spelled out in the text are recognised unless `special_in_text` is false;
-  // then they are ordinary text, while added tokens that are not special are still found.
+  // Special tokens that are spelled out in the text are recognised unless `special_in_text` is
+  // false; then they are ordinary text, while added tokens that are not special are still found.
   std::vector<int32_t> Encode(absl::string_view text, bool add_special_tokens,
                               bool special_in_text = true) const;
 

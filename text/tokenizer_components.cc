@@ -51,8 +51,8 @@ absl::Status ReadPattern(const Json& json, const std::string& where, Step* step)
     return WrongType(where + ".pattern", "an object", pattern);
   }
   const bool regex = Field(*pattern, "Regex") != nullptr;
-  NINFER_ASSIGN_OR_RETURN(
-      step->text, StringField(*pattern, regex ? "Regex" : "String", where + ".pattern"));
+  NINFER_ASSIGN_OR_RETURN(step->text,
+                          StringField(*pattern, regex ? "Regex" : "String", where + ".pattern"));
   step->pattern = regex ? PatternKind::kRegex : PatternKind::kLiteral;
   return absl::OkStatus();
 }

@@ -2,9 +2,9 @@
 // special_tokens_map.json and added_tokens.json add to them, as transformers reads them.
 //
 // With a tokenizer.json, add_bos_token and add_eos_token of the config are not read: the
-// post-processor says it. Without one, the class named in tokenizer_config.json (or the model type in
-// config.json) decides how vocab.json and merges.txt are used.
-// Tested by tests/text_models_test.cc and tests/text_json_test.cc.
+// post-processor says it. Without one, the class named in tokenizer_config.json (or the model type
+// in config.json) decides how vocab.json and merges.txt are used. Tested by
+// tests/text_models_test.cc and tests/text_json_test.cc.
 #include <map>
 
 #include "absl/strings/match.h"
@@ -26,9 +26,7 @@ constexpr char kTokenizerConfig[] = "tokenizer_config.json";
 constexpr char kSpecialTokensMap[] = "special_tokens_map.json";
 constexpr char kAddedTokens[] = "added_tokens.json";
 
-bool Has(const std::string& folder, const char* file) {
-  return FileExists(JoinPath(folder, file));
-}
+bool Has(const std::string& folder, const char* file) { return FileExists(JoinPath(folder, file)); }
 
 // The file as an object; empty where there is none.
 absl::StatusOr<Json> ReadOptional(const std::string& folder, const char* file) {
@@ -52,8 +50,7 @@ absl::StatusOr<AddedToken> ReadNamedToken(const Json& json, absl::string_view wh
 absl::Status CollectNamed(const Json& config, const std::string& where,
                           std::vector<AddedToken>* tokens) {
   const auto add = [&](const Json& json, const std::string& key) -> absl::Status {
-    NINFER_ASSIGN_OR_RETURN(AddedToken token,
-                            ReadNamedToken(json, absl::StrCat(where, ": ", key)));
+    NINFER_ASSIGN_OR_RETURN(AddedToken token, ReadNamedToken(json, absl::StrCat(where, ": ", key)));
     token.special = true;
     tokens->push_back(std::move(token));
     return absl::OkStatus();
@@ -119,8 +116,7 @@ absl::Status AddConfigTokens(const std::string& folder, const Json& config, Spec
     NINFER_ASSIGN_OR_RETURN(const Json map, ReadOptional(folder, kSpecialTokensMap));
     NINFER_RETURN_IF_ERROR(CollectNamed(map, JoinPath(folder, kSpecialTokensMap), &named));
     NINFER_ASSIGN_OR_RETURN(const Json listed, ReadOptional(folder, kAddedTokens));
-    NINFER_RETURN_IF_ERROR(
-        AddListedTokens(listed, JoinPath(folder, kAddedTokens), named, builder));
+    NINFER_RETURN_IF_ERROR(AddListedTokens(listed, JoinPath(folder, kAddedTokens), named, builder));
   }
   for (AddedToken& token : named) {
     if (!builder->HasToken(token.content)) builder->AddToken(std::move(token));
@@ -184,9 +180,8 @@ absl::StatusOr<bool> IsQwen2(const std::string& folder, const Json& config) {
                            " is not supported without a tokenizer.json");
   }
   NINFER_ASSIGN_OR_RETURN(const Json model, ReadOptional(folder, "config.json"));
-  NINFER_ASSIGN_OR_RETURN(
-      const std::string type,
-      StringField(model, "model_type", JoinPath(folder, "config.json"), ""));
+  NINFER_ASSIGN_OR_RETURN(const std::string type,
+                          StringField(model, "model_type", JoinPath(folder, "config.json"), ""));
   return absl::StartsWith(type, "qwen2") || absl::StartsWith(type, "qwen3");
 }
 
@@ -194,8 +189,7 @@ absl::Status ReadVocabularyAndMerges(const std::string& folder, const char* voca
                                      const char* merges, const Json& config, SpecBuilder* builder) {
   const std::string vocabulary_path = JoinPath(folder, vocabulary);
   const std::string merges_path = JoinPath(folder, merges);
-  NINFER_ASSIGN_OR_RETURN(const std::string vocabulary_text,
-                          ReadFile(vocabulary_path, kFileLimit));
+  NINFER_ASSIGN_OR_RETURN(const std::string vocabulary_text, ReadFile(vocabulary_path, kFileLimit));
   NINFER_RETURN_IF_ERROR(ReadVocabulary(vocabulary_text, vocabulary_path, builder));
   NINFER_ASSIGN_OR_RETURN(const std::string merges_text, ReadFile(merges_path, kFileLimit));
   NINFER_RETURN_IF_ERROR(ReadMerges(merges_text, merges_path, builder));

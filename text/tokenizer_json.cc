@@ -1,6 +1,6 @@
-// tokenizer.json: the model, the added tokens and the post-processor. Fields, defaults and older forms
-// follow the `tokenizers` library.
-// Tested by tests/text_json_test.cc and tests/text_zoo_test.cc.
+// tokenizer.json: the model, the added tokens and the post-processor. Fields, defaults and older
+// forms follow the `tokenizers` library. Tested by tests/text_json_test.cc and
+// tests/text_zoo_test.cc.
 #include "text/tokenizer_json.h"
 
 #include <vector>
@@ -43,8 +43,8 @@ absl::Status ReadMergeList(const Json& model, const std::string& where, SpecBuil
         return InvalidArgument(place, ": expected two pieces and a blank, found '", text, "'");
       }
       const absl::string_view view = text;
-      NINFER_RETURN_IF_ERROR(Annotate(
-          builder->AddMerge(view.substr(0, blank), view.substr(blank + 1)), place));
+      NINFER_RETURN_IF_ERROR(
+          Annotate(builder->AddMerge(view.substr(0, blank), view.substr(blank + 1)), place));
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
                merge[1].is_string()) {
       NINFER_RETURN_IF_ERROR(Annotate(builder->AddMerge(merge[0].get_ref<const std::string&>(),
@@ -102,7 +102,8 @@ absl::Status AppendTemplateIds(const Json& processor, const std::string& token,
   }
   for (const Json& id : *list) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() >= kMaxVocabulary) {
-      return WrongType(absl::StrCat(where, ".special_tokens: '", token, "': ids"), "token ids", &id);
+      return WrongType(absl::StrCat(where, ".special_tokens: '", token, "': ids"), "token ids",
+                       &id);
     }
     ids->push_back(id.get<int32_t>());
   }
@@ -186,8 +187,7 @@ absl::Status CheckPostProcessorIds(const std::string& where, const TokenizerSpec
 
 }  // namespace
 
-absl::StatusOr<AddedToken> ReadAddedToken(const Json& json, absl::string_view where,
-                                          bool special) {
+absl::StatusOr<AddedToken> ReadAddedToken(const Json& json, absl::string_view where, bool special) {
   if (!json.is_object()) return WrongType(where, "an object", &json);
   AddedToken token;
   NINFER_ASSIGN_OR_RETURN(token.content, StringField(json, "content", where));

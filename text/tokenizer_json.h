@@ -12,14 +12,14 @@
 
 namespace ninfer {
 
-// tokenizer.json of Hugging Face tokenizers. A component that is not supported is refused by its name.
+// tokenizer.json of Hugging Face tokenizers. A component that is not supported is refused by its
+// name.
 absl::Status ReadTokenizerJson(absl::string_view text, absl::string_view name,
                                SpecBuilder* builder);
 
 // The parts of it. In text/tokenizer_components.cc. `where` names the place in messages.
 absl::Status ReadNormalizer(const Json& json, const std::string& where, std::vector<Step>* steps);
-absl::Status ReadPreTokenizer(const Json& json, const std::string& where,
-                              std::vector<Step>* steps);
+absl::Status ReadPreTokenizer(const Json& json, const std::string& where, std::vector<Step>* steps);
 absl::Status ReadDecoder(const Json& json, const std::string& where, std::vector<Step>* steps);
 
 // One entry of added_tokens or added_tokens_decoder. `special` is the default of that flag.

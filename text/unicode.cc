@@ -1,5 +1,5 @@
-// Code points by hand, general categories from utf8proc. Byte letters are those of GPT-2's encoder.py.
-// Tested by tests/text_unicode_test.cc.
+// Code points by hand, general categories from utf8proc. Byte letters are those of GPT-2's
+// encoder.py. Tested by tests/text_unicode_test.cc.
 #include "text/unicode.h"
 
 #include <utf8proc.h>
@@ -117,12 +117,18 @@ void Utf8Repairer::Append(absl::string_view bytes, std::string* out) {
     const auto byte = static_cast<uint8_t>(c);
     if (needed_ > 0) {
       if (byte >= lower_ && byte <= upper_) {
+        surrogate_ = surrogate_ || (size_ == 1 && pending_[0] == '\xED' && byte > 0x9F);
         lower_ = 0x80;
         upper_ = 0xBF;
         pending_[size_++] = c;
-        if (--needed_ == 0) {
+        if (needed_ > 1) {
+          --needed_;
+        } else if (surrogate_) {
+          Finish(out);
+        } else {
           out->append(pending_, size_);
           size_ = 0;
+          needed_ = 0;
         }
         continue;
       }
@@ -133,7 +139,7 @@ void Utf8Repairer::Append(absl::string_view bytes, std::string* out) {
     } else if (byte >= 0xC2 && byte <= 0xF4) {
       needed_ = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
       lower_ = byte == 0xE0 ? 0xA0 : byte == 0xF0 ? 0x90 : 0x80;
-      upper_ = byte == 0xED ? 0x9F : byte == 0xF4 ? 0x8F : 0xBF;
+      upper_ = byte == 0xF4 ? 0x8F : 0xBF;
       pending_[0] = c;
       size_ = 1;
     } else {
@@ -143,7 +149,14 @@ void Utf8Repairer::Append(absl::string_view bytes, std::string* out) {
 }
 
 void Utf8Repairer::Finish(std::string* out) {
-  if (needed_ > 0) out->append(kReplacementCharacter.data(), kReplacementCharacter.size());
+  if (needed_ > 0) {
+    // No byte of a surrogate begins anything, so each counts; any other unfinished part counts
+    // once.
+    for (int i = 0; i < (surrogate_ ? size_ : 1); ++i) {
+      out->append(kReplacementCharacter.data(), kReplacementCharacter.size());
+    }
+  }
+  surrogate_ = false;
   needed_ = 0;
   size_ = 0;
   lower_ = 0x80;
@@ -202,10 +215,13 @@ bool IsPunctuation(char32_t c) {
 
 bool IsNonspacingMark(char32_t c) { return c >= 0x300 && Category(c) == UTF8PROC_CATEGORY_MN; }
 
-bool IsControlOrUnassigned(char32_t c) {
+bool IsCombiningMark(char32_t c) {
+  if (c < 0x300) return false;
   const auto category = Category(c);
-  return category == UTF8PROC_CATEGORY_CN || category >= UTF8PROC_CATEGORY_CC;
+  return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
 }
+
+bool IsControl(char32_t c) { return Category(c) >= UTF8PROC_CATEGORY_CC; }
 
 char32_t ByteToLetter(uint8_t byte) { return kByteLetters.letter[byte]; }
 

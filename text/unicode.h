@@ -1,8 +1,8 @@
 // Code points, their classes, and the repair of bytes that are not UTF-8.
 //
-// The classes are those of the reference implementation: White_Space and \w as Rust's regex crate has
-// them, letters and numbers by general category (from utf8proc).
-// Tested by tests/text_unicode_test.cc.
+// The classes are those of the reference implementation: White_Space and \w as Rust's regex crate
+// has them, letters and numbers by general category (from utf8proc). Tested by
+// tests/text_unicode_test.cc.
 #ifndef NINFER_TEXT_UNICODE_H_
 #define NINFER_TEXT_UNICODE_H_
 
@@ -37,7 +37,8 @@ bool IsValidUtf8(absl::string_view text);
 // Every maximal part that is not UTF-8 becomes one U+FFFD, as the Unicode standard recommends.
 std::string RepairUtf8(absl::string_view bytes);
 
-// The same repair for bytes that arrive in pieces: whole characters leave as soon as they are whole.
+// The same repair for bytes that arrive in pieces: whole characters leave as soon as they are
+// whole. The first two bytes of a surrogate wait for the third, as in Python's incremental decoder.
 class Utf8Repairer {
  public:
   void Append(absl::string_view bytes, std::string* out);
@@ -47,17 +48,19 @@ class Utf8Repairer {
   char pending_[4];
   int size_ = 0;    // bytes held
   int needed_ = 0;  // continuation bytes still missing
+  bool surrogate_ = false;
   uint8_t lower_ = 0x80;
   uint8_t upper_ = 0xBF;
 };
 
-bool IsWhitespace(char32_t c);   // White_Space
-bool IsLetter(char32_t c);       // general category L
-bool IsNumber(char32_t c);       // general category N
-bool IsWord(char32_t c);         // \w: Alphabetic, M, Nd, Pc, joiners
-bool IsPunctuation(char32_t c);  // general category P, and the ASCII symbols
-bool IsNonspacingMark(char32_t c);
-bool IsControlOrUnassigned(char32_t c);  // general category C
+bool IsWhitespace(char32_t c);      // White_Space
+bool IsLetter(char32_t c);          // general category L
+bool IsNumber(char32_t c);          // general category N
+bool IsWord(char32_t c);            // \w: Alphabetic, M, Nd, Pc, joiners
+bool IsPunctuation(char32_t c);     // general category P, and the ASCII symbols
+bool IsNonspacingMark(char32_t c);  // general category Mn
+bool IsCombiningMark(char32_t c);   // general category M
+bool IsControl(char32_t c);         // general categories Cc, Cf, Co
 
 // The letters of byte-level BPE (GPT-2): visible bytes stand for themselves, others for U+0100 on.
 char32_t ByteToLetter(uint8_t byte);

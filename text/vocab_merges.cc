@@ -1,5 +1,5 @@
-// The older files of byte-level BPE: a JSON object of pieces and ids, and a list of merges, one a line.
-// Tested by tests/text_json_test.cc.
+// The older files of byte-level BPE: a JSON object of pieces and ids, and a list of merges, one a
+// line. Tested by tests/text_json_test.cc.
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "text/tokenizer_json.h"
@@ -28,8 +28,9 @@ absl::Status ReadMerges(absl::string_view text, absl::string_view name, SpecBuil
       return InvalidArgument(name, ": line ", number, ": expected two pieces and a blank, found '",
                              line, "'");
     }
-    NINFER_RETURN_IF_ERROR(Annotate(builder->AddMerge(line.substr(0, blank), line.substr(blank + 1)),
-                                    absl::StrCat(name, ": line ", number)));
+    NINFER_RETURN_IF_ERROR(
+        Annotate(builder->AddMerge(line.substr(0, blank), line.substr(blank + 1)),
+                 absl::StrCat(name, ": line ", number)));
   }
   return absl::OkStatus();
 }

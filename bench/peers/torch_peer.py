@@ -1,0 +1,112 @@
+"""PyTorch at its best setting on this machine, as a peer that ninfer-bench asks for one measurement after another.
+
+Reads one JSON object a line and answers each with one line. Whatever PyTorch itself prints goes to stderr.
+  {"op": "load", "config": {...}, "dtype": "f32", "threads": 2, "context": 128}
+  {"op": "generate", "compiled": false, "cache": true, "prompt": [1, 2], "new": 50}
+  {"op": "prefill", "compiled": false, "tokens": 512}          a prompt of so many tokens, logits of its last row
+  {"op": "decode", "compiled": false, "tokens": 64, "depth": 0}   so many steps behind `depth` cached positions
+Answers carry seconds, first_compile (what the first compiled call took beyond a warm one) and, of generate, ttft and ids.
+"""
+
+import json
+import os
+import sys
+import time
+
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import torch  # noqa: E402  (after stdout has been put aside)
+import torch_models  # noqa: E402
+
+
+class Peer:
+    def load(self, request):
+        torch.set_num_threads(request["threads"])
+        torch.manual_seed(0)
+        self.model = None
+        torch.compiler.reset()
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["dtype"]]
+        with torch.device("cpu"):
+            self.model = torch_models.Model(request["config"], request["context"]).to(dtype).eval()
+        # Weights packed once for the matrix products of their shapes, as far as the compiler can.
+        torch._inductor.config.freezing = bool(int(os.environ.get("FRZ","1")))
+        self.compiled = {}
+        self.cache = self.model.new_cache()
+        return {"version": torch.__version__, "threads": torch.get_num_threads()}
+
+    def function(self, name, compiled):
+        """A step and what its first call costs: the step's own time is in the calls that follow."""
+        step = getattr(self.model, name)
+        if not compiled:
+            return step, 0.0
+        if name in self.compiled:
+            return self.compiled[name], 0.0
+        fast = torch.compile(step, dynamic=name == "whole")
+        start = time.perf_counter()
+        if name == "whole":  # two lengths, so that the second call finds the length symbolic
+            for count in (5, 7):
+                ids = torch.zeros(count, dtype=torch.long)
+                torch._dynamo.mark_dynamic(ids, 0)
+                fast(ids)
+        else:
+            fast(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), self.cache)
+        self.compiled[name] = fast
+        return fast, time.perf_counter() - start
+
+    def step(self, fast, compiled, token, position):
+        """One cached step. The compiled one takes the position as a tensor, so that it is compiled once."""
+        at = torch.tensor([position]) if compiled else position
+        return fast(torch.tensor([token]), at, self.cache)
+
+    def generate(self, request):
+        compiled, cached = request["compiled"], request["cache"]
+        fast, first_compile = self.function("cached" if cached else "whole", compiled)
+        ids, new = list(request["prompt"]), request["new"]
+        start = time.perf_counter()
+        for i in range(new):
+            if not cached:
+                logits = fast(torch.tensor(ids))
+            elif i == 0:
+                logits = self.model.whole(torch.tensor(ids), self.cache)
+            else:
+                logits = self.step(fast, compiled, ids[-1], len(ids) - 1)
+            ids.append(int(logits[0].argmax()))
+            if i == 0:
+                ttft = time.perf_counter() - start
+        return {"seconds": time.perf_counter() - start, "ttft": ttft, "ids": ids[-new:],
+                "first_compile": first_compile}
+
+    def prefill(self, request):
+        fast, first_compile = self.function("whole", request["compiled"])
+        ids = torch.arange(request["tokens"]) % self.model.shape.vocab
+        start = time.perf_counter()
+        fast(ids)
+        return {"seconds": time.perf_counter() - start, "first_compile": first_compile}
+
+    def decode(self, request):
+        compiled = request["compiled"]
+        fast, first_compile = self.function("cached", compiled)
+        self.cache.normal_()
+        start = time.perf_counter()
+        for i in range(request["tokens"]):
+            self.step(fast, compiled, i % self.model.shape.vocab, request["depth"] + i)
+        return {"seconds": time.perf_counter() - start, "first_compile": first_compile}
+
+
+def main():
+    peer = Peer()
+    operations = {"load": peer.load, "generate": peer.generate, "prefill": peer.prefill, "decode": peer.decode}
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            with torch.inference_mode():
+                answer = operations[request["op"]](request)
+        except Exception as error:  # told to the other side, in one line
+            answer = {"error": "%s: %s" % (type(error).__name__, str(error).split("\n")[0])}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+// ninfer_compiler.h over the C++ of this room. Every call ends in a status and one line; nothing is thrown
+// across.
+// Tested by tests/compiler_test.cc.
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "compiler/compile.h"
+#include "compiler/eager_executor.h"
+#include "compiler/ninfer_compiler.h"
+#include "compiler/version.h"
+#include "plan/reader.h"
+#include "plan/writer.h"
+
+using ninfer::compiler::Callbacks;
+using ninfer::compiler::Caller;
+using ninfer::compiler::EagerExecutor;
+using ninfer::compiler::Options;
+
+// What a result points to, whatever the call.
+struct ninfer_plan {
+  std::string message, sections;
+  ninfer::compiler::Compiled compiled;
+};
+
+struct ninfer_eager {
+  std::unique_ptr<EagerExecutor> executor;
+  std::string message;
+};
+
+namespace {
+
+Callbacks CallbacksOf(const ninfer_callbacks& from) {
+  Callbacks out;
+  if (from.log != nullptr) {
+    out.log = [from](const std::string& line) { from.log(from.context, line.c_str()); };
+  }
+  if (from.print != nullptr) {
+    out.print = [from](const std::string& text) { from.print(from.context, text.c_str()); };
+  }
+  if (from.progress != nullptr) {
+    out.progress = [from](const char* phase, double done) {
+      from.progress(from.context, phase, done);
+    };
+  }
+  if (from.cancelled != nullptr) {
+    out.cancelled = [from] { return from.cancelled(from.context) != 0; };
+  }
+  return out;
+}
+
+absl::StatusOr<Options> OptionsOf(const ninfer_request* request, Caller caller) {
+  if (request->interface != NINFER_COMPILER_INTERFACE) {
+    return ninfer::InvalidArgument("compiler library: expected interface ",
+                                   NINFER_COMPILER_INTERFACE, ", found ", request->interface);
+  }
+  return ninfer::compiler::ParseOptions(request->options == nullptr ? "{}" : request->options,
+                                        caller);
+}
+
+int32_t Finish(const absl::Status& status, ninfer_result* result) {
+  std::string& message = result->plan->message;
+  message = std::string(status.message());
+  for (char& c : message) {
+    if (c == '\n') c = ' ';
+  }
+  result->message = message.c_str();
+  result->sections = reinterpret_cast<const uint8_t*>(result->plan->sections.data());
+  result->sections_size = result->plan->sections.size();
+  result->status = status.ok()                                       ? NINFER_OK
+                   : status.code() == absl::StatusCode::kCancelled ? NINFER_CANCELLED
+                                                                     : NINFER_BAD_INPUT;
+  return result->status;
+}
+
+absl::Status RunCompile(const ninfer_request* request, ninfer_result* result) {
+  NINFER_ASSIGN_OR_RETURN(const Options options, OptionsOf(request, Caller::kCompile));
+  NINFER_ASSIGN_OR_RETURN(result->plan->compiled,
+                          ninfer::compiler::Compile(options, CallbacksOf(request->callbacks)));
+  ninfer::compiler::Compiled& compiled = result->plan->compiled;
+  result->plan->sections = ninfer::plan::SerializeSections(compiled.plan);
+  if (compiled.weights != nullptr) {
+    result->weights = compiled.weights->data();
+    result->weights_size = compiled.plan.weight_bytes;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunGenerate(const ninfer_request* request, ninfer_result* result) {
+  NINFER_ASSIGN_OR_RETURN(const Options options, OptionsOf(request, Caller::kGenerateCode));
+  const absl::string_view sections(reinterpret_cast<const char*>(request->sections),
+                                   request->sections_size);
+  NINFER_ASSIGN_OR_RETURN(ninfer::plan::Plan plan, ninfer::plan::ParseSections(sections, "plan"));
+  NINFER_RETURN_IF_ERROR(
+      ninfer::compiler::GenerateImages(options, CallbacksOf(request->callbacks), &plan));
+  result->plan->sections = ninfer::plan::SerializeSections(plan);
+  return absl::OkStatus();
+}
+
+absl::Status RunOpenEager(const ninfer_request* request, ninfer_result* result) {
+  NINFER_ASSIGN_OR_RETURN(const Options options, OptionsOf(request, Caller::kEager));
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<EagerExecutor> executor,
+                          EagerExecutor::Create(options, CallbacksOf(request->callbacks)));
+  result->plan->sections = ninfer::plan::SerializeSections(executor->plan());
+  result->eager = new ninfer_eager{std::move(executor), ""};
+  return absl::OkStatus();
+}
+
+int32_t Report(const absl::Status& status, ninfer_eager* eager, const char** message) {
+  eager->message = std::string(status.message());
+  if (message != nullptr) *message = eager->message.c_str();
+  return status.ok() ? NINFER_OK : NINFER_BAD_INPUT;
+}
+
+template <typename T>
+absl::Span<const T> SpanOf(const T* data, int64_t count) {
+  return data == nullptr ? absl::Span<const T>() : absl::Span<const T>(data, count);
+}
+
+}  // namespace
+
+extern "C" {
+
+uint32_t ninfer_compiler_interface(void) { return NINFER_COMPILER_INTERFACE; }
+const char* ninfer_compiler_version(void) { return ninfer::compiler::kVersion; }
+
+void ninfer_compile(const ninfer_request* request, ninfer_result* result) {
+  result->plan = new ninfer_plan();
+  Finish(RunCompile(request, result), result);
+}
+
+void ninfer_generate_code(const ninfer_request* request, ninfer_result* result) {
+  result->plan = new ninfer_plan();
+  Finish(RunGenerate(request, result), result);
+}
+
+void ninfer_open_eager(const ninfer_request* request, ninfer_result* result) {
+  result->plan = new ninfer_plan();
+  Finish(RunOpenEager(request, result), result);
+}
+
+void ninfer_release_result(ninfer_result* result) {
+  delete result->plan;
+  std::memset(result, 0, sizeof(*result));
+}
+
+void ninfer_release_eager(ninfer_eager* eager) { delete eager; }
+
+void ninfer_eager_limits(const ninfer_eager* eager, ninfer_limits* limits) {
+  const ninfer::runtime::ExecutorLimits& from = eager->executor->limits();
+  *limits = {from.max_tokens,  from.max_sequences,   from.max_rows,     from.pages_per_sequence,
+             from.page_positions, from.total_pages, from.context_length, from.has_kv_cache, 0};
+}
+
+int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* logits,
+                          const char** message) {
+  ninfer::runtime::StepInput input;
+  input.tokens = SpanOf(step->tokens, step->token_count);
+  input.positions = SpanOf(step->positions, step->token_count);
+  input.rope_len = SpanOf(step->rope_len, step->token_count);
+  input.seq_bounds = SpanOf(step->seq_bounds, step->sequence_count + 1);
+  input.cached_lens = SpanOf(step->cached_lens, step->sequence_count);
+  input.page_table = SpanOf(step->page_table, step->sequence_count * step->pages_per_sequence);
+  input.rows = SpanOf(step->rows, step->row_count);
+  return Report(eager->executor->Step(input, logits), eager, message);
+}
+
+void ninfer_eager_clear_page(ninfer_eager* eager, int32_t page) {
+  eager->executor->ClearPage(page);
+}
+
+int64_t ninfer_eager_bytes_per_token(const ninfer_eager* eager, int64_t cached) {
+  return eager->executor->BytesPerToken(cached);
+}
+
+int64_t ninfer_eager_scratch_bytes(const ninfer_eager* eager) {
+  return eager->executor->scratch_bytes();
+}
+
+int32_t ninfer_eager_write_dump(ninfer_eager* eager, const char* path, const char** message) {
+  return Report(eager->executor->WriteDump(path), eager, message);
+}
+
+}  // extern "C"

@@ -1,0 +1,190 @@
+// See compile.h.
+// Tested by tests/compiler_test.cc.
+#include "compiler/compile.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "codegen/codegen.h"
+#include "compiler/version.h"
+#include "eager/program_interpreter.h"
+#include "ir/text.h"
+#include "passes/pass.h"
+#include "program/text.h"
+#include "text/tokenizer.h"
+
+namespace ninfer::compiler {
+namespace {
+
+constexpr int64_t kEvidenceTokens = 16;
+
+absl::Status MakeFolder(const std::string& path) {
+  if (path.empty()) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return InvalidArgument(path, ": cannot make the folder: ", error.message());
+  return absl::OkStatus();
+}
+
+// Packs on the calling thread's pool while another thread generates code.
+absl::Status PackAndGenerate(const program::Program& program, const Source& source,
+                             const Options& options, const Callbacks& callbacks,
+                             Compiled* compiled) {
+  NINFER_ASSIGN_OR_RETURN(compiled->weights,
+                          plan::Memory::Allocate(program.weight_bytes, "the packed weights"));
+  const int threads = ThreadsOrDefault(options.threads);
+  codegen::CodegenOptions code;
+  code.dump_llvm_dir = options.dump_llvm;
+  code.dump_asm_dir = options.dump_asm;
+  code.threads = threads;
+  absl::Status packed;
+  std::thread packer([&] {
+    const double total = std::max<double>(1, static_cast<double>(program.weight_bytes));
+    packed = eager::PackWeights(
+        program, *source.model.weights, threads,
+        [&](int64_t done) { callbacks.Progress("pack weights", static_cast<double>(done) / total); },
+        compiled->weights->data());
+  });
+  absl::Status generated = absl::OkStatus();
+  for (const std::string& name : options.targets) {
+    const absl::StatusOr<codegen::Target> target = codegen::FindTarget(name);
+    generated = target.status();
+    if (!generated.ok()) break;
+    const absl::StatusOr<codegen::CodeImage> image = codegen::GenerateCode(program, *target, code);
+    generated = image.status();
+    if (!generated.ok()) break;
+    compiled->plan.images.push_back(ImageOf(*image));
+  }
+  packer.join();
+  NINFER_RETURN_IF_ERROR(packed);
+  return generated;
+}
+
+void LogPasses(const passes::PipelineResult& result, plan::Plan* plan) {
+  for (const passes::PassRecord& record : result.records) {
+    plan->provenance.passes.push_back({record.name, record.seconds, record.rewrites,
+                                       record.ops_before, record.ops_after, record.bytes_before,
+                                       record.bytes_after, record.skipped});
+  }
+}
+
+}  // namespace
+
+absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, plan::Plan* plan) {
+  if (source.folder.empty()) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer,
+                          Tokenizer::FromFolder(source.folder));
+  if (tokenizer == nullptr) {
+    callbacks.Log(absl::StrCat(source.folder,
+                               ": no tokenizer: only ids can go in and out of this plan"));
+    return absl::OkStatus();
+  }
+  const int64_t rows = source.model.info.vocab_size;
+  if (tokenizer->vocab_size() > rows) {
+    return InvalidArgument(source.folder, ": the tokenizer does not fit the vocabulary: expected ids below ",
+                           rows, ", found id ", tokenizer->vocab_size() - 1);
+  }
+  plan->tokenizer = tokenizer->Serialize();
+  return absl::OkStatus();
+}
+
+void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan) {
+  const frontend::ModelInfo& info = source.model.info;
+  plan::Metadata& out = plan->metadata;
+  out.model_name = info.name;
+  out.architecture = info.architecture;
+  out.vocab_size = info.vocab_size;
+  out.context_length = info.context_length;
+  out.parameters = info.parameters;
+  out.bos_id = info.bos_id;
+  out.pad_id = info.pad_id;
+  out.eos_ids = info.eos_ids;
+  out.do_sample = info.do_sample;
+  out.temperature = info.temperature;
+  out.top_p = info.top_p;
+  out.top_k = info.top_k;
+  out.chat_template = info.chat_template;
+  out.weights_dtype = std::string(DTypeName(options.weights));
+  out.activations_dtype = std::string(DTypeName(options.activations));
+  out.kv_dtype = std::string(DTypeName(options.kv_cache));
+  out.has_kv_cache = !options.disabled.contains("kv-cache");
+  out.random_weights = source.random;
+}
+
+absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks) {
+  for (const std::string& target : options.targets) {
+    NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
+  }
+  for (const std::string* folder : {&options.dump_ir, &options.dump_llvm, &options.dump_asm}) {
+    NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
+  }
+  callbacks.Progress("import", 0);
+  NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options));
+  std::string explanation;
+  NINFER_ASSIGN_OR_RETURN(passes::PassOptions pass_options,
+                          PassOptionsFor(options, source, &explanation));
+  callbacks.Log(explanation);
+  Compiled compiled;
+  plan::Plan& plan = compiled.plan;
+  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &plan));
+  FillMetadata(source, pass_options, &plan);
+  const ir::Module imported = source.model.module.Clone();
+  plan.imported_graph_text = ir::Print(imported);
+  const int threads = ThreadsOrDefault(options.threads);
+  const std::vector<int32_t> ids =
+      CalibrationIds(plan.tokenizer, source.model.info.vocab_size,
+                     std::min({kEvidenceTokens, source.model.info.context_length,
+                               std::max<int64_t>(pass_options.max_rows, 1)}));
+  if (options.verify_each) {
+    NINFER_RETURN_IF_ERROR(LendComparisons(imported, source, ids, threads, &pass_options));
+  }
+  pass_options.print = callbacks.print;
+  callbacks.Progress("passes", 0);
+  NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,
+                          passes::RunPipeline(source.model.module.Clone(), pass_options));
+  LogPasses(result, &plan);
+  if (options.verbose || options.verify_each) callbacks.Log(passes::PassTable(result.records));
+  plan.final_graph_text = ir::Print(result.module);
+  if (!options.stop_after.empty()) return compiled;
+  plan.program_text = program::Print(result.program);
+  NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
+  NINFER_RETURN_IF_ERROR(PackAndGenerate(result.program, source, options, callbacks, &compiled));
+  NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
+  FillTables(result.program, &plan);
+  plan.provenance.compiler_version = kVersion;
+  plan.provenance.options = options.text;
+  plan.provenance.source = source.folder.empty() ? options.random_weights : source.folder;
+  callbacks.Progress("evidence", 0);
+  NINFER_RETURN_IF_ERROR(GatherEvidence(imported, source, ids, pass_options, threads, &compiled));
+  callbacks.Progress("evidence", 1);
+  return compiled;
+}
+
+absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan) {
+  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_llvm));
+  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_asm));
+  NINFER_ASSIGN_OR_RETURN(const program::Program program,
+                          program::Parse(plan->program_text, "plan: kernel program"));
+  if (program.kernels.size() != plan->kernels.size()) {
+    return InvalidArgument("plan: kernel program: expected ", plan->kernels.size(),
+                           " kernels, found ", program.kernels.size());
+  }
+  codegen::CodegenOptions code;
+  code.dump_llvm_dir = options.dump_llvm;
+  code.dump_asm_dir = options.dump_asm;
+  code.threads = ThreadsOrDefault(options.threads);
+  plan->images.clear();
+  for (const std::string& name : options.targets) {
+    NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(name));
+    callbacks.Progress("generate code", 0);
+    NINFER_ASSIGN_OR_RETURN(const codegen::CodeImage image,
+                            codegen::GenerateCode(program, target, code));
+    plan->images.push_back(ImageOf(image));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ninfer::compiler

@@ -1,0 +1,58 @@
+// The list of phases: model folder -> graph -> program -> code and packed weights -> plan.
+// Tested by tests/compiler_test.cc.
+#ifndef NINFER_COMPILER_COMPILE_H_
+#define NINFER_COMPILER_COMPILE_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "codegen/codegen.h"
+#include "compiler/options.h"
+#include "plan/memory.h"
+#include "plan/plan.h"
+#include "program/program.h"
+
+namespace ninfer::compiler {
+
+// A finished plan and its packed weights.
+struct Compiled {
+  plan::Plan plan;
+  std::unique_ptr<plan::Memory> weights;
+};
+
+absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks);
+
+// Code for other targets from a plan's kernel program, in place of its own images.
+absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan);
+
+// The folder's tokenizer, which must fit the vocabulary; a line to the log where there is none.
+absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, plan::Plan* plan);
+void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan);
+
+// program -> the plan's tables (compiler/plan_tables.cc).
+void FillTables(const program::Program& program, plan::Plan* plan);
+plan::CodeImage ImageOf(const codegen::CodeImage& image);
+
+// Compares the imported graph under eager, in f32, with the plan's own code on a short text, and writes
+// the result into the plan (compiler/evidence.cc).
+absl::Status GatherEvidence(const ir::Module& imported, const Source& source,
+                            const std::vector<int32_t>& ids, const passes::PassOptions& options,
+                            int threads, Compiled* compiled);
+
+// The text, as ids, on which plans are compared: at most `count` of them.
+std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int64_t vocab_size,
+                                    int64_t count);
+
+// What --verify-each compares with: eager on the imported graph (compiler/verify.cc).
+absl::Status LendComparisons(const ir::Module& imported, const Source& source,
+                             const std::vector<int32_t>& ids, int threads,
+                             passes::PassOptions* options);
+
+// Largest |difference| over the largest |reference| that a plan may show: 1e-4 where all is f32 or
+// as stored, kReducedBound where weights, activations or the cache are rounded.
+inline constexpr double kReducedBound = 0.06;
+double ErrorBound(const passes::PassOptions& options, DType stored);
+
+}  // namespace ninfer::compiler
+
+#endif  // NINFER_COMPILER_COMPILE_H_

@@ -1,0 +1,256 @@
+// See options.h. One table ties each JSON key to its field and to the calls that know it.
+// Tested by tests/compiler_options_test.cc.
+#include "compiler/options.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "frontend/presets.h"
+#include "ir/text.h"
+#include "ir/verifier.h"
+
+namespace ninfer::compiler {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kCompile = 1, kEager = 2, kCode = 4;
+
+struct Field {
+  const char* key;
+  int callers;
+  std::string Options::*text = nullptr;
+  int64_t Options::*number = nullptr;
+  std::vector<std::string> Options::*names = nullptr;
+  bool Options::*flag = nullptr;
+};
+
+Field Text(const char* key, int callers, std::string Options::*field) {
+  Field row{key, callers};
+  row.text = field;
+  return row;
+}
+Field Number(const char* key, int callers, int64_t Options::*field) {
+  Field row{key, callers};
+  row.number = field;
+  return row;
+}
+Field Names(const char* key, int callers, std::vector<std::string> Options::*field) {
+  Field row{key, callers};
+  row.names = field;
+  return row;
+}
+Field Flag(const char* key, int callers, bool Options::*field) {
+  Field row{key, callers};
+  row.flag = field;
+  return row;
+}
+
+const std::vector<Field>& Fields() {
+  static const auto* fields = new std::vector<Field>{
+      Text("model", kCompile | kEager, &Options::model),
+      Text("from_ir", kCompile | kEager, &Options::from_ir),
+      Text("weights_from", kCompile | kEager, &Options::weights_from),
+      Text("random_weights", kCompile | kEager, &Options::random_weights),
+      Text("random_dtype", kCompile | kEager, &Options::random_dtype),
+      Number("random_seed", kCompile | kEager, &Options::random_seed),
+      Names("targets", kCompile | kCode, &Options::targets),
+      Text("weights", kCompile | kEager, &Options::weights),
+      Text("activations", kCompile | kEager, &Options::activations),
+      Text("kv_cache", kCompile | kEager, &Options::kv_cache),
+      Text("attention", kCompile, &Options::attention),
+      Number("context", kCompile | kEager, &Options::context),
+      Number("max_tokens", kCompile, &Options::max_tokens),
+      Number("max_sequences", kCompile, &Options::max_sequences),
+      Number("max_rows", kCompile, &Options::max_rows),
+      Number("kv_pages", kEager, &Options::kv_pages),
+      Names("disable_passes", kCompile | kEager, &Options::disable_passes),
+      Names("print_before", kCompile, &Options::print_before),
+      Names("print_after", kCompile, &Options::print_after),
+      Text("stop_after", kCompile, &Options::stop_after),
+      Text("print_changed", kCompile, &Options::print_changed),
+      Text("dump_ir", kCompile, &Options::dump_ir),
+      Text("dump_llvm", kCompile | kCode, &Options::dump_llvm),
+      Text("dump_asm", kCompile | kCode, &Options::dump_asm),
+      Text("dump_tensors", kEager, &Options::dump_tensors),
+      Flag("verify_each", kCompile, &Options::verify_each),
+      Flag("verbose", kCompile | kCode, &Options::verbose),
+  };
+  return *fields;
+}
+
+absl::Status WrongType(absl::string_view key, absl::string_view expected, const Json& found) {
+  return InvalidArgument("option ", key, ": expected ", expected, ", found ", found.type_name());
+}
+
+absl::Status SetField(const Field& field, const Json& value, Options* options) {
+  if (field.text != nullptr) {
+    if (!value.is_string()) return WrongType(field.key, "a string", value);
+    options->*field.text = value.get<std::string>();
+  } else if (field.number != nullptr) {
+    if (!value.is_number_integer()) return WrongType(field.key, "a whole number", value);
+    options->*field.number = value.get<int64_t>();
+    if (options->*field.number < 0) {
+      return InvalidArgument("option ", field.key, ": expected 0 or more, found ",
+                             options->*field.number);
+    }
+  } else if (field.flag != nullptr) {
+    if (!value.is_boolean()) return WrongType(field.key, "true or false", value);
+    options->*field.flag = value.get<bool>();
+  } else {
+    if (!value.is_array()) return WrongType(field.key, "a list of names", value);
+    std::vector<std::string> names;
+    for (const Json& name : value) {
+      if (!name.is_string()) return WrongType(field.key, "a list of names", name);
+      names.push_back(name.get<std::string>());
+    }
+    options->*field.names = std::move(names);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OneOf(absl::string_view key, const std::string& value,
+                   std::vector<std::string> allowed) {
+  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return absl::OkStatus();
+  return InvalidArgument("option ", key, ": expected ", absl::StrJoin(allowed, ", "), ", found '",
+                         value, "'");
+}
+
+absl::StatusOr<DType> ResolveType(absl::string_view key, const std::string& value, DType chosen,
+                                  std::vector<std::string> allowed) {
+  allowed.insert(allowed.begin(), "auto");
+  NINFER_RETURN_IF_ERROR(OneOf(key, value, allowed));
+  return value == "auto" ? chosen : *DTypeFromName(value);
+}
+
+absl::StatusOr<frontend::ImportedModel> RandomModel(const Options& options,
+                                                    const frontend::ImportOptions& import) {
+  NINFER_RETURN_IF_ERROR(OneOf("random_dtype", options.random_dtype, {"f32", "bf16", "f16"}));
+  std::string config;
+  if (const frontend::Preset* preset = frontend::FindPreset(options.random_weights)) {
+    config = std::string(preset->config_json);
+  } else if (FileExists(options.random_weights)) {
+    NINFER_ASSIGN_OR_RETURN(config, ReadFile(options.random_weights, 1 << 24));
+  } else {
+    std::vector<std::string> names;
+    for (const frontend::Preset& known : frontend::Presets()) names.emplace_back(known.name);
+    return InvalidArgument("random weights: expected ", absl::StrJoin(names, ", "),
+                           " or the path of a config.json, found '", options.random_weights, "'");
+  }
+  return frontend::ImportRandomModel(options.random_weights, config,
+                                     *DTypeFromName(options.random_dtype),
+                                     static_cast<uint64_t>(options.random_seed), import);
+}
+
+}  // namespace
+
+absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
+  const Json document = Json::parse(json.begin(), json.end(), nullptr, false);
+  if (document.is_discarded() || !document.is_object()) {
+    return InvalidArgument("options: expected a JSON object");
+  }
+  const int bit = caller == Caller::kCompile ? kCompile : caller == Caller::kEager ? kEager : kCode;
+  Options options;
+  options.text = document.dump(-1, ' ', false, Json::error_handler_t::replace);
+  for (const auto& [key, value] : document.items()) {
+    if (key == "threads") {
+      if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > 4096) {
+        return InvalidArgument("option threads: expected a number from 0 to 4096, found ",
+                               value.dump());
+      }
+      options.threads = value.get<int>();
+      continue;
+    }
+    const Field* found = nullptr;
+    for (const Field& field : Fields()) {
+      if (key == field.key && (field.callers & bit) != 0) found = &field;
+    }
+    if (found == nullptr) return InvalidArgument("option ", key, ": no such option here");
+    NINFER_RETURN_IF_ERROR(SetField(*found, value, &options));
+  }
+  if (caller != Caller::kGenerateCode) {
+    const int sources = !options.model.empty() + !options.from_ir.empty() +
+                        !options.random_weights.empty();
+    if (sources != 1) {
+      return InvalidArgument("options: expected one of model, from_ir and random_weights, found ",
+                             sources);
+    }
+    if (options.from_ir.empty() != options.weights_from.empty()) {
+      return InvalidArgument("options: from_ir and weights_from go together");
+    }
+  }
+  if (!options.print_changed.empty()) {
+    NINFER_RETURN_IF_ERROR(OneOf("print_changed", options.print_changed, {"diff"}));
+  }
+  return options;
+}
+
+absl::StatusOr<Source> OpenSource(const Options& options) {
+  frontend::ImportOptions import;
+  import.context_length = options.context;
+  Source source{frontend::ImportedModel{ir::Module(""), {}, nullptr}, "", false};
+  if (!options.random_weights.empty()) {
+    NINFER_ASSIGN_OR_RETURN(source.model, RandomModel(options, import));
+    source.random = true;
+    return source;
+  }
+  source.folder = options.from_ir.empty() ? options.model : options.weights_from;
+  NINFER_ASSIGN_OR_RETURN(source.model, frontend::ImportModel(source.folder, import));
+  if (!options.from_ir.empty()) {
+    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.from_ir, 1 << 28));
+    NINFER_ASSIGN_OR_RETURN(source.model.module, ir::Parse(text, options.from_ir));
+    NINFER_RETURN_IF_ERROR(Annotate(ir::Verify(source.model.module), options.from_ir));
+    if (source.model.module.stage() != ir::Stage::kImported) {
+      return InvalidArgument(options.from_ir, ": expected a graph of stage imported, found stage ",
+                             ir::StageName(source.model.module.stage()));
+    }
+  }
+  return source;
+}
+
+absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const Source& source,
+                                                   std::string* explanation) {
+  const DType stored = source.model.info.stored_dtype;
+  const DType weights = stored == DType::kBF16 || stored == DType::kF16 ? stored : DType::kF32;
+  passes::PassOptions out;
+  NINFER_ASSIGN_OR_RETURN(
+      out.weights, ResolveType("weights", options.weights, weights, {"f32", "bf16", "f16"}));
+  const DType arithmetic = out.weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
+  NINFER_ASSIGN_OR_RETURN(out.activations, ResolveType("activations", options.activations,
+                                                       arithmetic, {"f32", "bf16"}));
+  NINFER_ASSIGN_OR_RETURN(out.kv_cache, ResolveType("kv_cache", options.kv_cache, out.activations,
+                                                    {"f32", "bf16"}));
+  NINFER_RETURN_IF_ERROR(OneOf("attention", options.attention, {"naive", "efficient", "flash"}));
+  out.attention = options.attention;
+  out.context_length = source.model.info.context_length;
+  if (options.max_tokens > 0) out.max_tokens = options.max_tokens;
+  if (options.max_sequences > 0) out.max_sequences = options.max_sequences;
+  if (options.max_rows > 0) out.max_rows = options.max_rows;
+  out.max_tokens = std::min(out.max_tokens, out.context_length);
+  out.max_rows = std::min(out.max_rows, out.max_tokens);
+  out.disabled.insert(options.disable_passes.begin(), options.disable_passes.end());
+  out.stop_after = options.stop_after;
+  out.dump_dir = options.dump_ir;
+  out.print_before.insert(options.print_before.begin(), options.print_before.end());
+  out.print_after.insert(options.print_after.begin(), options.print_after.end());
+  out.print_changed_diff = options.print_changed == "diff";
+  *explanation = absl::StrCat("stored ", DTypeName(stored), ": weights ", DTypeName(out.weights),
+                              ", activations ", DTypeName(out.activations), ", cache ",
+                              DTypeName(out.kv_cache));
+  return out;
+}
+
+int ThreadsOrDefault(int threads) {
+  if (threads > 0) return threads;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+}  // namespace ninfer::compiler

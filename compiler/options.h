@@ -1,0 +1,75 @@
+// What a user may choose, as the C interface's JSON names it (compiler/ninfer_compiler.h lists the keys).
+// Tested by tests/compiler_options_test.cc.
+#ifndef NINFER_COMPILER_OPTIONS_H_
+#define NINFER_COMPILER_OPTIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "frontend/frontend.h"
+#include "passes/pass.h"
+
+namespace ninfer::compiler {
+
+struct Options {
+  std::string model;         // a folder
+  std::string from_ir;       // path of IR text, in place of the imported graph
+  std::string weights_from;  // the folder whose weights and tokenizer go with from_ir
+  std::string random_weights, random_dtype = "bf16";
+  int64_t random_seed = 0;
+  std::vector<std::string> targets = {"native"};
+  std::string weights = "auto", activations = "auto", kv_cache = "auto", attention = "flash";
+  int64_t context = 0, max_tokens = 0, max_sequences = 0, max_rows = 0, kv_pages = 0;
+  std::vector<std::string> disable_passes, print_before, print_after;
+  std::string stop_after, print_changed, dump_ir, dump_llvm, dump_asm, dump_tensors;
+  bool verify_each = false, verbose = false;
+  int threads = 0;
+
+  // As it was given, for the plan's provenance.
+  std::string text;
+};
+
+// `caller` is the set of keys that a function of the interface knows. Unknown keys, wrong types and
+// impossible values are refused by name.
+enum class Caller { kCompile, kEager, kGenerateCode };
+absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller);
+
+// Where lines and progress go; each may be empty.
+struct Callbacks {
+  std::function<void(const std::string&)> log, print;
+  std::function<void(const char* phase, double done)> progress;
+  std::function<bool()> cancelled;
+
+  void Log(const std::string& line) const {
+    if (log) log(line);
+  }
+  void Progress(const char* phase, double done) const {
+    if (progress) progress(phase, done);
+  }
+  absl::Status CheckCancelled() const {
+    return cancelled && cancelled() ? absl::CancelledError("cancelled") : absl::OkStatus();
+  }
+};
+
+// A model as the options name it: a folder, a graph with a folder's weights, or random weights.
+struct Source {
+  frontend::ImportedModel model;
+  std::string folder;  // with the tokenizer; empty for random weights
+  bool random = false;
+};
+absl::StatusOr<Source> OpenSource(const Options& options);
+
+// The passes' options for a source: `auto` resolved, bounds set. The choice of types is a line for the
+// user in `explanation`.
+absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const Source& source,
+                                                   std::string* explanation);
+
+int ThreadsOrDefault(int threads);
+
+}  // namespace ninfer::compiler
+
+#endif  // NINFER_COMPILER_OPTIONS_H_

@@ -1,0 +1,173 @@
+// Checks, launch by launch, that no two threads touch the same bytes at the same time unless both read.
+// Trusts nothing but the launch list: not lifetimes, not the schedule's reasons. Shares no code with the
+// passes.
+//
+// For each kind of step (few rows, many rows) and each stretch of launches without a barrier of that
+// kind, every two accesses by different launches of the stretch are compared, one of them writing. Each
+// access is a byte range: of the arena when offsets are assigned, else of the buffer as an island of its
+// own; or a layer's KV pool. Two overlapping accesses are allowed in two cases alone:
+//   replica   few rows, and both ranges lie in the threads' own blocks: a thread's own order suffices;
+//   own rows  both launches are dealt with the same units, both accesses touch row u in unit u alone, and
+//             row u lies at the same bytes for both: the same thread does both, in order.
+// Besides: within few rows a launch that every thread repeats may write replicas only, and a dealt launch
+// may write no replica; many rows deal every launch, and replica 0 is shared memory like any other.
+// Not checked: which value a read finds (CheckBuffers).
+//
+// Tested by tests/program_checker_test.cc.
+#include <algorithm>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "program/verifier.h"
+
+namespace ninfer::program {
+namespace {
+
+struct Touch {
+  size_t launch = 0;
+  std::string name;      // of the buffer or state
+  int space = 0;         // 0 arena, 1 replicas, then one for each KV layer, or for each unplaced buffer
+  int64_t begin = 0, end = 0;
+  bool write = false;
+  bool in_replica = false;
+  bool own_rows = false;
+  int64_t row_bytes = 0;
+};
+
+// The value is used by ops that look at the same row of it alone.
+bool TouchesOwnRow(const ir::Function& body, const ir::Value* value, int depth = 0) {
+  for (const auto& node : body.nodes()) {
+    for (size_t i = 0; i < node->operands().size(); ++i) {
+      if (node->operands()[i] != value) continue;
+      switch (node->op()) {
+        case ir::Op::kGatherRows:
+          if (i == 0) return false;
+          break;
+        case ir::Op::kKvAppend:
+          if (i == 0 || i > 3) return false;
+          break;
+        case ir::Op::kReshape:
+        case ir::Op::kSlice:
+          // Only through a view could another row of the value reach a gather or an append.
+          if (depth > 64 || !TouchesOwnRow(body, node->result(), depth + 1)) return false;
+          break;
+        case ir::Op::kLinear:
+        case ir::Op::kPagedAttention:
+        case ir::Op::kScratchPages:
+          return false;
+        default:
+          break;
+      }
+    }
+  }
+  return true;
+}
+
+class OrderChecker {
+ public:
+  explicit OrderChecker(const Program& program) : p_(program) {}
+
+  absl::Status Check() const {
+    for (size_t l = 0; l < p_.launches.size(); ++l) NINFER_RETURN_IF_ERROR(CheckReplicas(l));
+    NINFER_RETURN_IF_ERROR(CheckSteps(/*few=*/true));
+    return CheckSteps(/*few=*/false);
+  }
+
+ private:
+  absl::Status CheckReplicas(size_t index) const;
+  absl::Status CheckSteps(bool few) const;
+  std::vector<Touch> TouchesOf(size_t index) const;
+  absl::Status CheckPair(const Touch& a, const Touch& b, bool few) const;
+
+  const Program& p_;
+};
+
+absl::Status OrderChecker::CheckReplicas(size_t index) const {
+  const Launch& launch = p_.launches[index];
+  const Kernel& kernel = p_.kernels[launch.kernel];
+  for (size_t i = 0; i < launch.operands.size(); ++i) {
+    if (!kernel.params[i].written) continue;
+    const bool replica = launch.operands[i].kind == OperandKind::kBuffer &&
+                         p_.buffers[launch.operands[i].index].replicated;
+    if (replica != launch.replicated) {
+      return InvalidArgument("launch ", index, " ", kernel.name, ": expected to write ",
+                             launch.replicated ? "replicas alone" : "no replica",
+                             ", found operand ", i);
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Touch> OrderChecker::TouchesOf(size_t index) const {
+  const Launch& launch = p_.launches[index];
+  const Kernel& kernel = p_.kernels[launch.kernel];
+  std::vector<Touch> touches;
+  for (size_t i = 0; i < launch.operands.size(); ++i) {
+    const Operand& operand = launch.operands[i];
+    Touch touch;
+    touch.launch = index;
+    touch.write = kernel.params[i].written;
+    if (operand.kind == OperandKind::kKv) {
+      touch.name = p_.kv[operand.index].name;
+      touch.space = 2 + operand.index;
+      touch.end = 1;
+    } else if (operand.kind == OperandKind::kBuffer) {
+      const Buffer& buffer = p_.buffers[operand.index];
+      const bool placed = buffer.offset >= 0;
+      touch.name = buffer.name;
+      touch.space = placed ? (buffer.replicated ? 1 : 0)
+                           : 2 + static_cast<int>(p_.kv.size()) + operand.index;
+      touch.begin = placed ? buffer.offset : 0;
+      touch.end = touch.begin + buffer.bytes;
+      touch.in_replica = buffer.replicated;
+      touch.row_bytes = buffer.ld * DTypeSize(buffer.type.dtype);
+      const bool rowwise = kernel.family == Family::kRowwise || kernel.family == Family::kKvAppend;
+      touch.own_rows =
+          rowwise && buffer.ld > 0 && !buffer.kv.has_value() &&
+          (touch.write || TouchesOwnRow(*kernel.body, kernel.body->parameters()[i].get()));
+    } else {
+      continue;
+    }
+    touches.push_back(std::move(touch));
+  }
+  return touches;
+}
+
+absl::Status OrderChecker::CheckPair(const Touch& a, const Touch& b, bool few) const {
+  if (!a.write && !b.write) return absl::OkStatus();
+  if (a.space != b.space || a.begin >= b.end || b.begin >= a.end) return absl::OkStatus();
+  if (few && a.in_replica && b.in_replica) return absl::OkStatus();
+  const Launch& first = p_.launches[a.launch];
+  const Launch& second = p_.launches[b.launch];
+  const bool dealt = !few || (!first.replicated && !second.replicated);
+  const Units& units = p_.kernels[first.kernel].units;
+  const bool same_thread = dealt && a.own_rows && b.own_rows && units.factor == 1 &&
+                           units.block == 1 && units.symbol >= 0 &&
+                           units == p_.kernels[second.kernel].units && a.begin == b.begin &&
+                           a.row_bytes == b.row_bytes;
+  if (same_thread) return absl::OkStatus();
+  return InvalidArgument(
+      "launch ", b.launch, " ", p_.kernels[second.kernel].name, ": expected a barrier behind launch ",
+      a.launch, " in steps of ", few ? "few" : "many", " rows, since it ", b.write ? "writes" : "reads",
+      " %", b.name, " where that ", a.write ? "writes" : "reads", " %", a.name, ", found none");
+}
+
+absl::Status OrderChecker::CheckSteps(bool few) const {
+  std::vector<Touch> stretch;
+  for (size_t l = 0; l < p_.launches.size(); ++l) {
+    const Barrier barrier = p_.launches[l].barrier;
+    if (barrier == Barrier::kAlways || (barrier == Barrier::kMany && !few)) stretch.clear();
+    std::vector<Touch> touches = TouchesOf(l);
+    for (const Touch& touch : touches) {
+      for (const Touch& before : stretch) NINFER_RETURN_IF_ERROR(CheckPair(before, touch, few));
+    }
+    stretch.insert(stretch.end(), touches.begin(), touches.end());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckOrder(const Program& program) { return OrderChecker(program).Check(); }
+
+}  // namespace ninfer::program

@@ -1,0 +1,63 @@
+// From logits to a token: greedy, or the stages of samplers.def and a draw from what they leave.
+// Agrees with the logits processors of Hugging Face transformers, in their order. The draw uses a
+// counter-based generator, so that a seed and the number of tokens drawn before fix the token.
+// Tested by tests/runtime_sampling_test.cc.
+#ifndef NINFER_RUNTIME_SAMPLING_SAMPLING_H_
+#define NINFER_RUNTIME_SAMPLING_SAMPLING_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "plan/plan.h"
+
+namespace ninfer::runtime {
+
+struct SamplingOptions {
+  bool sample = false;  // false: the most likely token, the lowest id of those that tie
+  uint64_t seed = 0;
+#define SAMPLER(function, field, type, neutral, ...) type field = neutral;
+#include "runtime/sampling/samplers.def"
+};
+
+// What the model's generation_config.json asks for; absent keys are neutral.
+SamplingOptions DefaultSampling(const plan::Metadata& metadata);
+// Values within the bounds of samplers.def; messages name the flag.
+absl::Status CheckSampling(const SamplingOptions& options);
+
+struct Candidate {
+  int32_t id;
+  float score;
+};
+// Ascending by id. A stage changes scores or takes candidates out, and leaves one at least.
+using Candidates = std::vector<Candidate>;
+
+#define SAMPLER(function, ...) \
+  void function(const SamplingOptions& options, Candidates* candidates);
+#include "runtime/sampling/samplers.def"
+
+// All stages that are not neutral, in order.
+void ApplySamplers(const SamplingOptions& options, Candidates* candidates);
+
+// The id of the highest logit, the lowest id of those that tie. Refuses logits of which none is a
+// number.
+absl::StatusOr<int32_t> Greedy(absl::Span<const float> logits);
+
+// The candidate on which `uniform`, from [0, 1), falls when each takes its softmax probability.
+int32_t Draw(const Candidates& candidates, double uniform);
+
+class Sampler {
+ public:
+  explicit Sampler(const SamplingOptions& options) : options_(options) {}
+  absl::StatusOr<int32_t> Choose(absl::Span<const float> logits);
+
+ private:
+  SamplingOptions options_;
+  uint64_t drawn_ = 0;
+  Candidates candidates_;
+};
+
+}  // namespace ninfer::runtime
+
+#endif  // NINFER_RUNTIME_SAMPLING_SAMPLING_H_

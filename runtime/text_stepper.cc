@@ -1,0 +1,88 @@
+// Tested by tests/runtime_session_test.cc.
+#include "runtime/text_stepper.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/status.h"
+
+namespace ninfer::runtime {
+
+TextStepper::TextStepper(Executor* executor, KvPages* pages, std::vector<float>* all_logits)
+    : executor_(executor),
+      pages_(pages),
+      all_logits_(all_logits),
+      vocab_(executor->metadata().vocab_size) {}
+
+TextStepper::~TextStepper() { pages_->Release(&held_pages_); }
+
+absl::Status TextStepper::Append(absl::Span<const int32_t> tokens, int64_t chunk, int64_t length,
+                                 const std::function<bool()>& cancelled) {
+  const ExecutorLimits& limits = executor_->limits();
+  int64_t most = chunk > 0 ? std::min(chunk, limits.max_tokens) : limits.max_tokens;
+  if (!limits.has_kv_cache) most = static_cast<int64_t>(tokens.size());  // always the whole text
+  if (all_logits_ != nullptr && limits.has_kv_cache) most = std::min(most, limits.max_rows);
+  while (!tokens.empty()) {
+    if (cancelled && cancelled()) return absl::CancelledError("interrupted");
+    const int64_t count = std::min<int64_t>(most, static_cast<int64_t>(tokens.size()));
+    NINFER_RETURN_IF_ERROR(AppendChunk(tokens.first(count), length));
+    tokens.remove_prefix(count);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TextStepper::AppendChunk(absl::Span<const int32_t> tokens, int64_t length) {
+  const int64_t old_length = this->length();
+  const int64_t count = static_cast<int64_t>(tokens.size());
+  for (int64_t i = 0; i < count; ++i) {
+    text_.push_back(tokens[i]);
+    rope_len_.push_back(static_cast<int32_t>(std::max(length, old_length + i + 1)));
+  }
+  const ExecutorLimits& limits = executor_->limits();
+  const int64_t begin = limits.has_kv_cache ? old_length : 0;
+  if (limits.has_kv_cache) {
+    NINFER_RETURN_IF_ERROR(pages_->Reserve(this->length(), &held_pages_));
+  }
+  // Without a cache all rows may be more than one step gives: the text is computed again for the
+  // others.
+  int64_t first = all_logits_ != nullptr ? old_length - begin : this->length() - begin - 1;
+  while (first < this->length() - begin) {
+    const int64_t rows = std::min(limits.max_rows, this->length() - begin - first);
+    NINFER_RETURN_IF_ERROR(Run(begin, first, rows));
+    first += rows;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TextStepper::Run(int64_t begin, int64_t first, int64_t count) {
+  const ExecutorLimits& limits = executor_->limits();
+  const int64_t tokens = length() - begin;
+  std::vector<int32_t> positions(tokens), rows(count);
+  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
+  std::iota(rows.begin(), rows.end(), static_cast<int32_t>(first));
+  const int32_t bounds[2] = {0, static_cast<int32_t>(tokens)};
+  const int32_t cached[1] = {static_cast<int32_t>(begin)};
+  std::vector<int32_t> page_table = held_pages_;
+  page_table.resize(limits.pages_per_sequence);
+
+  StepInput input;
+  input.tokens = absl::MakeConstSpan(text_).subspan(begin);
+  input.positions = positions;
+  input.seq_bounds = bounds;
+  input.cached_lens = cached;
+  input.page_table = page_table;
+  input.rows = rows;
+  input.rope_len = absl::MakeConstSpan(rope_len_).subspan(begin);
+  logits_.resize(std::max<size_t>(logits_.size(), count * vocab_));
+  NINFER_RETURN_IF_ERROR(executor_->Step(input, logits_.data()));
+  Keep(count);
+  return absl::OkStatus();
+}
+
+void TextStepper::Keep(int64_t rows) {
+  last_ = absl::MakeConstSpan(logits_).subspan((rows - 1) * vocab_, vocab_);
+  if (all_logits_ == nullptr) return;
+  all_logits_->insert(all_logits_->end(), logits_.begin(), logits_.begin() + rows * vocab_);
+}
+
+}  // namespace ninfer::runtime

@@ -1,0 +1,53 @@
+// One text on an executor: appends tokens and gives the logits of the last. Hides whether there is
+// a cache. Used by the session. Tested by tests/runtime_session_test.cc.
+#ifndef NINFER_RUNTIME_TEXT_STEPPER_H_
+#define NINFER_RUNTIME_TEXT_STEPPER_H_
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "runtime/executor.h"
+#include "runtime/kv_pages.h"
+
+namespace ninfer::runtime {
+
+class TextStepper {
+ public:
+  // With `all_logits` the logits of every position are appended to it. Both must outlive the
+  // stepper.
+  TextStepper(Executor* executor, KvPages* pages, std::vector<float>* all_logits);
+  ~TextStepper();
+  TextStepper(const TextStepper&) = delete;
+  TextStepper& operator=(const TextStepper&) = delete;
+
+  // Appends the tokens in steps of `chunk` at most (0: as many as a step takes). Stops between
+  // steps once `cancelled` says so. Frequencies that depend on a text's length see `length`, or
+  // each position's own where it is 0.
+  absl::Status Append(absl::Span<const int32_t> tokens, int64_t chunk, int64_t length,
+                      const std::function<bool()>& cancelled);
+
+  absl::Span<const float> last_logits() const { return last_; }
+  int64_t length() const { return static_cast<int64_t>(text_.size()); }
+
+ private:
+  absl::Status AppendChunk(absl::Span<const int32_t> tokens, int64_t length);
+  // Computes rows [first, first + count) of the step's tokens, which begin at position `begin`.
+  absl::Status Run(int64_t begin, int64_t first, int64_t count);
+  void Keep(int64_t rows);
+
+  Executor* executor_;
+  KvPages* pages_;
+  std::vector<float>* all_logits_;
+  int64_t vocab_;
+  std::vector<int32_t> text_, rope_len_;
+  std::vector<int32_t> held_pages_;
+  std::vector<float> logits_;  // of the rows of one step
+  absl::Span<const float> last_;
+};
+
+}  // namespace ninfer::runtime
+
+#endif  // NINFER_RUNTIME_TEXT_STEPPER_H_

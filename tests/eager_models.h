@@ -1,0 +1,102 @@
+// Model folders with goldens of Hugging Face transformers, for tests of interpreters.
+#ifndef NINFER_TESTS_EAGER_MODELS_H_
+#define NINFER_TESTS_EAGER_MODELS_H_
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "frontend/frontend.h"
+#include "frontend/safetensors.h"
+#include "tests/test_data.h"
+
+namespace ninfer {
+
+// All folders with goldens that the project ships or finds.
+inline std::vector<std::string> GoldenModelFolders() {
+  std::vector<std::string> folders = {NINFER_SOURCE_DIR "/models/demo",
+                                      NINFER_SOURCE_DIR "/models/demo-draft"};
+  for (const std::string& parent :
+       {std::string(NINFER_SOURCE_DIR "/tests/data/hf-models"), TestDataPath("models")}) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(parent, error)) {
+      if (PathExists(entry.path().string() + "/golden.safetensors")) {
+        folders.push_back(entry.path().string());
+      }
+    }
+  }
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+inline std::string FolderTestName(const testing::TestParamInfo<std::string>& info) {
+  std::string name = std::filesystem::path(info.param).filename().string();
+  std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(c); }, '_');
+  return name;
+}
+
+struct GoldenModel {
+  std::unique_ptr<frontend::ImportedModel> imported;
+  std::unique_ptr<frontend::Checkpoint> golden;
+
+  size_t vocab() const { return imported->info.vocab_size; }
+
+  std::vector<int32_t> Ids(const char* name) const {
+    const frontend::StoredTensor* stored = golden->Find(name);
+    std::vector<int32_t> ids;
+    for (size_t i = 0; stored != nullptr && i < stored->bytes / 8; ++i) {
+      int64_t id;
+      std::memcpy(&id, stored->data + i * 8, 8);
+      ids.push_back(static_cast<int32_t>(id));
+    }
+    return ids;
+  }
+
+  std::vector<float> Floats(const char* name) const {
+    const frontend::StoredTensor* stored = golden->Find(name);
+    std::vector<float> values(stored == nullptr ? 0 : stored->bytes / 4);
+    if (stored != nullptr) std::memcpy(values.data(), stored->data, stored->bytes);
+    return values;
+  }
+
+  // The first ids of the golden text, as many as have logits.
+  std::vector<int32_t> IdsWithLogits() const {
+    std::vector<int32_t> ids = Ids("input_ids");
+    ids.resize(Floats("logits").size() / vocab());
+    return ids;
+  }
+};
+
+inline void LoadGoldenModel(const std::string& folder, GoldenModel& model) {
+  auto imported = frontend::ImportModel(folder, {});
+  ASSERT_TRUE(imported.ok()) << imported.status();
+  model.imported = std::make_unique<frontend::ImportedModel>(*std::move(imported));
+  auto golden = frontend::Checkpoint::OpenFile(folder + "/golden.safetensors");
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  model.golden = *std::move(golden);
+  ASSERT_FALSE(model.Floats("logits").empty());
+}
+
+// Of the largest expected value; infinite when the sizes differ or a value is no number.
+inline double LargestError(const std::vector<float>& found, const std::vector<float>& expected) {
+  double error = 0, largest = 0;
+  if (found.size() != expected.size()) return std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (std::isnan(found[i])) return std::numeric_limits<double>::infinity();
+    error = std::max(error, std::abs(double{found[i]} - double{expected[i]}));
+    largest = std::max(largest, std::abs(double{expected[i]}));
+  }
+  return error / largest;
+}
+
+}  // namespace ninfer
+
+#endif  // NINFER_TESTS_EAGER_MODELS_H_

@@ -1,0 +1,116 @@
+// Import of model folders of other hands: trained models and the cases with Hugging Face's answers,
+// imported, or refused by the key and value that we do not do.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "tests/frontend_test_util.h"
+#include "tests/test_data.h"
+
+namespace ninfer::frontend {
+namespace {
+
+using ::ninfer::testing::TemporaryFolder;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST(Folders, EveryBundledCaseImportsInBothStylesOfConfigurationAlike) {
+  int cases = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(NINFER_SOURCE_DIR "/tests/data/hf-models")) {
+    if (!entry.is_directory()) continue;
+    SCOPED_TRACE(entry.path().string());
+    const ImportedModel model = Import(entry.path().string());
+    ++cases;
+    const std::string old_style = JoinPath(entry.path().string(), "config.old-style.json");
+    if (!FileExists(old_style)) continue;
+    TemporaryFolder copy;
+    std::filesystem::copy(entry.path(), copy.path(), std::filesystem::copy_options::recursive);
+    std::filesystem::copy(old_style, copy.File("config.json"),
+                          std::filesystem::copy_options::overwrite_existing);
+    EXPECT_EQ(ir::Print(Import(copy.path()).module), ir::Print(model.module));
+  }
+  EXPECT_GE(cases, 20);
+}
+
+TEST(Folders, TheBundledModelsImport) {
+  for (absl::string_view name : {"demo", "demo-draft"}) {
+    SCOPED_TRACE(std::string(name));
+    const ImportedModel model = Import(absl::StrCat(NINFER_SOURCE_DIR, "/models/", name));
+    EXPECT_EQ(model.info.name, name);
+    EXPECT_THAT(model.info.eos_ids, ElementsAre(0, 2));
+    EXPECT_THAT(model.info.chat_template, HasSubstr("<|im_start|>"));
+  }
+}
+
+TEST(Folders, TrainedModelsImport) {
+  NINFER_TEST_DATA_OR_SKIP(root, "models");
+  int cases = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(root)) {
+    if (!entry.is_directory()) continue;
+    SCOPED_TRACE(entry.path().string());
+    Import(entry.path().string());
+    ++cases;
+  }
+  EXPECT_GE(cases, 4);
+}
+
+TEST(Folders, ATiedHeadStoredUnderTheHeadsNameAlone) {
+  NINFER_TEST_DATA_OR_SKIP(folder, "models/tinystories-656k-hf");
+  EXPECT_EQ(ResultHead(Import(folder))->name(), "lm_head.weight");
+}
+
+// Every case of every family: imported, or refused by the key and value that we do not do.
+TEST(Folders, EveryOtherCaseIsImportedOrRefusedByName) {
+  NINFER_TEST_DATA_OR_SKIP(root, "hf-models");
+  const std::vector<std::string> known = ListArchitectures();
+  const std::map<std::string, std::string> refused = {
+      {"llama-rope-dynamic",
+       "rope_parameters.rope_type: expected \"default\", \"linear\" or \"llama3\", found "
+       "\"dynamic\""},
+      {"llama-rope-yarn",
+       "rope_parameters.rope_type: expected \"default\", \"linear\" or \"llama3\", found "
+       "\"yarn\""},
+      {"llama-rope-yarn-mscale",
+       "rope_parameters.rope_type: expected \"default\", \"linear\" or \"llama3\", "
+       "found \"yarn\""},
+      {"qwen2-window", "use_sliding_window: expected false, found true"},
+  };
+  for (const auto& entry : std::filesystem::directory_iterator(root)) {
+    const std::string folder = entry.path().string();
+    const std::string config = JoinPath(folder, "config.json");
+    if (!FileExists(config)) continue;
+    SCOPED_TRACE(folder);
+    const auto json = nlohmann::json::parse(*ReadFile(config));
+    const std::string architecture = json["architectures"][0];
+    if (std::find(known.begin(), known.end(), architecture) == known.end()) {
+      EXPECT_EQ(ImportModel(folder, {}).status().message(),
+                config + ": architectures: expected one of " +
+                    "GPT2LMHeadModel, LlamaForCausalLM, "
+                    "Qwen2ForCausalLM, found [\"" +
+                    architecture + "\"]");
+      continue;
+    }
+    const auto it = refused.find(entry.path().filename().string());
+    if (it == refused.end()) {
+      Import(folder);
+    } else {
+      EXPECT_EQ(ImportModel(folder, {}).status().message(), config + ": " + it->second);
+    }
+  }
+}
+
+TEST(Folders, StoredBuffersAndBareNamesImport) {
+  EXPECT_THAT(StepText(Import(NINFER_SOURCE_DIR "/tests/data/hf-models/gpt2-bare-names")),
+              HasSubstr("@h.0.ln_1.weight"));
+  EXPECT_THAT(Import(NINFER_SOURCE_DIR "/tests/data/hf-models/llama-eos-list").info.eos_ids,
+              ElementsAre(2, 21));
+}
+
+}  // namespace
+}  // namespace ninfer::frontend

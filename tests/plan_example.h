@@ -1,0 +1,92 @@
+// A tiny plan that uses every section and every kind of field, for the tests of plan/ and runtime/.
+#ifndef NINFER_TESTS_PLAN_EXAMPLE_H_
+#define NINFER_TESTS_PLAN_EXAMPLE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace ninfer::plan {
+
+inline Launch ExampleLaunch(uint32_t kernel, Barrier barrier, std::vector<Operand> operands) {
+  Launch launch;
+  launch.kernel = kernel;
+  launch.barrier = barrier;
+  launch.operands = std::move(operands);
+  return launch;
+}
+
+inline void AddExampleEntry(Plan* plan) {
+  plan->buffers = {{"hidden", "f32[T,4]", 32, true, 0, 256, 0, 1},
+                   {"logits", "f32[R,4]", 32, false, 0, 256, 1, 1}};
+  Entry entry;
+  entry.name = "step";
+  entry.arguments = {"tokens", "rows"};
+  entry.output = 1;
+  entry.few_rows = 1;
+  entry.arena_bytes = 256;
+  entry.replica_bytes = 256;
+  entry.arena_lower_bound = 512;
+  entry.launches.push_back(ExampleLaunch(0, Barrier::kNone,
+                                         {{OperandKind::kArgument, 0},
+                                          {OperandKind::kWeight, 0},
+                                          {OperandKind::kKv, 0},
+                                          {OperandKind::kBuffer, 0}}));
+  entry.launches[0].replicated = true;
+  entry.launches[0].symbol = 0;
+  entry.launches[0].provenance = "layer 0";
+  entry.launches.push_back(ExampleLaunch(
+      1, Barrier::kMany,
+      {{OperandKind::kBuffer, 0}, {OperandKind::kWeight, 1}, {OperandKind::kBuffer, 1}}));
+  plan->entries = {entry};
+}
+
+inline Plan ExamplePlan() {
+  Plan plan;
+  Metadata& metadata = plan.metadata;
+  metadata.model_name = "tiny";
+  metadata.architecture = "llama";
+  metadata.vocab_size = 4;
+  metadata.context_length = 64;
+  metadata.parameters = 32;
+  metadata.bos_id = 0;
+  metadata.eos_ids = {2, 3};
+  metadata.do_sample = true;
+  metadata.temperature = 0.5;
+  metadata.default_prompt = "a";
+  metadata.weights_dtype = metadata.activations_dtype = metadata.kv_dtype = "f32";
+  plan.symbols = {{"T", 1, 2}, {"R", 1, 2}};
+  plan.kv_layers = {{DType::kBF16, 1, 2, 64, 256}};
+  plan.weights = {{"embed", "plain-f32", 4, 4, 1, 0, 64}, {"head", "panel-f32", 4, 4, 1, 64, 64}};
+  plan.weight_bytes = 128;
+  plan.kernels = {{"embedding", "rowwise", 0}, {"head", "linear", 64}};
+  AddExampleEntry(&plan);
+  CodeImage image;
+  image.target = "zen4";
+  image.cpu = "znver4";
+  image.required_features = {"avx2"};
+  image.bytes = std::string(4096, '\xc3');  // ret
+  image.executable_bytes = 4096;
+  image.kernels = {{"embedding__zen4", 0, 1, 0}, {"head__zen4", 64, 1, 8}};
+  plan.images = {image};
+  plan.tokenizer = "tables";
+  plan.program_text = "program";
+  plan.imported_graph_text = "graph";
+  plan.final_graph_text = "fused";
+  plan.evidence = {{1, 2}, 1e-6, 1e-4, 1e-9, 0, "imported graph in f32", 42};
+  plan.provenance = {"0.1.0", "{}", "tiny", {{"fuse", 0.25, 1, 3, 2, 64, 32, false}}};
+  return plan;
+}
+
+// plan.weight_bytes bytes, aligned, none of them alike.
+inline const uint8_t* ExampleWeights() {
+  alignas(64) static uint8_t weights[128];
+  for (int i = 0; i < 128; ++i) weights[i] = static_cast<uint8_t>(i + 1);
+  return weights;
+}
+
+}  // namespace ninfer::plan
+
+#endif  // NINFER_TESTS_PLAN_EXAMPLE_H_

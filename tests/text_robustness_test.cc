@@ -1,0 +1,138 @@
+// Long words, text that is not UTF-8, random ids, several threads.
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "tests/text_testing.h"
+#include "text/bpe.h"
+#include "text/detokenizer.h"
+
+namespace ninfer {
+namespace {
+
+const char* const kNames[] = {
+    "gpt2",         "llama3", "qwen2",       "o200k", "bloom",
+    "gemma",        "falcon", "added-flags", "clip",  "metaspace-first-unk",
+    "llama2-legacy"};
+
+std::unique_ptr<Tokenizer> Load(const std::string& name) {
+  auto tokenizer = Tokenizer::FromFolder(ZooPath(name));
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+TEST(TextRobustnessTest, AMegabyteWithoutABlankIsNotQuadratic) {
+  std::mt19937 random(5);
+  std::string letters;
+  for (int i = 0; i < 1 << 20; ++i) letters += static_cast<char>('a' + random() % 26);
+  const std::string same(1 << 20, 'a');
+  const std::string blanks(1 << 20, ' ');
+  for (const char* name : kNames) {
+    const auto tokenizer = Load(name);
+    for (const std::string* text : {&std::as_const(letters), &same, &blanks}) {
+      const auto start = std::chrono::steady_clock::now();
+      const Ids ids = tokenizer->Encode(*text, false);
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+      EXPECT_LT(seconds.count(), 10) << name;  // takes tenths; quadratic would take hours
+      EXPECT_EQ(tokenizer->Decode(ids, false).empty(), ids.empty());
+    }
+  }
+}
+
+TEST(TextRobustnessTest, LongWordsGiveTheSameMergesAsShortOnes) {
+  // A word is merged by scanning up to a length and by a heap beyond; a tail that merges with
+  // nothing moves the same start from one to the other.
+  const auto tokenizer = Load("gpt2");
+  std::mt19937 random(11);
+  for (int round = 0; round < 500; ++round) {
+    std::string word;
+    for (int i = 0; i < 30; ++i) word += "theandrig"[random() % 9];
+    const Ids expected = tokenizer->Encode(word, false);
+    std::string tail;
+    for (int i = 0; i < 20; ++i) tail += "\u72d0";  // letters, so that the word does not end
+    const Ids rest = tokenizer->Encode(tail, false);
+    Ids joined = expected;
+    joined.insert(joined.end(), rest.begin(), rest.end());
+    ASSERT_EQ(tokenizer->Encode(word + tail, false), joined) << word;
+  }
+}
+
+TEST(TextRobustnessTest, TextThatIsNotUtf8IsRepairedFirst) {
+  std::mt19937 random(2);
+  for (const char* name : kNames) {
+    const auto tokenizer = Load(name);
+    for (int round = 0; round < 300; ++round) {
+      std::string bytes;
+      for (int i = random() % 40; i > 0; --i) {
+        bytes +=
+            static_cast<char>(random() % 3 == 0 ? random() % 256 : "a <\xF0\x9F"[random() % 5]);
+      }
+      ASSERT_EQ(tokenizer->Encode(bytes, true), tokenizer->Encode(RepairUtf8(bytes), true));
+    }
+  }
+}
+
+TEST(TextRobustnessTest, StreamedTextIsTheDecodedTextForAnyIds) {
+  std::mt19937 random(9);
+  for (const char* name : kNames) {
+    const auto tokenizer = Load(name);
+    for (int round = 0; round < 300; ++round) {
+      Ids ids;
+      const int32_t limit = round % 2 == 0 ? tokenizer->vocab_size() + 5 : 280;
+      for (int i = random() % 30; i > 0; --i) ids.push_back(static_cast<int32_t>(random() % limit));
+      for (const bool skip : {false, true}) {
+        IncrementalDetokenizer detokenizer(tokenizer.get(), skip);
+        std::string text;
+        for (const int32_t id : ids) {
+          const std::string piece = detokenizer.Append(id);
+          ASSERT_TRUE(IsValidUtf8(piece));
+          text += piece;
+        }
+        text += detokenizer.Finish();
+        ASSERT_EQ(text, tokenizer->Decode(ids, skip)) << name;
+      }
+    }
+  }
+}
+
+TEST(TextRobustnessTest, StreamOfAByteLevelTokenizerHoldsBackUnfinishedCharactersOnly) {
+  const auto tokenizer = Load("gpt2");
+  const Ids ids = tokenizer->Encode("a\U0001F98Ab", false);
+  IncrementalDetokenizer detokenizer(tokenizer.get(), false);
+  std::vector<std::string> pieces;
+  for (const int32_t id : ids) pieces.push_back(detokenizer.Append(id));
+  EXPECT_EQ(pieces.front(), "a");
+  EXPECT_EQ(pieces.back(), "b");
+  EXPECT_EQ(pieces[pieces.size() - 2], "\U0001F98A");
+  EXPECT_EQ(detokenizer.Finish(), "");
+}
+
+TEST(TextRobustnessTest, OneTokenizerServesSeveralThreads) {
+  const auto tokenizer = Load("llama3");
+  const nlohmann::json cases = ReadJson(ZooPath("llama3/cases.json"));
+  std::vector<std::thread> threads;
+  std::vector<int> wrong(4, 0);
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (const auto& test : cases["texts"]) {
+        const Ids expected = test["ids"];
+        wrong[t] += tokenizer->Encode(test["text"].get<std::string>(), false) != expected;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, std::vector<int>(4, 0));
+}
+
+TEST(TextRobustnessTest, EmptyTextAndEmptyIds) {
+  for (const char* name : kNames) {
+    const auto tokenizer = Load(name);
+    EXPECT_EQ(tokenizer->Encode("", false), Ids{});
+    EXPECT_EQ(tokenizer->Decode({}, true), "");
+    IncrementalDetokenizer detokenizer(tokenizer.get(), true);
+    EXPECT_EQ(detokenizer.Finish(), "");
+  }
+}
+
+}  // namespace
+}  // namespace ninfer

@@ -1,6 +1,5 @@
-// All kernels of a program, compiled on several threads and linked in the program's order, so that the
-// image does not depend on the number of threads.
-// Tested by tests/codegen_test.cc.
+// All kernels of a program, compiled on several threads and linked in the program's order, so that
+// the image does not depend on the number of threads. Tested by tests/codegen_test.cc.
 #include "codegen/codegen.h"
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// program -> LLVM IR -> object code -> image. One function for each distinct kernel; linked by ORC's
-// object linking layer (JITLink) into one position-independent image: a segment to execute, a
+// program -> LLVM IR -> object code -> image. One function for each distinct kernel; linked by
+// ORC's object linking layer (JITLink) into one position-independent image: a segment to execute, a
 // read-only one, no relocations, no external symbols.
 // Tested by tests/codegen_test.cc.
 #ifndef NINFER_CODEGEN_CODEGEN_H_
@@ -17,7 +17,7 @@ namespace ninfer::codegen {
 
 // A row of targets.def, or what --target=native found.
 struct Target {
-  std::string name;      // a name of the row: "zen4"
+  std::string name;  // a name of the row: "zen4"
   std::string triple;
   std::string cpu;       // LLVM's name
   std::string features;  // LLVM's feature string, "+avx2,+fma,..."
@@ -45,7 +45,7 @@ struct CodeImage {
   Target target;
   // [executable segment, padded to 4096][read-only segment, padded]: mapped as they are, anywhere.
   std::string bytes;
-  uint64_t executable_bytes = 0;  // the read-only segment starts here
+  uint64_t executable_bytes = 0;    // the read-only segment starts here
   std::vector<KernelCode> kernels;  // in the order of program.kernels
 };
 

@@ -1,8 +1,9 @@
-// A kernel's way through LLVM. Vectorising and unrolling are switched off: the emitters have decided
-// both, and LLVM's choices would only cost compile time and registers.
-// Tested by tests/codegen_test.cc.
+// A kernel's way through LLVM. Vectorising and unrolling are switched off: the emitters have
+// decided both, and LLVM's choices would only cost compile time and registers. Tested by
+// tests/codegen_test.cc.
 #include "codegen/compile.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "absl/strings/ascii.h"
@@ -100,7 +101,8 @@ absl::StatusOr<std::string> EmitFile(llvm::Module& module, llvm::TargetMachine& 
   return std::string(buffer.data(), buffer.size());
 }
 
-// The frame's size from the .stack_sizes section: an address, then a ULEB128.
+// The largest frame of the object's functions, from its .stack_sizes section: for each an address
+// and a ULEB128.
 int64_t StackBytes(const std::string& object) {
   auto file = llvm::object::ObjectFile::createObjectFile(
       llvm::MemoryBufferRef(llvm::StringRef(object.data(), object.size()), "kernel"));
@@ -108,16 +110,18 @@ int64_t StackBytes(const std::string& object) {
     llvm::consumeError(file.takeError());
     return -1;
   }
+  int64_t largest = -1;
   for (const llvm::object::SectionRef& section : (*file)->sections()) {
     auto name = section.getName();
     if (!name || *name != ".stack_sizes") continue;
     auto contents = section.getContents();
     if (!contents) continue;
     llvm::DataExtractor data(*contents, true, 8);
-    uint64_t offset = 8;
-    return static_cast<int64_t>(data.getULEB128(&offset));
+    for (uint64_t offset = 8; offset < contents->size(); offset += 8) {
+      largest = std::max(largest, static_cast<int64_t>(data.getULEB128(&offset)));
+    }
   }
-  return -1;
+  return largest;
 }
 
 }  // namespace
@@ -141,10 +145,12 @@ absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
   std::string problem;
   llvm::raw_string_ostream stream(problem);
   if (llvm::verifyModule(module, &stream)) {
-    return absl::InternalError(absl::StrCat("kernel ", kernel.name, ": LLVM refuses it: ", problem));
+    return absl::InternalError(
+        absl::StrCat("kernel ", kernel.name, ": LLVM refuses it: ", problem));
   }
   Optimise(module, *machine);
-  for (const llvm::Function& function : module) result.llvm_instructions += function.getInstructionCount();
+  for (const llvm::Function& function : module)
+    result.llvm_instructions += function.getInstructionCount();
   if (!options.dump_llvm_dir.empty()) {
     NINFER_RETURN_IF_ERROR(WriteFile(
         JoinPath(options.dump_llvm_dir, absl::StrCat(result.symbol, ".ll")), ModuleText(module)));

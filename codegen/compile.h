@@ -24,7 +24,8 @@ absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
                                            const program::Kernel& kernel, const Target& target,
                                            const CodegenOptions& options);
 
-// Lays the objects out in one executable and one read-only segment and resolves what is between them.
+// Lays the objects out in one executable and one read-only segment and resolves what is between
+// them.
 absl::Status LinkObjects(const std::vector<KernelObject>& objects, CodeImage* image);
 
 }  // namespace ninfer::codegen

@@ -1,9 +1,9 @@
 // The register tile that linears and attention share. Every accumulator is summed in the order of k
-// alone, whatever the number of rows and slots, so that a row's result never depends on its neighbours.
+// alone, whatever the number of rows and slots, so that a row's result never depends on its
+// neighbours.
 //
-// Measured on Zen 4: 6 rows x 4 vectors of 512 bits reach 98% of VDPBF16PS's peak and leave registers
-// for the weights; 12 x 2 spill.
-// Tested by tests/codegen_test.cc.
+// Measured on Zen 4: 6 rows x 4 vectors of 512 bits reach 98% of VDPBF16PS's peak and leave
+// registers for the weights; 12 x 2 spill. Tested by tests/codegen_test.cc.
 #include "base/status.h"
 #include "codegen/emitter.h"
 #include "llvm/IR/IntrinsicsX86.h"
@@ -24,8 +24,8 @@ class TileEmitter {
     const int64_t unrolled = whole / kUnroll * kUnroll;
     std::vector<LV> acc(tile_.a_rows.size() * tile_.b_slots.size(), e_.Splat(0, lanes_));
     if (unrolled > 0) {
-      acc = e_.ForCarry(e_.I64(0), e_.I64(unrolled), kUnroll,
-                        acc, [&](LV i, const std::vector<LV>& carried) {
+      acc = e_.ForCarry(e_.I64(0), e_.I64(unrolled), kUnroll, acc,
+                        [&](LV i, const std::vector<LV>& carried) {
                           std::vector<LV> next = carried;
                           for (int64_t u = 0; u < kUnroll; ++u) Step(i, u, step, next);
                           return next;
@@ -98,8 +98,8 @@ class TileEmitter {
     for (size_t s = 0; s < slots; ++s) words[s] = BWords(s, i, u);
     if (tile_.mode == DotMode::kBf16Dot) {
       for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
-        LV pair = e_.b().CreateAlignedLoad(e_.b().getInt32Ty(), AAddress(r, i, u, 0, 4),
-                                           llvm::Align(2));
+        LV pair =
+            e_.b().CreateAlignedLoad(e_.b().getInt32Ty(), AAddress(r, i, u, 0, 4), llvm::Align(2));
         LV splat = e_.b().CreateVectorSplat(lanes_, pair);
         for (size_t s = 0; s < slots; ++s) {
           acc[r * slots + s] = Dot(acc[r * slots + s], splat, words[s]);

@@ -2,6 +2,8 @@
 // Tested by tests/codegen_test.cc.
 #include "codegen/emitter.h"
 
+#include <utility>
+
 #include "base/status.h"
 #include "llvm/IR/Intrinsics.h"
 #include "llvm/IR/IntrinsicsX86.h"
@@ -17,26 +19,73 @@ Emitter::Emitter(const program::Program& program, const program::Kernel& kernel,
       builder_(module->getContext()) {
   llvm::Type* pointer = builder_.getPtrTy();
   llvm::Type* i64 = builder_.getInt64Ty();
-  auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {pointer, pointer, i64, i64, pointer},
-                                       false);
-  function_ = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, symbol, module);
-  function_->addFnAttr(llvm::Attribute::NoUnwind);
-  function_->addFnAttr("target-cpu", target.cpu);
-  function_->addFnAttr("target-features", target.features);
-  function_->addFnAttr("no-builtins");
-  function_->addFnAttr("no-jump-tables", "true");
-  if (target.avx512) function_->addFnAttr("prefer-vector-width", "512");
-  if (target.avx512) function_->addFnAttr("min-legal-vector-width", "512");
+  function_ = NewFunction({pointer, pointer, i64, i64, pointer}, symbol,
+                          llvm::GlobalValue::ExternalLinkage);
   builder_.SetInsertPoint(llvm::BasicBlock::Create(module->getContext(), "entry", function_));
-  LV operands = function_->getArg(0);
+  operands_ = function_->getArg(0);
   dims_ = function_->getArg(1);
   begin_ = function_->getArg(2);
   end_ = function_->getArg(3);
   scratch_ = function_->getArg(4);
-  for (size_t i = 0; i < kernel.params.size(); ++i) {
-    LV slot = Offset(operands, static_cast<int64_t>(i) * 8);
-    addresses_.push_back(builder_.CreateLoad(pointer, slot, body().parameters()[i]->name()));
+  addresses_ = LoadAddresses();
+}
+
+llvm::Function* Emitter::NewFunction(llvm::ArrayRef<llvm::Type*> parameters,
+                                     const std::string& name,
+                                     llvm::GlobalValue::LinkageTypes linkage) {
+  auto* type = llvm::FunctionType::get(builder_.getVoidTy(), parameters, false);
+  auto* function = llvm::Function::Create(type, linkage, name, module_);
+  function->addFnAttr(llvm::Attribute::NoUnwind);
+  function->addFnAttr("target-cpu", target_.cpu);
+  function->addFnAttr("target-features", target_.features);
+  function->addFnAttr("no-builtins");
+  function->addFnAttr("no-jump-tables", "true");
+  if (target_.avx512) {
+    function->addFnAttr("prefer-vector-width", "512");
+    function->addFnAttr("min-legal-vector-width", "512");
   }
+  return function;
+}
+
+void Emitter::Call(const std::string& name, const std::vector<LV>& arguments,
+                   const std::function<void(const std::vector<LV>&)>& body) {
+  std::vector<LV> all = {operands_, dims_, scratch_};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  llvm::Function* callee = module_->getFunction(name);
+  if (callee == nullptr) {
+    std::vector<llvm::Type*> types;
+    for (LV value : all) types.push_back(value->getType());
+    callee = NewFunction(types, name, llvm::GlobalValue::InternalLinkage);
+    callee->addFnAttr(llvm::Attribute::NoInline);
+    const llvm::IRBuilderBase::InsertPoint caller_point = builder_.saveIP();
+    llvm::Function* caller = std::exchange(function_, callee);
+    const LV operands = std::exchange(operands_, callee->getArg(0));
+    const LV dims = std::exchange(dims_, callee->getArg(1));
+    const LV scratch = std::exchange(scratch_, callee->getArg(2));
+    builder_.SetInsertPoint(llvm::BasicBlock::Create(module_->getContext(), "entry", callee));
+    {
+      const AddressScope scope(*this);
+      std::vector<LV> parameters;
+      for (size_t i = 3; i < all.size(); ++i) parameters.push_back(callee->getArg(i));
+      body(parameters);
+    }
+    builder_.CreateRetVoid();
+    function_ = caller;
+    operands_ = operands;
+    dims_ = dims;
+    scratch_ = scratch;
+    builder_.restoreIP(caller_point);
+  }
+  builder_.CreateCall(callee, all);
+}
+
+std::vector<LV> Emitter::LoadAddresses() {
+  std::vector<LV> addresses;
+  for (size_t i = 0; i < kernel_.params.size(); ++i) {
+    LV slot = Offset(operands_, static_cast<int64_t>(i) * 8);
+    addresses.push_back(builder_.CreateLoad(builder_.getPtrTy(), slot));
+  }
+  return addresses;
 }
 
 LV Emitter::ParameterAddress(const ir::Value* parameter) const {
@@ -77,7 +126,9 @@ llvm::Type* Emitter::FloatType(int lanes) {
   return lanes == 1 ? scalar : llvm::FixedVectorType::get(scalar, lanes);
 }
 
-LV Emitter::Splat(double value, int lanes) { return llvm::ConstantFP::get(FloatType(lanes), value); }
+LV Emitter::Splat(double value, int lanes) {
+  return llvm::ConstantFP::get(FloatType(lanes), value);
+}
 
 LV Emitter::SplatValue(LV scalar, int lanes) {
   return lanes == 1 ? scalar : builder_.CreateVectorSplat(lanes, scalar);
@@ -230,14 +281,13 @@ LV Emitter::Fma(LV a, LV b, LV c) {
   return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()}, {a, b, c});
 }
 
-LV Emitter::Max(LV a, LV b) {
-  return builder_.CreateSelect(builder_.CreateFCmpOGT(a, b), a, b);
-}
+LV Emitter::Max(LV a, LV b) { return builder_.CreateSelect(builder_.CreateFCmpOGT(a, b), a, b); }
 
 namespace {
 
 // Halves the vector by shuffles until one element is left.
-LV ReduceTree(llvm::IRBuilder<>& b, LV vector, int lanes, const std::function<LV(LV, LV)>& combine) {
+LV ReduceTree(llvm::IRBuilder<>& b, LV vector, int lanes,
+              const std::function<LV(LV, LV)>& combine) {
   for (int width = lanes / 2; width >= 1; width /= 2) {
     std::vector<int> low, high;
     for (int i = 0; i < width; ++i) {
@@ -252,8 +302,7 @@ LV ReduceTree(llvm::IRBuilder<>& b, LV vector, int lanes, const std::function<LV
 }  // namespace
 
 LV Emitter::ReduceAdd(LV vector, int lanes) {
-  return ReduceTree(builder_, vector, lanes,
-                    [&](LV a, LV b) { return builder_.CreateFAdd(a, b); });
+  return ReduceTree(builder_, vector, lanes, [&](LV a, LV b) { return builder_.CreateFAdd(a, b); });
 }
 
 LV Emitter::ReduceMax(LV vector, int lanes) {

@@ -33,6 +33,7 @@ class Emitter {
   LV begin() const { return begin_; }
   LV end() const { return end_; }
   LV scratch() const { return scratch_; }
+  // As loaded by the innermost AddressScope, else at the function's entry.
   LV ParameterAddress(const ir::Value* parameter) const;
   const program::KernelParam& ParameterInfo(const ir::Value* parameter) const;
   // The address of the output parameter that receives the body's i-th result.
@@ -60,6 +61,12 @@ class Emitter {
   // if (condition) then() else otherwise()
   void If(LV condition, const std::function<void()>& then,
           const std::function<void()>& otherwise = nullptr);
+  // Calls a function of the kernel's own, emitted by `body` at the first call with this name: what
+  // is hoisted out of its loops then takes no registers from the caller's. The body sees the
+  // operands, dims and scratch as before, and `arguments` as its parameters; it must use no other
+  // value.
+  void Call(const std::string& name, const std::vector<LV>& arguments,
+            const std::function<void(const std::vector<LV>&)>& body);
   // Runs body over [0, columns): whole vectors in a loop, then single elements.
   void ForColumns(int64_t columns, int lanes,
                   const std::function<void(LV column, int lanes)>& body);
@@ -81,14 +88,35 @@ class Emitter {
   void Finish();  // return, and the loop-free end of the function
 
  private:
+  friend class AddressScope;
+  std::vector<LV> LoadAddresses();
+  llvm::Function* NewFunction(llvm::ArrayRef<llvm::Type*> parameters, const std::string& name,
+                              llvm::GlobalValue::LinkageTypes linkage);
+
   const program::Program& program_;
   const program::Kernel& kernel_;
   const Target& target_;
   llvm::Module* module_;
   llvm::IRBuilder<> builder_;
   llvm::Function* function_;
-  LV dims_, begin_, end_, scratch_;
+  LV operands_, dims_, begin_, end_, scratch_;
   std::vector<LV> addresses_;
+};
+
+// Loads the operands' addresses again, for the code emitted while it lives: a load costs less than
+// a register held, or spilled, over a tile's loops.
+class AddressScope {
+ public:
+  explicit AddressScope(Emitter& e) : e_(e), saved_(e.addresses_) {
+    e.addresses_ = e.LoadAddresses();
+  }
+  ~AddressScope() { e_.addresses_ = std::move(saved_); }
+  AddressScope(const AddressScope&) = delete;
+  AddressScope& operator=(const AddressScope&) = delete;
+
+ private:
+  Emitter& e_;
+  std::vector<LV> saved_;
 };
 
 // A weight dtype's way through a dot product: how many k one step takes and how it multiplies.
@@ -99,19 +127,20 @@ enum class DotMode : uint8_t {
   kBf16Dot,    // the same with VDPBF16PS; bf16 activations
 };
 
-// One register tile: acc[row][slot] = sum over k of a[row][k] * b[k][slot], summed in the order of k.
+// One register tile: acc[row][slot] = sum over k of a[row][k] * b[k][slot], summed in the order of
+// k.
 struct DotTile {
   DotMode mode = DotMode::kF32;
   DType a_dtype = DType::kF32;
-  std::vector<LV> a_rows;     // address of each row's first element
-  std::vector<LV> b_slots;    // address of each slot's first vector at k = 0
-  int64_t b_stride = 0;       // bytes from one k step to the next
-  int64_t k = 0;              // elements summed
+  std::vector<LV> a_rows;   // address of each row's first element
+  std::vector<LV> b_slots;  // address of each slot's first vector at k = 0
+  int64_t b_stride = 0;     // bytes from one k step to the next
+  int64_t k = 0;            // elements summed
 };
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile);
 
-// The largest tile that the target's registers hold without spilling, and the widest for a number of
-// rows: accumulators, a vector of b for each slot (two for widened pairs) and one of a.
+// The largest tile that the target's registers hold without spilling, and the widest for a number
+// of rows: accumulators, a vector of b for each slot (two for widened pairs) and one of a.
 struct TileShape {
   int rows;
   int slots;

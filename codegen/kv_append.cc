@@ -1,10 +1,9 @@
 // The kv_append family: one new position of one sequence, its keys and values written into the page
 // that the table names, in the layout of program::KvLayout. And the page table of a scratch cache.
 // Tested by tests/codegen_test.cc.
-#include "codegen/sequence.h"
-
 #include "base/status.h"
 #include "codegen/row_evaluator.h"
+#include "codegen/sequence.h"
 
 namespace ninfer::codegen {
 namespace {
@@ -25,12 +24,11 @@ LV FindSequence(Emitter& e, LV bounds, LV row) {
   llvm::IRBuilder<>& b = e.b();
   LV row32 = b.CreateTrunc(row, b.getInt32Ty());
   LV sequences = e.DimValue(ir::Dim::Symbolic(SymbolIndex(e.program(), "S")));
-  return e.ForCarry(e.I64(1), sequences, 1, {e.I64(0)},
-                    [&](LV s, const std::vector<LV>& found) {
-                      LV bound = e.LoadI32(e.Offset(bounds, b.CreateMul(s, e.I64(4))));
-                      LV passed = b.CreateICmpSLE(bound, row32);
-                      return std::vector<LV>{b.CreateSelect(passed, s, found[0])};
-                    })[0];
+  return e.ForCarry(e.I64(1), sequences, 1, {e.I64(0)}, [&](LV s, const std::vector<LV>& found) {
+    LV bound = e.LoadI32(e.Offset(bounds, b.CreateMul(s, e.I64(4))));
+    LV passed = b.CreateICmpSLE(bound, row32);
+    return std::vector<LV>{b.CreateSelect(passed, s, found[0])};
+  })[0];
 }
 
 int SymbolIndex(const program::Program& program, absl::string_view name) {
@@ -67,8 +65,8 @@ absl::Status EmitKvAppend(Emitter& e) {
   const int64_t size = DTypeSize(kv.dtype);
   e.For(e.begin(), e.end(), 1, [&](LV row) {
     LV sequence = FindSequence(e, bounds, row);
-    LV position = b.CreateZExt(e.LoadI32(e.Offset(positions, b.CreateMul(row, e.I64(4)))),
-                               b.getInt64Ty());
+    LV position =
+        b.CreateZExt(e.LoadI32(e.Offset(positions, b.CreateMul(row, e.I64(4)))), b.getInt64Ty());
     LV page = PageOf(e, table, sequence, b.CreateUDiv(position, e.I64(per_page)), kv.page_bytes());
     LV base = e.Offset(pool, page);
     LV slot = b.CreateURem(position, e.I64(per_page));
@@ -114,8 +112,8 @@ absl::Status EmitPages(Emitter& e) {
   LV sequences = e.DimValue(ir::Dim::Symbolic(SymbolIndex(e.program(), "S")));
   const ir::Dim width = node->result()->type().shape[1];
   LV columns = e.DimValue(width);
-  // The table is a buffer when the width is static, padded to the leading dimension; readers index it
-  // by G, so the rows are written with that stride.
+  // The table is a buffer when the width is static, padded to the leading dimension; readers index
+  // it by G, so the rows are written with that stride.
   LV last_page = b.CreateSub(columns, e.I64(1));
   e.If(b.CreateICmpSLT(e.begin(), e.end()), [&] {
     e.ForCarry(e.I64(0), sequences, 1, {e.I64(0)}, [&](LV s, const std::vector<LV>& first) {
@@ -124,7 +122,8 @@ absl::Status EmitPages(Emitter& e) {
       LV length = b.CreateZExt(b.CreateSub(high, low), b.getInt64Ty());
       const int64_t per_page = program::KvLayout::kPagePositions;
       LV pages = b.CreateUDiv(b.CreateAdd(length, e.I64(per_page - 1)), e.I64(per_page));
-      pages = b.CreateSelect(b.CreateICmpSLT(pages, columns), pages, b.CreateAdd(last_page, e.I64(1)));
+      pages =
+          b.CreateSelect(b.CreateICmpSLT(pages, columns), pages, b.CreateAdd(last_page, e.I64(1)));
       e.For(e.I64(0), pages, 1, [&](LV i) {
         LV cell = b.CreateAdd(b.CreateMul(s, columns), i);
         LV page = b.CreateTrunc(b.CreateAdd(first[0], i), b.getInt32Ty());

@@ -1,8 +1,8 @@
-// Links objects with JITLink into one position-independent image. The memory manager decides the layout:
-// every object's code goes, 64-byte aligned, into the executable part of a slab, its constants into the
-// read-only part behind it. Addresses are relative to an arbitrary base: only differences survive, which
-// a pass over the graph's edges asserts, and an unresolved symbol fails the link.
-// Tested by tests/codegen_test.cc.
+// Links objects with JITLink into one position-independent image. The memory manager decides the
+// layout: every object's code goes, 64-byte aligned, into the executable part of a slab, its
+// constants into the read-only part behind it. Addresses are relative to an arbitrary base: only
+// differences survive, which a pass over the graph's edges asserts, and an unresolved symbol fails
+// the link. Tested by tests/codegen_test.cc.
 #include <algorithm>
 #include <optional>
 
@@ -64,8 +64,7 @@ class SlabMemoryManager : public jl::JITLinkMemoryManager {
     done(std::make_unique<SlabAllocation>());
   }
 
-  void deallocate(std::vector<FinalizedAlloc> allocations,
-                  OnDeallocatedFunction done) override {
+  void deallocate(std::vector<FinalizedAlloc> allocations, OnDeallocatedFunction done) override {
     for (FinalizedAlloc& allocation : allocations) allocation.release();
     done(llvm::Error::success());
   }
@@ -118,7 +117,8 @@ class Context : public jl::JITLinkContext {
       if (!symbol->hasName() || symbol->getName().str() != symbol_) continue;
       code_->name = symbol_;
       code_->offset = symbol->getAddress().getValue() - kBase;
-      code_->size = symbol->getSize();
+      // The kernel's own helper functions lie behind it in the same block.
+      code_->size = symbol->getBlock().getSize() - symbol->getOffset();
     }
     return llvm::Error::success();
   }
@@ -142,8 +142,8 @@ absl::StatusOr<std::unique_ptr<jl::LinkGraph>> MakeGraph(const KernelObject& obj
   auto graph = jl::createLinkGraphFromObject(llvm::MemoryBufferRef(
       llvm::StringRef(object.object.data(), object.object.size()), object.symbol));
   if (!graph) {
-    return absl::InternalError(absl::StrCat("kernel ", object.symbol, ": cannot link: ",
-                                            llvm::toString(graph.takeError())));
+    return absl::InternalError(absl::StrCat("kernel ", object.symbol,
+                                            ": cannot link: ", llvm::toString(graph.takeError())));
   }
   return std::move(*graph);
 }

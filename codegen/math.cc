@@ -1,6 +1,6 @@
-// exp and tanh after Cephes (S. Moshier), erf after the rational approximation that Eigen uses, sine and
-// cosine by reduction to [-pi/4, pi/4] in double precision.
-// Tested by tests/codegen_test.cc.
+// exp and tanh after Cephes (S. Moshier), erf after the rational approximation that Eigen uses,
+// sine and cosine by reduction to [-pi/4, pi/4] in double precision. Tested by
+// tests/codegen_test.cc.
 #include "codegen/math.h"
 
 #include "llvm/IR/Intrinsics.h"
@@ -58,8 +58,8 @@ LV SineOfQuarter(Emitter& e, LV x, int quarter) {
   LV r2 = b.CreateFMul(r, r);
   LV sine = Polynomial(e, r2, {-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1});
   sine = e.Fma(b.CreateFMul(sine, r2), r, r);
-  LV cosine = Polynomial(e, r2, {2.443315711809948e-5, -1.388731625493765e-3,
-                                 4.166664568298827e-2, -0.5});
+  LV cosine =
+      Polynomial(e, r2, {2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5});
   cosine = e.Fma(cosine, r2, Real(x, 1.0));
   LV one = llvm::ConstantInt::get(i32, 1);
   LV zero = llvm::ConstantInt::get(i32, 0);
@@ -79,8 +79,9 @@ LV EmitExp(Emitter& e, LV x) {
   LV n = b.CreateFSub(shifted, magic);
   LV r = e.Fma(n, Real(x, -0.693359375), x);
   r = e.Fma(n, Real(x, 2.12194440e-4), r);
-  LV p = Polynomial(e, r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
-                           1.6666665459e-1, 5.0000001201e-1});
+  LV p = Polynomial(e, r,
+                    {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
+                     1.6666665459e-1, 5.0000001201e-1});
   p = e.Fma(b.CreateFMul(p, r), r, b.CreateFAdd(r, Real(x, 1.0)));
   // In two factors: 2^128 is no float, the result can be one.
   LV integer = b.CreateSub(b.CreateBitCast(shifted, i32), b.CreateBitCast(magic, i32));
@@ -97,12 +98,13 @@ LV EmitTanh(Emitter& e, LV x) {
   llvm::IRBuilder<>& b = e.b();
   LV magnitude = Absolute(e, x);
   LV x2 = b.CreateFMul(x, x);
-  LV small = Polynomial(e, x2, {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2,
-                                1.33314422036e-1, -3.33332819422e-1});
+  LV small = Polynomial(e, x2,
+                        {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1,
+                         -3.33332819422e-1});
   small = e.Fma(b.CreateFMul(small, x2), x, x);
   LV grown = EmitExp(e, b.CreateFMul(magnitude, Real(x, 2.0)));
-  LV large = b.CreateFSub(Real(x, 1.0),
-                          b.CreateFDiv(Real(x, 2.0), b.CreateFAdd(grown, Real(x, 1.0))));
+  LV large =
+      b.CreateFSub(Real(x, 1.0), b.CreateFDiv(Real(x, 2.0), b.CreateFAdd(grown, Real(x, 1.0))));
   LV is_small = b.CreateFCmpOLT(magnitude, Real(x, 0.625));
   return b.CreateSelect(is_small, small, CopySign(e, large, x));
 }
@@ -119,11 +121,13 @@ LV EmitErf(Emitter& e, LV x) {
   LV low = b.CreateSelect(b.CreateFCmpOGT(x, limit), limit, x);
   LV c = b.CreateSelect(b.CreateFCmpOLT(low, Real(x, -4.0)), Real(x, -4.0), low);
   LV c2 = b.CreateFMul(c, c);
-  LV p = Polynomial(e, c2, {-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06,
-                            -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03,
-                            -1.60960333262415e-02});
-  LV q = Polynomial(e, c2, {-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03,
-                            -7.37332916720468e-03, -1.42647390514189e-02});
+  LV p = Polynomial(
+      e, c2,
+      {-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+       -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02});
+  LV q = Polynomial(e, c2,
+                    {-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03,
+                     -7.37332916720468e-03, -1.42647390514189e-02});
   return b.CreateFDiv(b.CreateFMul(c, p), q);
 }
 
@@ -132,9 +136,7 @@ LV EmitCos(Emitter& e, LV x) { return SineOfQuarter(e, x, 1); }
 
 LV EmitUnary(Emitter& e, ir::Op op, LV x) {
   llvm::IRBuilder<>& b = e.b();
-  auto sqrt = [&](LV v) {
-    return b.CreateIntrinsic(llvm::Intrinsic::sqrt, {v->getType()}, {v});
-  };
+  auto sqrt = [&](LV v) { return b.CreateIntrinsic(llvm::Intrinsic::sqrt, {v->getType()}, {v}); };
   switch (op) {
     case ir::Op::kNeg:
       return b.CreateFNeg(x);

@@ -8,11 +8,11 @@
 
 namespace ninfer::codegen {
 
-LV EmitExp(Emitter& e, LV x);      // under 2 ulp; 0 below -87.34, infinity above 88.72; exp(0) == 1
-LV EmitTanh(Emitter& e, LV x);     // under 3 ulp
+LV EmitExp(Emitter& e, LV x);   // under 2 ulp; 0 below -87.34, infinity above 88.72; exp(0) == 1
+LV EmitTanh(Emitter& e, LV x);  // under 3 ulp
 LV EmitSigmoid(Emitter& e, LV x);
-LV EmitErf(Emitter& e, LV x);      // absolute error under 3e-7
-LV EmitSin(Emitter& e, LV x);      // |x| up to 1e7, absolute error under 1e-7
+LV EmitErf(Emitter& e, LV x);  // absolute error under 4e-7
+LV EmitSin(Emitter& e, LV x);  // |x| up to 1e7, absolute error under 1e-7
 LV EmitCos(Emitter& e, LV x);
 
 // The elementwise unary op `op` of the graph; null when it is not one.

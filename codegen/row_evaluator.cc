@@ -27,8 +27,8 @@ int64_t Trailing(const ir::Type& type, int64_t axis) {
   return size;
 }
 
-// The period of columns within which an operand of a broadcasting op is contiguous, 0 when it has as
-// many columns as the result or one.
+// The period of columns within which an operand of a broadcasting op is contiguous, 0 when it has
+// as many columns as the result or one.
 int64_t BroadcastPeriod(const ir::Type& operand, const ir::Type& result) {
   const int64_t own = RowColumns(operand);
   return own == RowColumns(result) || own == 1 ? 0 : own;
@@ -53,8 +53,8 @@ absl::Status RowEvaluator::Check(const ir::Value* value) const {
   const ir::Node& node = *value->producer();
   const ir::Type& type = value->type();
   auto refuse = [&](absl::string_view why) {
-    return absl::InternalError(absl::StrCat("kernel ", e_.kernel().name, ": op `",
-                                            node.info().name, "` ", why));
+    return absl::InternalError(
+        absl::StrCat("kernel ", e_.kernel().name, ": op `", node.info().name, "` ", why));
   };
   switch (node.info().op_class) {
     case ir::OpClass::kReduce:

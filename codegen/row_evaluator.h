@@ -1,7 +1,6 @@
-// Evaluates a body's values at a place: one row, some neighbouring columns. A value of type [rows, a,
-// b] is seen as rows of a * b columns; views become arithmetic on the column. Reductions along a row are
-// prepared before the columns are visited.
-// Tested by tests/codegen_test.cc.
+// Evaluates a body's values at a place: one row, some neighbouring columns. A value of type [rows,
+// a, b] is seen as rows of a * b columns; views become arithmetic on the column. Reductions along a
+// row are prepared before the columns are visited. Tested by tests/codegen_test.cc.
 #ifndef NINFER_CODEGEN_ROW_EVALUATOR_H_
 #define NINFER_CODEGEN_ROW_EVALUATOR_H_
 
@@ -15,8 +14,9 @@
 
 namespace ninfer::codegen {
 
-// Where a vector of `lanes` columns lies. Inside a rotated head, `phase` says which part of the head
-// (first or second partner, or beyond the rotated columns) and `pair` the index of the first angle.
+// Where a vector of `lanes` columns lies. Inside a rotated head, `phase` says which part of the
+// head (first or second partner, or beyond the rotated columns) and `pair` the index of the first
+// angle.
 struct Place {
   LV row = nullptr;
   int lanes = 1;
@@ -37,8 +37,8 @@ class RowEvaluator {
   // Emits the reductions that `value` needs at `row`. Call before ForEachColumn on that row.
   void PrepareRow(const ir::Value* value, LV row);
 
-  // Visits all columns of `value` at `row`, whole vectors and single columns, in an order that never
-  // splits a vector over a head or a broadcast period.
+  // Visits all columns of `value` at `row`, whole vectors and single columns, in an order that
+  // never splits a vector over a head or a broadcast period.
   void ForEachColumn(const ir::Value* value, LV row,
                      const std::function<void(const Place&, LV column)>& visit);
 
@@ -50,8 +50,8 @@ class RowEvaluator {
     LV scale = nullptr;  // 1 / deviation or 1 / sum
   };
   struct Period {
-    int64_t columns = 0;      // 0: none
-    int64_t rotated = 0;      // angles of a rope, 0: none
+    int64_t columns = 0;  // 0: none
+    int64_t rotated = 0;  // angles of a rope, 0: none
     bool single_lanes = false;
   };
   void FindPeriod(const ir::Value* value, Period& period) const;

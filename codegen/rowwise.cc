@@ -1,6 +1,5 @@
-// The rowwise family: norms, rope, embeddings, gathers and elementwise arithmetic, one row at a time,
-// every output in a sweep over its columns.
-// Tested by tests/codegen_test.cc.
+// The rowwise family: norms, rope, embeddings, gathers and elementwise arithmetic, one row at a
+// time, every output in a sweep over its columns. Tested by tests/codegen_test.cc.
 #include "base/status.h"
 #include "codegen/emitter.h"
 #include "codegen/row_evaluator.h"

@@ -1,7 +1,6 @@
-// The CPU targets: rows of targets.def, and the host's own. Code is generated for the row's LLVM cpu
-// restricted to the row's features, so that a plan made on one machine runs on every machine that has
-// the flags the row lists.
-// Tested by tests/codegen_test.cc.
+// The CPU targets: rows of targets.def, and the host's own. Code is generated for the row's LLVM
+// cpu restricted to the row's features, so that a plan made on one machine runs on every machine
+// that has the flags the row lists. Tested by tests/codegen_test.cc.
 #include <fstream>
 #include <string>
 #include <vector>
@@ -60,7 +59,8 @@ absl::flat_hash_set<std::string> HostFlags() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);) {
     if (!absl::StartsWith(line, "flags")) continue;
-    for (absl::string_view flag : absl::StrSplit(line, absl::ByAnyChar(" :\t"), absl::SkipEmpty())) {
+    for (absl::string_view flag :
+         absl::StrSplit(line, absl::ByAnyChar(" :\t"), absl::SkipEmpty())) {
       flags.insert(std::string(flag));
     }
     break;
@@ -79,8 +79,9 @@ absl::StatusOr<Target> FindTarget(absl::string_view name) {
       for (const std::string& flag : target.required_features) all = all && host.contains(flag);
       if (all) return target;
     }
-    return InvalidArgument("--target=native: expected a CPU with avx2, fma and f16c, found none of the targets ",
-                           absl::StrJoin(ListTargets(), ", "), " to fit this CPU");
+    return InvalidArgument(
+        "--target=native: expected a CPU with avx2, fma and f16c, found none of the targets ",
+        absl::StrJoin(ListTargets(), ", "), " to fit this CPU");
   }
   for (const Row& row : kRows) {
     if (row.name == name) return FromRow(row);

@@ -1,6 +1,5 @@
-// ninfer_compiler.h over the C++ of this room. Every call ends in a status and one line; nothing is thrown
-// across.
-// Tested by tests/compiler_test.cc.
+// ninfer_compiler.h over the C++ of this room. Every call ends in a status and one line; nothing is
+// thrown across. Tested by tests/compiler_test.cc.
 #include <cstring>
 #include <memory>
 #include <string>
@@ -68,17 +67,18 @@ int32_t Finish(const absl::Status& status, ninfer_result* result) {
   result->message = message.c_str();
   result->sections = reinterpret_cast<const uint8_t*>(result->plan->sections.data());
   result->sections_size = result->plan->sections.size();
-  result->status = status.ok()                                       ? NINFER_OK
+  result->status = status.ok()                                     ? NINFER_OK
                    : status.code() == absl::StatusCode::kCancelled ? NINFER_CANCELLED
-                                                                     : NINFER_BAD_INPUT;
+                                                                   : NINFER_BAD_INPUT;
   return result->status;
 }
 
 absl::Status RunCompile(const ninfer_request* request, ninfer_result* result) {
   NINFER_ASSIGN_OR_RETURN(const Options options, OptionsOf(request, Caller::kCompile));
-  NINFER_ASSIGN_OR_RETURN(result->plan->compiled,
-                          ninfer::compiler::Compile(options, CallbacksOf(request->callbacks)));
+  const Callbacks callbacks = CallbacksOf(request->callbacks);
+  NINFER_ASSIGN_OR_RETURN(result->plan->compiled, ninfer::compiler::Compile(options, callbacks));
   ninfer::compiler::Compiled& compiled = result->plan->compiled;
+  if (options.verbose || options.verify_each) callbacks.Log(compiled.pass_table);
   result->plan->sections = ninfer::plan::SerializeSections(compiled.plan);
   if (compiled.weights != nullptr) {
     result->weights = compiled.weights->data();
@@ -149,8 +149,9 @@ void ninfer_release_eager(ninfer_eager* eager) { delete eager; }
 
 void ninfer_eager_limits(const ninfer_eager* eager, ninfer_limits* limits) {
   const ninfer::runtime::ExecutorLimits& from = eager->executor->limits();
-  *limits = {from.max_tokens,  from.max_sequences,   from.max_rows,     from.pages_per_sequence,
-             from.page_positions, from.total_pages, from.context_length, from.has_kv_cache, 0};
+  *limits = {from.max_tokens,         from.max_sequences,  from.max_rows,
+             from.pages_per_sequence, from.page_positions, from.total_pages,
+             from.context_length,     from.has_kv_cache,   0};
 }
 
 int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* logits,

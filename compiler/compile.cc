@@ -45,7 +45,9 @@ absl::Status PackAndGenerate(const program::Program& program, const Source& sour
     const double total = std::max<double>(1, static_cast<double>(program.weight_bytes));
     packed = eager::PackWeights(
         program, *source.model.weights, threads,
-        [&](int64_t done) { callbacks.Progress("pack weights", static_cast<double>(done) / total); },
+        [&](int64_t done) {
+          callbacks.Progress("pack weights", static_cast<double>(done) / total);
+        },
         compiled->weights->data());
   });
   absl::Status generated = absl::OkStatus();
@@ -78,14 +80,15 @@ absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, pla
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer,
                           Tokenizer::FromFolder(source.folder));
   if (tokenizer == nullptr) {
-    callbacks.Log(absl::StrCat(source.folder,
-                               ": no tokenizer: only ids can go in and out of this plan"));
+    callbacks.Log(
+        absl::StrCat(source.folder, ": no tokenizer: only ids can go in and out of this plan"));
     return absl::OkStatus();
   }
   const int64_t rows = source.model.info.vocab_size;
   if (tokenizer->vocab_size() > rows) {
-    return InvalidArgument(source.folder, ": the tokenizer does not fit the vocabulary: expected ids below ",
-                           rows, ", found id ", tokenizer->vocab_size() - 1);
+    return InvalidArgument(source.folder,
+                           ": the tokenizer does not fit the vocabulary: expected ids below ", rows,
+                           ", found id ", tokenizer->vocab_size() - 1);
   }
   plan->tokenizer = tokenizer->Serialize();
   return absl::OkStatus();
@@ -146,10 +149,10 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,
                           passes::RunPipeline(source.model.module.Clone(), pass_options));
   LogPasses(result, &plan);
-  if (options.verbose || options.verify_each) callbacks.Log(passes::PassTable(result.records));
+  compiled.pass_table = passes::PassTable(result.records);
   plan.final_graph_text = ir::Print(result.module);
+  if (result.lowered) plan.program_text = program::Print(result.program);
   if (!options.stop_after.empty()) return compiled;
-  plan.program_text = program::Print(result.program);
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   NINFER_RETURN_IF_ERROR(PackAndGenerate(result.program, source, options, callbacks, &compiled));
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
@@ -158,8 +161,9 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   plan.provenance.options = options.text;
   plan.provenance.source = source.folder.empty() ? options.random_weights : source.folder;
   callbacks.Progress("evidence", 0);
-  NINFER_RETURN_IF_ERROR(GatherEvidence(imported, source, ids, pass_options, threads, &compiled));
+  NINFER_RETURN_IF_ERROR(GatherEvidence(imported, source, ids, result.program, threads, &compiled));
   callbacks.Progress("evidence", 1);
+  callbacks.Log(EvidenceLine(plan.evidence));
   return compiled;
 }
 

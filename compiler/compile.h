@@ -4,6 +4,8 @@
 #define NINFER_COMPILER_COMPILE_H_
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "codegen/codegen.h"
@@ -14,10 +16,11 @@
 
 namespace ninfer::compiler {
 
-// A finished plan and its packed weights.
+// A finished plan and its packed weights. After Options::stop_after, texts alone.
 struct Compiled {
   plan::Plan plan;
   std::unique_ptr<plan::Memory> weights;
+  std::string pass_table;  // what -v and --verify-each end in
 };
 
 absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks);
@@ -33,11 +36,12 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
 void FillTables(const program::Program& program, plan::Plan* plan);
 plan::CodeImage ImageOf(const codegen::CodeImage& image);
 
-// Compares the imported graph under eager, in f32, with the plan's own code on a short text, and writes
-// the result into the plan (compiler/evidence.cc).
+// Compares the imported graph under eager, in f32, with the plan's own code on a short text, and
+// writes the result into the plan (compiler/evidence.cc).
 absl::Status GatherEvidence(const ir::Module& imported, const Source& source,
-                            const std::vector<int32_t>& ids, const passes::PassOptions& options,
+                            const std::vector<int32_t>& ids, const program::Program& program,
                             int threads, Compiled* compiled);
+std::string EvidenceLine(const plan::Evidence& evidence);
 
 // The text, as ids, on which plans are compared: at most `count` of them.
 std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int64_t vocab_size,
@@ -48,10 +52,10 @@ absl::Status LendComparisons(const ir::Module& imported, const Source& source,
                              const std::vector<int32_t>& ids, int threads,
                              passes::PassOptions* options);
 
-// Largest |difference| over the largest |reference| that a plan may show: 1e-4 where all is f32 or
-// as stored, kReducedBound where weights, activations or the cache are rounded.
-inline constexpr double kReducedBound = 0.06;
-double ErrorBound(const passes::PassOptions& options, DType stored);
+// Largest |difference| over the largest |reference| that a graph or program may show: 1e-4 where
+// nothing is rounded below what is stored, 0.06 where weights, activations or the cache are.
+double ErrorBound(const ir::Module& module);
+double ErrorBound(const program::Program& program);
 
 }  // namespace ninfer::compiler
 

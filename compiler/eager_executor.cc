@@ -27,7 +27,8 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   std::unique_ptr<EagerExecutor> out(new EagerExecutor());
   NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options));
   std::string explanation;
-  NINFER_ASSIGN_OR_RETURN(passes::PassOptions choice, PassOptionsFor(options, source, &explanation));
+  NINFER_ASSIGN_OR_RETURN(passes::PassOptions choice,
+                          PassOptionsFor(options, source, &explanation));
   // "auto" is f32 here: the interpreter is the oracle.
   if (options.activations == "auto") choice.activations = DType::kF32;
   if (options.kv_cache == "auto") choice.kv_cache = choice.activations;
@@ -39,8 +40,7 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
     names.push_back("attention");
     names.push_back("precision");
   }
-  NINFER_RETURN_IF_ERROR(
-      passes::RunPasses(source.model.module, names, choice).status());
+  NINFER_RETURN_IF_ERROR(passes::RunPasses(source.model.module, names, choice).status());
   out->module_ = std::move(source.model.module);
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &out->plan_));
   FillMetadata(source, choice, &out->plan_);

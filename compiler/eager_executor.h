@@ -1,7 +1,7 @@
-// The eager interpreter behind the runtime's executor interface: what `--engine=eager` runs. The graph is
-// the imported one with a cache (unless kv-cache is disabled) and with logits for the rows asked for; its
-// arithmetic is f32 unless reduced precision is asked for by name.
-// Tested by tests/compiler_eager_test.cc.
+// The eager interpreter behind the runtime's executor interface: what `--engine=eager` runs. The
+// graph is the imported one with a cache (unless kv-cache is disabled) and with logits for the rows
+// asked for; its arithmetic is f32 unless reduced precision is asked for by name. Tested by
+// tests/compiler_eager_test.cc.
 #ifndef NINFER_COMPILER_EAGER_EXECUTOR_H_
 #define NINFER_COMPILER_EAGER_EXECUTOR_H_
 

@@ -1,24 +1,28 @@
-// What a plan says of itself: the imported graph, run by eager in f32 on a short text, against the plan's
-// own code on this CPU. A plan none of whose images fits this CPU carries no evidence, and says so.
-// Tested by tests/compiler_test.cc.
+// What a plan says of itself: the imported graph, run by eager in f32 on a short text, against the
+// plan's own code on this CPU. A plan none of whose images fits this CPU carries no evidence, and
+// says so. Tested by tests/compiler_test.cc.
 #include <algorithm>
 #include <cmath>
 #include <memory>
 
+#include "absl/strings/str_format.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "compiler/compile.h"
-#include "eager/eager.h"
+#include "compiler/run_text.h"
 #include "plan/reader.h"
 #include "plan/writer.h"
 #include "runtime/cpu_executor.h"
+#include "runtime/cpu_image.h"
+#include "runtime/cpu_limits.h"
 #include "text/tokenizer.h"
 
 namespace ninfer::compiler {
 namespace {
 
 constexpr char kCalibrationText[] =
-    "The old lighthouse keeper counted seven ships before the fog came in, and then he wrote in the "
+    "The old lighthouse keeper counted seven ships before the fog came in, and then he wrote in "
+    "the "
     "book that the evening was calm.";
 
 struct Differences {
@@ -54,7 +58,8 @@ Differences Compare(const float* reference, const float* found, int64_t rows, in
   return out;
 }
 
-// The first half of the text in one step, then token by token (a plan without a cache: all at once).
+// The first half of the text in one step, then token by token (a plan without a cache: all at
+// once).
 absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
                                            const std::vector<int32_t>& ids) {
   const int64_t vocab = executor.metadata().vocab_size;
@@ -99,47 +104,49 @@ std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int
   return ids;
 }
 
-double ErrorBound(const passes::PassOptions& options, DType stored) {
-  const bool rounded = options.weights != DType::kF32 && options.weights != stored;
-  const bool reduced =
-      rounded || options.activations != DType::kF32 || options.kv_cache != DType::kF32;
-  return reduced ? kReducedBound : 1e-4;
+std::string EvidenceLine(const plan::Evidence& evidence) {
+  if (evidence.logits_digest == 0) return absl::StrCat("evidence: ", evidence.compared);
+  return absl::StrFormat(
+      "evidence: max error %.1e of the largest logit (bound %.0e), KL %.1e, argmax differs at %d "
+      "of %d "
+      "positions: %s",
+      evidence.max_error, evidence.bound, evidence.kl_divergence, evidence.argmax_flips,
+      evidence.calibration_ids.size(), evidence.compared);
 }
 
 absl::Status GatherEvidence(const ir::Module& imported, const Source& source,
-                            const std::vector<int32_t>& ids, const passes::PassOptions& options,
+                            const std::vector<int32_t>& ids, const program::Program& program,
                             int threads, Compiled* compiled) {
   plan::Evidence& evidence = compiled->plan.evidence;
   evidence.calibration_ids = ids;
-  evidence.bound = ErrorBound(options, source.model.info.stored_dtype);
+  evidence.bound = ErrorBound(program);
+  const plan::CodeImage* image = runtime::ChooseImage(compiled->plan, runtime::CpuFeatures());
+  if (image == nullptr) {
+    evidence.compared =
+        absl::StrCat("none, for want of a CPU that runs the code: ",
+                     runtime::MissingFeatures(compiled->plan, runtime::CpuFeatures()));
+    return absl::OkStatus();
+  }
   NINFER_ASSIGN_OR_RETURN(
       plan::LoadedPlan loaded,
       plan::PlanInMemory(plan::SerializeSections(compiled->plan), "the new plan",
                          compiled->weights->data(), compiled->plan.weight_bytes, nullptr));
   runtime::CpuExecutorOptions run;
   run.threads = threads;
-  absl::StatusOr<std::unique_ptr<runtime::CpuExecutor>> executor = runtime::CpuExecutor::Create(
-      std::make_shared<const plan::LoadedPlan>(std::move(loaded)), run);
-  if (!executor.ok()) {
-    evidence.compared = absl::StrCat("nothing: ", executor.status().message());
-    return absl::OkStatus();
-  }
-  NINFER_ASSIGN_OR_RETURN(const std::vector<float> found, RunPlan(**executor, ids));
-  NINFER_ASSIGN_OR_RETURN(
-      std::unique_ptr<eager::Interpreter> interpreter,
-      eager::Interpreter::Create(&imported, source.model.weights, threads));
-  eager::StepArguments arguments;
-  arguments.tokens = ids;
-  NINFER_ASSIGN_OR_RETURN(const std::vector<eager::Tensor> reference,
-                          interpreter->Run(arguments, nullptr));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::CpuExecutor> executor,
+                          runtime::CpuExecutor::Create(
+                              std::make_shared<const plan::LoadedPlan>(std::move(loaded)), run));
+  NINFER_ASSIGN_OR_RETURN(const std::vector<float> found, RunPlan(*executor, ids));
+  NINFER_ASSIGN_OR_RETURN(const TextLogits reference,
+                          RunGraph(imported, source.model.weights, ids, 0, threads));
   const int64_t vocab = source.model.info.vocab_size;
-  const Differences differences = Compare(reference[0].floats->data(), found.data(),
-                                          static_cast<int64_t>(ids.size()), vocab);
+  const Differences differences =
+      Compare(reference.values.data(), found.data(), static_cast<int64_t>(ids.size()), vocab);
   evidence.max_error = differences.max_error;
   evidence.kl_divergence = differences.kl_divergence;
   evidence.argmax_flips = differences.flips;
-  evidence.compared = absl::StrCat("imported graph, eager in f32, against ",
-                                   (*executor)->description());
+  evidence.compared =
+      absl::StrCat("imported graph, eager in f32, against the code for ", image->target);
   evidence.logits_digest = Hash64(found.data(), found.size() * sizeof(float));
   if (!(differences.max_error <= evidence.bound)) {
     return absl::InternalError(absl::StrCat(

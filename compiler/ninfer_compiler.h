@@ -1,10 +1,12 @@
-/* The C interface of libninfer-compiler.so: what ninfer-run and other programs without a compiler of their own open
-   when they are given a model folder, asked for the eager engine, or need code for another CPU. Options, paths and
-   bytes go in; a status, a message and bytes come out. No C++ type crosses.
+/* The C interface of libninfer-compiler.so: what ninfer-run and other programs without a compiler
+   of their own open when they are given a model folder, asked for the eager engine, or need code
+   for another CPU. Options, paths and bytes go in; a status, a message and bytes come out. No C++
+   type crosses.
 
-   runtime/compiler_library.h opens and wraps it. Every function may be called from any thread, one call on a handle
-   at a time. Strings are UTF-8 and end in a zero byte. Tested by tests/compiler_test.cc and, with a library that
-   answers wrongly, by tests/runtime_compiler_library_test.cc. */
+   runtime/compiler_library.h opens and wraps it. Every function may be called from any thread, one
+   call on a handle at a time. Strings are UTF-8 and end in a zero byte. Tested by
+   tests/compiler_test.cc and, with a library that answers wrongly, by
+   tests/runtime_compiler_library_test.cc. */
 #ifndef NINFER_COMPILER_NINFER_COMPILER_H_
 #define NINFER_COMPILER_NINFER_COMPILER_H_
 
@@ -17,7 +19,8 @@ extern "C" {
 /* Raised by every change to this header that an older caller or library would misread. */
 #define NINFER_COMPILER_INTERFACE 1
 
-/* The only function whose meaning never changes: callers compare its result before they call another. */
+/* The only function whose meaning never changes: callers compare its result before they call
+ * another. */
 uint32_t ninfer_compiler_interface(void);
 const char* ninfer_compiler_version(void); /* "0.1.0" */
 
@@ -27,29 +30,29 @@ enum {
   NINFER_CANCELLED = 2, /* `cancelled` said so */
 };
 
-/* Each may be null. They are called from the thread of the call or from one that it started and joins. */
+/* Each may be null. They are called from the thread of the call or from one that it started and
+ * joins. */
 struct ninfer_callbacks {
   void* context;
-  void (*log)(void* context, const char* line);                            /* without its newline */
-  void (*print)(void* context, const char* text);                          /* what --print-after asked for */
-  void (*progress)(void* context, const char* phase, double done_of_one);  /* "pack weights", 0.25 */
-  int (*cancelled)(void* context);                                         /* not 0: stop soon */
+  void (*log)(void* context, const char* line);   /* without its newline */
+  void (*print)(void* context, const char* text); /* what --print-after asked for */
+  void (*progress)(void* context, const char* phase, double done_of_one); /* "pack weights", 0.25 */
+  int (*cancelled)(void* context);                                        /* not 0: stop soon */
 };
 
-/* `options` is a JSON object; an unknown key is refused by name. Keys of ninfer_compile, all optional but `model`
-   (or `from_ir` with `weights_from`):
-     "model": folder            "from_ir": path of IR text     "weights_from": folder
-     "random_weights": shape name or path of a config.json     "random_seed": number   "random_dtype": "bf16"
-     "targets": ["native"]      "weights", "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16"
-     "attention": "flash" | "efficient" | "naive"
-     "context", "max_tokens", "max_sequences", "max_rows": numbers, 0 or absent for the default
-     "disable_passes": [names]  "stop_after": "pass.rewrite"   "verify_each": bool     "verbose": bool
-     "dump_ir", "dump_llvm", "dump_asm": folders
-     "print_before", "print_after": [names or "all"]           "print_changed": "diff"
-     "threads": number, 0 or absent for one for each CPU it may use
-   ninfer_open_eager knows "model", "random_*", "weights_from", "from_ir", "context", "disable_passes", "threads",
-   "weights", "activations", "kv_cache", "kv_pages" and "dump_tensors" (a regular expression of value names).
-   ninfer_generate_code knows "targets", "dump_llvm", "dump_asm", "threads" and "verbose". */
+/* `options` is a JSON object; an unknown key is refused by name. Keys of ninfer_compile, all
+   optional but `model` (or `from_ir` with `weights_from`): "model": folder            "from_ir":
+   path of IR text     "weights_from": folder "random_weights": shape name or path of a config.json
+   "random_seed": number   "random_dtype": "bf16" "targets": ["native"]      "weights",
+   "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16" "attention": "flash" | "efficient" |
+   "naive" "context", "max_tokens", "max_sequences", "max_rows": numbers, 0 or absent for the
+   default "disable_passes": [names]  "stop_after": "pass.rewrite"   "verify_each": bool "verbose":
+   bool "dump_ir", "dump_llvm", "dump_asm": folders "print_before", "print_after": [names or "all"]
+   "print_changed": "diff" "threads": number, 0 or absent for one for each CPU it may use
+   ninfer_open_eager knows "model", "random_*", "weights_from", "from_ir", "context",
+   "disable_passes", "threads", "weights", "activations", "kv_cache", "kv_pages" and "dump_tensors"
+   (a regular expression of value names). ninfer_generate_code knows "targets", "dump_llvm",
+   "dump_asm", "threads" and "verbose". */
 struct ninfer_request {
   uint32_t interface; /* NINFER_COMPILER_INTERFACE */
   const char* options;
@@ -61,13 +64,14 @@ struct ninfer_request {
 struct ninfer_plan;  /* owns what a ninfer_result points to */
 struct ninfer_eager; /* an eager executor */
 
-/* `message` is empty when `status` is NINFER_OK, else one line. All pointers live until ninfer_release_result, which is
-   called after every call, whatever its status. Callers zero the struct first. */
+/* `message` is empty when `status` is NINFER_OK, else one line. All pointers live until
+   ninfer_release_result, which is called after every call, whatever its status. Callers zero the
+   struct first. */
 struct ninfer_result {
   int32_t status;
   const char* message;
-  /* plan/FORMAT.md without the weights' data: plan::SerializeSections. ninfer_open_eager fills in only what it has:
-     the metadata and the tokenizer. */
+  /* plan/FORMAT.md without the weights' data: plan::SerializeSections. ninfer_open_eager fills in
+     only what it has: the metadata and the tokenizer. */
   const uint8_t* sections;
   uint64_t sections_size;
   const uint8_t* weights; /* aligned to 64 bytes at least, to 2 MiB where that is possible */
@@ -78,7 +82,8 @@ struct ninfer_result {
 
 void ninfer_compile(const struct ninfer_request* request, struct ninfer_result* result);
 
-/* The same plan with code images for the targets asked for in place of its own: sections, no weights. */
+/* The same plan with code images for the targets asked for in place of its own: sections, no
+ * weights. */
 void ninfer_generate_code(const struct ninfer_request* request, struct ninfer_result* result);
 
 void ninfer_release_result(struct ninfer_result* result);
@@ -106,14 +111,15 @@ struct ninfer_step {
   const int32_t* rows;        /* [row_count] */
   int64_t token_count, sequence_count, pages_per_sequence, row_count;
 };
-/* `logits` receives [row_count, vocabulary] f32. The message of a failure lives until the next call on `eager`. */
+/* `logits` receives [row_count, vocabulary] f32. The message of a failure lives until the next call
+ * on `eager`. */
 int32_t ninfer_eager_step(struct ninfer_eager* eager, const struct ninfer_step* step, float* logits,
                           const char** message);
 void ninfer_eager_clear_page(struct ninfer_eager* eager, int32_t page);
 int64_t ninfer_eager_bytes_per_token(const struct ninfer_eager* eager, int64_t cached);
 int64_t ninfer_eager_scratch_bytes(const struct ninfer_eager* eager);
-/* Writes the tensors that "dump_tensors" matched in all steps so far as safetensors; rows of later steps follow
-   those of earlier ones. */
+/* Writes the tensors that "dump_tensors" matched in all steps so far as safetensors; rows of later
+   steps follow those of earlier ones. */
 int32_t ninfer_eager_write_dump(struct ninfer_eager* eager, const char* path, const char** message);
 
 #ifdef __cplusplus

@@ -13,6 +13,7 @@
 #include "frontend/presets.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
+#include "passes/runner.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -147,6 +148,74 @@ absl::StatusOr<frontend::ImportedModel> RandomModel(const Options& options,
                                      static_cast<uint64_t>(options.random_seed), import);
 }
 
+// An edited graph must have the entry that the folder's own has, and name weights as they are
+// stored.
+absl::Status CheckEditedGraph(const std::string& path, const ir::Module& edited,
+                              const Source& source) {
+  if (edited.stage() != ir::Stage::kImported) {
+    return InvalidArgument(path, ": expected a graph of stage imported, found stage ",
+                           ir::StageName(edited.stage()));
+  }
+  const ir::Function* step = edited.FindFunction("step");
+  if (step == nullptr) return InvalidArgument(path, ": expected a function @step, found none");
+  std::vector<std::string> expected, found;
+  const ir::Module& own = source.model.module;
+  for (const auto& parameter : own.FindFunction("step")->parameters()) {
+    expected.push_back(parameter->name());
+  }
+  for (const auto& parameter : step->parameters()) found.push_back(parameter->name());
+  if (expected != found) {
+    return InvalidArgument(path, ": @step: expected the parameters ", absl::StrJoin(expected, ", "),
+                           ", found ", absl::StrJoin(found, ", "));
+  }
+  const std::string logits = absl::StrCat("f32[T,", source.model.info.vocab_size, "]");
+  const std::string result = step->results().empty()
+                                 ? "none"
+                                 : ir::TypeToString(step->results()[0]->type(), edited.symbols());
+  if (step->results().size() != 1 || result != logits) {
+    return InvalidArgument(path, ": @step: expected one result ", logits, ", found ",
+                           step->results().size(), ", the first of them ", result);
+  }
+  for (const ir::Weight& weight : edited.weights()) {
+    if (!weight.literal.empty()) continue;
+    NINFER_ASSIGN_OR_RETURN(const ir::WeightView view,
+                            source.model.weights->Find(weight.value->name()));
+    const std::string stored =
+        absl::StrCat(DTypeName(view.dtype), "[", absl::StrJoin(view.shape, ","), "]");
+    const std::string type = ir::TypeToString(weight.value->type(), edited.symbols());
+    if (stored == type) continue;
+    return InvalidArgument(path, ": weight @", weight.value->name(), ": expected ", stored,
+                           " as in ", source.folder, ", found ", type);
+  }
+  return absl::OkStatus();
+}
+
+// Puts the graph of options.from_ir in place of the folder's own.
+absl::Status TakeEditedGraph(const Options& options, Source* source) {
+  const std::string& path = options.from_ir;
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 28));
+  NINFER_ASSIGN_OR_RETURN(ir::Module edited, ir::Parse(text, path));
+  NINFER_RETURN_IF_ERROR(Annotate(ir::Verify(edited), path));
+  NINFER_RETURN_IF_ERROR(CheckEditedGraph(path, edited, *source));
+  const int tokens = edited.FindSymbol("T");
+  int64_t& context = source->model.info.context_length;
+  if (tokens < 0) return InvalidArgument(path, ": expected a dimension T, found none");
+  ir::Symbol& bound = edited.symbols()[tokens];
+  const bool asked = options.context > 0;
+  if (bound.max > context && !asked) {
+    return InvalidArgument(path, ": dim T: expected at most the model's context of ", context,
+                           ", found ", bound.max);
+  }
+  if (asked && bound.max < options.context) {
+    return InvalidArgument(path, ": dim T: expected at least the context asked for, ",
+                           options.context, ", found ", bound.max);
+  }
+  if (asked) bound.max = options.context;
+  context = bound.max;
+  source->model.module = std::move(edited);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
@@ -174,8 +243,8 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
     NINFER_RETURN_IF_ERROR(SetField(*found, value, &options));
   }
   if (caller != Caller::kGenerateCode) {
-    const int sources = !options.model.empty() + !options.from_ir.empty() +
-                        !options.random_weights.empty();
+    const int sources =
+        !options.model.empty() + !options.from_ir.empty() + !options.random_weights.empty();
     if (sources != 1) {
       return InvalidArgument("options: expected one of model, from_ir and random_weights, found ",
                              sources);
@@ -201,15 +270,7 @@ absl::StatusOr<Source> OpenSource(const Options& options) {
   }
   source.folder = options.from_ir.empty() ? options.model : options.weights_from;
   NINFER_ASSIGN_OR_RETURN(source.model, frontend::ImportModel(source.folder, import));
-  if (!options.from_ir.empty()) {
-    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.from_ir, 1 << 28));
-    NINFER_ASSIGN_OR_RETURN(source.model.module, ir::Parse(text, options.from_ir));
-    NINFER_RETURN_IF_ERROR(Annotate(ir::Verify(source.model.module), options.from_ir));
-    if (source.model.module.stage() != ir::Stage::kImported) {
-      return InvalidArgument(options.from_ir, ": expected a graph of stage imported, found stage ",
-                             ir::StageName(source.model.module.stage()));
-    }
-  }
+  if (!options.from_ir.empty()) NINFER_RETURN_IF_ERROR(TakeEditedGraph(options, &source));
   return source;
 }
 
@@ -218,13 +279,13 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   const DType stored = source.model.info.stored_dtype;
   const DType weights = stored == DType::kBF16 || stored == DType::kF16 ? stored : DType::kF32;
   passes::PassOptions out;
-  NINFER_ASSIGN_OR_RETURN(
-      out.weights, ResolveType("weights", options.weights, weights, {"f32", "bf16", "f16"}));
+  NINFER_ASSIGN_OR_RETURN(out.weights,
+                          ResolveType("weights", options.weights, weights, {"f32", "bf16", "f16"}));
   const DType arithmetic = out.weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
   NINFER_ASSIGN_OR_RETURN(out.activations, ResolveType("activations", options.activations,
                                                        arithmetic, {"f32", "bf16"}));
-  NINFER_ASSIGN_OR_RETURN(out.kv_cache, ResolveType("kv_cache", options.kv_cache, out.activations,
-                                                    {"f32", "bf16"}));
+  NINFER_ASSIGN_OR_RETURN(
+      out.kv_cache, ResolveType("kv_cache", options.kv_cache, out.activations, {"f32", "bf16"}));
   NINFER_RETURN_IF_ERROR(OneOf("attention", options.attention, {"naive", "efficient", "flash"}));
   out.attention = options.attention;
   out.context_length = source.model.info.context_length;
@@ -239,6 +300,7 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   out.print_before.insert(options.print_before.begin(), options.print_before.end());
   out.print_after.insert(options.print_after.begin(), options.print_after.end());
   out.print_changed_diff = options.print_changed == "diff";
+  NINFER_RETURN_IF_ERROR(passes::CheckPassOptions(out));
   *explanation = absl::StrCat("stored ", DTypeName(stored), ": weights ", DTypeName(out.weights),
                               ", activations ", DTypeName(out.activations), ", cache ",
                               DTypeName(out.kv_cache));

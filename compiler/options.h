@@ -1,5 +1,5 @@
-// What a user may choose, as the C interface's JSON names it (compiler/ninfer_compiler.h lists the keys).
-// Tested by tests/compiler_options_test.cc.
+// What a user may choose, as the C interface's JSON names it (compiler/ninfer_compiler.h lists the
+// keys). Tested by tests/compiler_options_test.cc.
 #ifndef NINFER_COMPILER_OPTIONS_H_
 #define NINFER_COMPILER_OPTIONS_H_
 
@@ -63,8 +63,8 @@ struct Source {
 };
 absl::StatusOr<Source> OpenSource(const Options& options);
 
-// The passes' options for a source: `auto` resolved, bounds set. The choice of types is a line for the
-// user in `explanation`.
+// The passes' options for a source: `auto` resolved, bounds set. The choice of types is a line for
+// the user in `explanation`.
 absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const Source& source,
                                                    std::string* explanation);
 

@@ -1,5 +1,5 @@
-// A kernel program as the plan's tables: what the runtime needs to launch it, without the graph bodies.
-// Tested by tests/compiler_test.cc.
+// A kernel program as the plan's tables: what the runtime needs to launch it, without the graph
+// bodies. Tested by tests/compiler_test.cc.
 #include "base/status.h"
 #include "compiler/compile.h"
 #include "ir/module.h"
@@ -86,15 +86,15 @@ void FillTables(const program::Program& program, plan::Plan* plan) {
                              static_cast<uint64_t>(kernel.scratch_bytes)});
   }
   for (const program::Buffer& buffer : program.buffers) {
-    plan->buffers.push_back({buffer.name, ir::TypeToString(buffer.type, program.symbols), buffer.ld,
-                             buffer.replicated, static_cast<uint64_t>(buffer.offset),
-                             static_cast<uint64_t>(buffer.bytes),
-                             static_cast<int32_t>(buffer.first_launch),
-                             static_cast<int32_t>(buffer.last_launch)});
+    plan->buffers.push_back(
+        {buffer.name, ir::TypeToString(buffer.type, program.symbols), buffer.ld, buffer.replicated,
+         static_cast<uint64_t>(buffer.offset), static_cast<uint64_t>(buffer.bytes),
+         static_cast<int32_t>(buffer.first_launch), static_cast<int32_t>(buffer.last_launch)});
   }
   plan::Entry entry;
   entry.name = "step";
-  for (const program::Argument& argument : program.arguments) entry.arguments.push_back(argument.name);
+  for (const program::Argument& argument : program.arguments)
+    entry.arguments.push_back(argument.name);
   entry.output = program.output;
   entry.few_rows = program.few_rows;
   entry.arena_bytes = static_cast<uint64_t>(program.arena_bytes);

@@ -1,4 +1,4 @@
-// See the header.
+// What a step may leave out, filled in, and what data can get wrong, found before any op runs.
 // Tested by tests/eager_test.cc.
 #include "eager/arguments.h"
 
@@ -12,8 +12,8 @@ namespace ninfer::eager {
 namespace {
 
 absl::Status CheckSequenceBounds(const std::vector<int32_t>& bounds, size_t tokens) {
-  bool ascending = bounds.size() >= 2 && bounds.front() == 0 &&
-                   bounds.back() == static_cast<int64_t>(tokens);
+  bool ascending =
+      bounds.size() >= 2 && bounds.front() == 0 && bounds.back() == static_cast<int64_t>(tokens);
   for (size_t i = 1; i < bounds.size(); ++i) ascending = ascending && bounds[i - 1] <= bounds[i];
   if (ascending) return absl::OkStatus();
   return InvalidArgument("seq_bounds: expected numbers that ascend from 0 to ", tokens);
@@ -24,8 +24,8 @@ absl::Status CheckLength(const char* name, const std::vector<int32_t>& values, s
   return InvalidArgument(name, ": expected ", expected, " numbers, found ", values.size());
 }
 
-// Fills in what is absent and checks what is there. A derived page table gives each sequence at most
-// `most_pages` of all the `pages`.
+// Fills in what is absent and checks what is there. A derived page table gives each sequence at
+// most `most_pages` of all the `pages`.
 absl::Status Complete(StepArguments& a, int64_t pages, int64_t most_pages) {
   const size_t tokens = a.tokens.size();
   if (tokens == 0) return InvalidArgument("tokens: expected at least one, found none");
@@ -71,9 +71,8 @@ absl::Status Complete(StepArguments& a, int64_t pages, int64_t most_pages) {
 
 absl::StatusOr<const std::vector<int32_t>*> Find(const StepArguments& a, absl::string_view name) {
   const std::pair<absl::string_view, const std::vector<int32_t>*> table[] = {
-      {"tokens", &a.tokens},           {"positions", &a.positions},
-      {"seq_bounds", &a.seq_bounds},   {"cached_lens", &a.cached_lens},
-      {"page_table", &a.page_table},   {"rows", &a.rows},
+      {"tokens", &a.tokens},           {"positions", &a.positions},   {"seq_bounds", &a.seq_bounds},
+      {"cached_lens", &a.cached_lens}, {"page_table", &a.page_table}, {"rows", &a.rows},
       {"rope_len", &a.rope_len},
   };
   for (const auto& [known, values] : table) {

@@ -1,5 +1,5 @@
-// Folding, once, of what depends on weights alone. What EvaluateRows cannot read in blocks is evaluated op
-// by op.
+// Folding, once, of what depends on weights alone. What EvaluateRows cannot read in blocks is
+// evaluated op by op.
 // Tested by tests/eager_test.cc.
 #include "eager/constants.h"
 
@@ -76,10 +76,12 @@ absl::StatusOr<Tensor> ReadWhole(const Context& context, const ir::Module& modul
   return tensor;
 }
 
-// Constant values that must be evaluated: those that other nodes or the results use, and the operands
-// of those among them that cannot be read in blocks.
+// Constant values that must be evaluated: those that other nodes or the results use, and the
+// operands of those among them that cannot be read in blocks.
 Values Needed(const ir::Function& function, const Values& constant) {
-  const auto is_constant = [&](const ir::Value* v) { return v->is_weight() || constant.contains(v); };
+  const auto is_constant = [&](const ir::Value* v) {
+    return v->is_weight() || constant.contains(v);
+  };
   Values needed;
   for (const ir::Value* result : function.results()) {
     if (is_constant(result)) needed.insert(result);
@@ -87,7 +89,8 @@ Values Needed(const ir::Function& function, const Values& constant) {
   for (size_t i = function.nodes().size(); i-- > 0;) {
     const ir::Node& node = *function.nodes()[i];
     const bool computed = node.num_results() == 0 || !constant.contains(node.result(0));
-    const bool opened = !computed && needed.contains(node.result(0)) && !IsBlockwise(node.result(0));
+    const bool opened =
+        !computed && needed.contains(node.result(0)) && !IsBlockwise(node.result(0));
     for (const ir::Value* operand : node.operands()) {
       if ((computed || opened) && is_constant(operand)) needed.insert(operand);
     }

@@ -1,5 +1,5 @@
-// Constant expressions (weights, and concat, transpose, cast and slice of them), read block by block from
-// the checkpoint.
+// Constant expressions (weights, and concat, transpose, cast and slice of them), read block by
+// block from the checkpoint.
 // Tested by tests/eager_test.cc.
 #ifndef NINFER_EAGER_CONSTANTS_H_
 #define NINFER_EAGER_CONSTANTS_H_
@@ -17,8 +17,8 @@ namespace ninfer::eager {
 // True when EvaluateRows can read the expression in blocks.
 bool IsBlockwise(const ir::Value* value);
 
-// The values of constant expressions that nodes of `function` with other operands, or its results, use. A
-// weight that only linears use, through a transpose, is held as it is stored, [K, N].
+// The values of constant expressions that nodes of `function` with other operands, or its results,
+// use. A weight that only linears use, through a transpose, is held as it is stored, [K, N].
 absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Module& module,
                                     const ir::Function& function, const ir::WeightSource& weights);
 

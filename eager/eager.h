@@ -1,6 +1,7 @@
-// The op-at-a-time interpreter of graphs: the oracle, and the honest eager side of the benchmark. f32
-// arithmetic throughout (casts round where the graph says so), matmul through OpenBLAS, many threads.
-// Runs any module at any stage. Never called by the runtime except as an executor of its own.
+// The op-at-a-time interpreter of graphs: the oracle, and the honest eager side of the benchmark.
+// f32 arithmetic throughout (casts round where the graph says so), matmul through oneDNN, many
+// threads. Runs any module at any stage. Never called by the runtime except as an executor of its
+// own.
 // Tested by tests/eager_test.cc.
 #ifndef NINFER_EAGER_EAGER_H_
 #define NINFER_EAGER_EAGER_H_
@@ -19,8 +20,8 @@
 
 namespace ninfer::eager {
 
-// A concrete tensor. Float dtypes are held as f32 (rounded to the dtype where a cast says so); i32 as
-// int32_t. Copies share the data.
+// A concrete tensor. Float dtypes are held as f32 (rounded to the dtype where a cast says so); i32
+// as int32_t. Copies share the data.
 struct Tensor {
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
@@ -32,8 +33,8 @@ struct Tensor {
   int64_t elements() const;
 };
 
-// The KV cache of one layer in eager's own layout: [page][K, V][heads][64][head_dim], rounded to the
-// state's dtype.
+// The KV cache of one layer in eager's own layout: [page][K, V][heads][64][head_dim], rounded to
+// the state's dtype.
 struct KvPool {
   DType dtype = DType::kF32;
   int64_t heads = 0, head_dim = 0, pages = 0;
@@ -58,8 +59,8 @@ class Interpreter {
 
   // Runs @step. `kv` holds one pool for each kv parameter, in order, and is updated in place (the
   // states are used linearly). Returns the results that are tensors: logits first.
-  absl::StatusOr<std::vector<Tensor>> Run(const StepArguments& arguments,
-                                          std::vector<KvPool>* kv, const Observer* observer = nullptr);
+  absl::StatusOr<std::vector<Tensor>> Run(const StepArguments& arguments, std::vector<KvPool>* kv,
+                                          const Observer* observer = nullptr);
 
   // Most bytes of intermediates alive at once in the last Run.
   int64_t peak_scratch_bytes() const;
@@ -70,14 +71,15 @@ class Interpreter {
   std::unique_ptr<State> state_;
 };
 
-// Evaluates one function on given operands: region bodies, golden tests, the minimiser. Symbols take
-// the values that the parameters' shapes imply, or `dims` where given.
+// Evaluates one function on given operands: region bodies, golden tests, the minimiser. Symbols
+// take the values that the parameters' shapes imply, or `dims` where given.
 absl::StatusOr<std::vector<Tensor>> RunFunction(const ir::Function& function,
                                                 absl::Span<const ir::Symbol> symbols,
-                                                absl::Span<const Tensor> parameters, int threads = 1);
+                                                absl::Span<const Tensor> parameters,
+                                                int threads = 1);
 
-// The value of a constant expression (weights, concat, transpose, cast, slice), rows [row0, row1) of
-// its first dimension, as f32; never materialises more than it must. Used to pack weights.
+// The value of a constant expression (weights, concat, transpose, cast, slice), rows [row0, row1)
+// of its first dimension, as f32; never materialises more than it must. Used to pack weights.
 absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
                           const ir::WeightSource& weights, int64_t row0, int64_t row1, float* out);
 

@@ -1,5 +1,6 @@
-// EvaluateRows: a block (rows by columns) of an expression is made of blocks of its operands, so that no
-// more than one block of each is in memory. A value is a matrix here, trailing dimensions flattened.
+// EvaluateRows: a block (rows by columns) of an expression is made of blocks of its operands, so
+// that no more than one block of each is in memory. A value is a matrix here, trailing dimensions
+// flattened.
 // Tested by tests/eager_test.cc.
 #include <algorithm>
 #include <cstring>
@@ -100,9 +101,8 @@ class BlockReader {
 
   absl::Status ReadTranspose(const ir::Node& node, const Block& block, float* out) {
     std::vector<float> inner(block.rows() * block.columns());
-    NINFER_RETURN_IF_ERROR(Read(node.operand(0),
-                                {block.column0, block.column1, block.row0, block.row1},
-                                inner.data()));
+    NINFER_RETURN_IF_ERROR(Read(
+        node.operand(0), {block.column0, block.column1, block.row0, block.row1}, inner.data()));
     constexpr int64_t kTile = 16;
     for (int64_t i0 = 0; i0 < block.rows(); i0 += kTile) {
       for (int64_t j = 0; j < block.columns(); ++j) {
@@ -181,9 +181,9 @@ absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
                           const ir::WeightSource& weights, int64_t row0, int64_t row1, float* out) {
   if (!IsBlockwise(value)) {
     return InvalidArgument(value->is_weight() ? "@" : "%", value->name(), " (",
-                           value->is_weight() ? "weight" : value->producer() == nullptr
-                               ? "parameter"
-                               : value->producer()->info().name,
+                           value->is_weight()             ? "weight"
+                           : value->producer() == nullptr ? "parameter"
+                                                          : value->producer()->info().name,
                            "): expected concat, transpose, cast and slice of weights");
   }
   NINFER_CHECK(0 <= row0 && row0 <= row1 && row1 <= RowsOf(value->type()));

@@ -1,5 +1,5 @@
-// The one switch over ops. Every result is compared with its declared type, so that a wrong rewrite is
-// named where it stands and not where its value is used.
+// The one switch over ops. Every result is compared with its declared type, so that a wrong rewrite
+// is named where it stands and not where its value is used.
 // Tested by tests/eager_test.cc.
 #include "eager/evaluator.h"
 
@@ -12,8 +12,9 @@
 
 namespace ninfer::eager {
 
-absl::Status BindShape(absl::string_view what, const ir::Type& type, absl::Span<const int64_t> shape,
-                       absl::Span<const ir::Symbol> symbols, std::vector<int64_t>& dims) {
+absl::Status BindShape(absl::string_view what, const ir::Type& type,
+                       absl::Span<const int64_t> shape, absl::Span<const ir::Symbol> symbols,
+                       std::vector<int64_t>& dims) {
   const auto mismatch = [&] {
     return InvalidArgument(what, ": expected ", ir::TypeToString(type, symbols), ", found [",
                            absl::StrJoin(shape, ","), "]");
@@ -97,7 +98,8 @@ absl::Status Evaluator::RunNode(const ir::Node& node, Slots& values, const Obser
     } else if (constants_ != nullptr && constants_->contains(operand)) {
       operands.push_back(constants_->at(operand));
     } else {
-      return InvalidArgument(operand->is_weight() ? "@" : "%", operand->name(), " has no value here");
+      return InvalidArgument(operand->is_weight() ? "@" : "%", operand->name(),
+                             " has no value here");
     }
   }
   std::vector<Slot> results;
@@ -140,7 +142,8 @@ absl::Status Evaluator::CheckResult(const ir::Type& type, const Slot& slot) {
   return BindShape("result", type, slot.tensor.shape, symbols_, dims_);
 }
 
-absl::StatusOr<std::vector<int64_t>> Evaluator::Shape(const ir::Type& type, int64_t elements) const {
+absl::StatusOr<std::vector<int64_t>> Evaluator::Shape(const ir::Type& type,
+                                                      int64_t elements) const {
   std::vector<int64_t> shape;
   int unknown = -1;
   int64_t known = 1;

@@ -32,8 +32,8 @@ class Evaluator {
   Evaluator(Context context, absl::Span<const ir::Symbol> symbols)
       : context_(context), symbols_(symbols.begin(), symbols.end()), dims_(symbols.size(), -1) {}
 
-  // `constants` holds those values of constant expressions of `function` that its other nodes use: the
-  // expressions' own nodes are passed over.
+  // `constants` holds those values of constant expressions of `function` that its other nodes use:
+  // the expressions' own nodes are passed over.
   void set_constants(const ir::Function* function, const Slots* constants) {
     folded_ = function;
     constants_ = constants;
@@ -43,7 +43,8 @@ class Evaluator {
   void set_dims(std::vector<int64_t> dims) { dims_ = std::move(dims); }
 
   // Parameters that receive results have no use in a body and may be empty slots.
-  absl::StatusOr<std::vector<Slot>> Run(const ir::Function& function, absl::Span<const Slot> parameters,
+  absl::StatusOr<std::vector<Slot>> Run(const ir::Function& function,
+                                        absl::Span<const Slot> parameters,
                                         const Observer* observer);
 
   // One node, not fused.
@@ -59,7 +60,8 @@ class Evaluator {
   absl::Status RunNode(const ir::Node& node, Slots& values, const Observer* observer);
   absl::StatusOr<Tensor> Compute(const ir::Node& node, absl::Span<const Slot> operands);
   absl::StatusOr<Tensor> ComputeState(const ir::Node& node, absl::Span<const Slot> operands);
-  // The declared shape of a result, with unknown symbols taken from `elements` where that is possible.
+  // The declared shape of a result, with unknown symbols taken from `elements` where that is
+  // possible.
   absl::StatusOr<std::vector<int64_t>> Shape(const ir::Type& type, int64_t elements) const;
   absl::Status CheckResult(const ir::Type& type, const Slot& slot);
 
@@ -71,10 +73,11 @@ class Evaluator {
   absl::flat_hash_map<const ir::Function*, std::unique_ptr<Schedule>> schedules_;
 };
 
-// Sets the symbols that a value of this type and shape implies; checks rank and the other sizes. `what`
-// names the value in errors.
-absl::Status BindShape(absl::string_view what, const ir::Type& type, absl::Span<const int64_t> shape,
-                       absl::Span<const ir::Symbol> symbols, std::vector<int64_t>& dims);
+// Sets the symbols that a value of this type and shape implies; checks rank and the other sizes.
+// `what` names the value in errors.
+absl::Status BindShape(absl::string_view what, const ir::Type& type,
+                       absl::Span<const int64_t> shape, absl::Span<const ir::Symbol> symbols,
+                       std::vector<int64_t>& dims);
 
 }  // namespace ninfer::eager
 

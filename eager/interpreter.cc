@@ -1,5 +1,5 @@
 // The interpreter of graphs: constants folded at creation, then @step by the evaluator.
-// Tested by tests/eager_test.cc.
+// Tested by tests/eager_test.cc, tests/eager_models_test.cc.
 #include <utility>
 
 #include "base/status.h"
@@ -30,7 +30,10 @@ absl::Status CheckPool(const ir::Value& parameter, const KvPool& pool) {
 
 struct Interpreter::State {
   State(const ir::Module* m, const ir::Function* f, int thread_count)
-      : module(m), step(f), threads(thread_count), evaluator({&threads, &workspace}, m->symbols()) {}
+      : module(m),
+        step(f),
+        threads(thread_count),
+        evaluator({&threads, &workspace}, m->symbols()) {}
 
   const ir::Module* module;
   const ir::Function* step;
@@ -91,8 +94,7 @@ absl::StatusOr<std::vector<Tensor>> Interpreter::Run(const StepArguments& argume
   }
   state_->workspace.ResetPeak();
   state_->evaluator.set_dims(std::move(values.dims));
-  NINFER_ASSIGN_OR_RETURN(std::vector<Slot> results,
-                          state_->evaluator.Run(step, slots, observer));
+  NINFER_ASSIGN_OR_RETURN(std::vector<Slot> results, state_->evaluator.Run(step, slots, observer));
   std::vector<Tensor> tensors;
   for (Slot& result : results) {
     if (result.kv == nullptr) tensors.push_back(std::move(result.tensor));

@@ -1,7 +1,7 @@
-// The ops on concrete tensors, one small function each, in files by class. Shapes have been checked by
-// the verifier as far as they are symbolic; what only data can show (an id outside its table) is a
-// status.
-// Tested by tests/eager_test.cc.
+// The ops on concrete tensors, one small function each, in files by class. Shapes have been checked
+// by the verifier as far as they are symbolic; what only data can show (an id outside its table) is
+// a status.
+// Tested by tests/eager_ops_test.cc.
 #ifndef NINFER_EAGER_KERNELS_H_
 #define NINFER_EAGER_KERNELS_H_
 
@@ -26,7 +26,8 @@ struct Context {
 // kernels_elementwise.cc
 absl::StatusOr<Tensor> Binary(const Context& context, ir::Op op, const Tensor& a, const Tensor& b);
 Tensor Unary(const Context& context, ir::Op op, const Tensor& x);
-Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin, bool half);
+Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin,
+            bool half);
 absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype);
 absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
                                   const Tensor& positions, const Tensor& seq_bounds,
@@ -36,11 +37,12 @@ absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
 void SoftmaxRow(const float* x, int64_t count, float* y);  // y may be x
 Tensor Softmax(const Context& context, const Tensor& x);
 Tensor RmsNorm(const Context& context, const Tensor& x, const Tensor& w, double eps);
-Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const Tensor& b, double eps);
+Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const Tensor& b,
+                 double eps);
 
 // kernels_matmul.cc. `transposed` weights are held as [K, N].
-void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
-          const float* b, int64_t ldb, float* c, int64_t ldc);
+void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+          int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc);
 Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, bool transposed);
 absl::StatusOr<Tensor> MatMul(const Context& context, const Tensor& a, const Tensor& b,
                               bool transpose_b);
@@ -69,7 +71,8 @@ Tensor KvBounds(const Context& context, const Tensor& cached_lens, const Tensor&
 absl::StatusOr<Tensor> KvRows(const Context& context, KvPart part, const KvStore& kv,
                               const Tensor& key_bounds, const Tensor& page_table);
 // Rows of `pages` entries; entries after a text's last page are 0.
-absl::StatusOr<Tensor> ScratchPages(const Context& context, const Tensor& seq_bounds, int64_t pages);
+absl::StatusOr<Tensor> ScratchPages(const Context& context, const Tensor& seq_bounds,
+                                    int64_t pages);
 // Page of a sequence's position, checked against table and cache.
 absl::StatusOr<int64_t> PageOf(const KvStore& kv, const Tensor& page_table, int64_t sequence,
                                int64_t position);

@@ -1,5 +1,5 @@
-// Attention as one op: by sequence and KV head, the query heads of a group against the head's keys, a
-// block of query rows at a time. All forms of the op compute the same here.
+// Attention as one op: by sequence and KV head, the query heads of a group against the head's keys,
+// a block of query rows at a time. All forms of the op compute the same here.
 // Tested by tests/eager_test.cc.
 #include <algorithm>
 
@@ -28,7 +28,8 @@ struct HeadTask {
 // Keys that rows [t0, t1) see: the largest position and one.
 int64_t VisibleKeys(const Tensor& positions, int64_t t0, int64_t t1) {
   int64_t count = 0;
-  for (int64_t t = t0; t < t1; ++t) count = std::max<int64_t>(count, (*positions.ints)[t] + int64_t{1});
+  for (int64_t t = t0; t < t1; ++t)
+    count = std::max<int64_t>(count, (*positions.ints)[t] + int64_t{1});
   return count;
 }
 
@@ -42,7 +43,8 @@ void AttendHead(const Context& context, const HeadTask& task) {
       const int64_t count = std::min(VisibleKeys(*task.positions, t, t + rows), task.count);
       float* s = scores.floats->data();  // [rows, count]
       Gemm(/*transpose_b=*/true, rows, count, dim, static_cast<float>(task.scale),
-           task.q->floats->data() + (t * heads + h) * dim, heads * dim, task.keys, task.ld, s, count);
+           task.q->floats->data() + (t * heads + h) * dim, heads * dim, task.keys, task.ld, s,
+           count);
       for (int64_t i = 0; i < rows; ++i) {
         float* row = s + i * count;
         const int64_t visible = std::min(VisibleKeys(*task.positions, t + i, t + i + 1), count);
@@ -72,6 +74,12 @@ absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const 
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, q.shape[0]));
   NINFER_RETURN_IF_ERROR(CheckBounds("key_bounds", key_bounds, k.shape[0]));
   NINFER_RETURN_IF_ERROR(CheckPositions(positions));
+  for (int64_t s = 0; s < sequences; ++s) {
+    const bool tokens = (*seq_bounds.ints)[s] < (*seq_bounds.ints)[s + 1];
+    if (tokens && (*key_bounds.ints)[s] == (*key_bounds.ints)[s + 1]) {
+      return InvalidArgument("sequence ", s, ": expected keys for its tokens, found none");
+    }
+  }
   Tensor out = context.workspace->Floats({q.shape[0], q.shape[1], v.shape[2]});
   context.threads->For(sequences * kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
@@ -81,8 +89,8 @@ absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const 
       const int64_t first = (*key_bounds.ints)[s];
       const int64_t group = q.shape[1] / kv_heads;
       const int64_t offset = (first * kv_heads + g) * dim;
-      const int64_t count = std::min<int64_t>((*key_bounds.ints)[s + 1] - first,
-                                              VisibleKeys(positions, t0, t1));
+      const int64_t count =
+          std::min<int64_t>((*key_bounds.ints)[s + 1] - first, VisibleKeys(positions, t0, t1));
       AttendHead(context, {&q, &positions, t0, t1, g * group, group, k.floats->data() + offset,
                            v.floats->data() + offset, kv_heads * dim, count, scale, &out});
     }
@@ -98,8 +106,7 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
   NINFER_RETURN_IF_ERROR(CheckPositions(positions));
   std::vector<std::vector<int64_t>> pages(sequences);
   for (int64_t s = 0; s < sequences; ++s) {
-    const int64_t count =
-        VisibleKeys(positions, (*seq_bounds.ints)[s], (*seq_bounds.ints)[s + 1]);
+    const int64_t count = VisibleKeys(positions, (*seq_bounds.ints)[s], (*seq_bounds.ints)[s + 1]);
     for (int64_t position = 0; position < count; position += kPagePositions) {
       NINFER_ASSIGN_OR_RETURN(const int64_t page, PageOf(kv, page_table, s, position));
       pages[s].push_back(page);

@@ -1,5 +1,5 @@
-// Elementwise ops, casts, rope and the causal mask. Binary ops broadcast trailing axes: rows are runs of
-// the last axis, in which each operand steps by one or stands still.
+// Elementwise ops, casts, rope and the causal mask. Binary ops broadcast trailing axes: rows are
+// runs of the last axis, in which each operand steps by one or stands still.
 // Tested by tests/eager_test.cc.
 #include <cmath>
 #include <limits>
@@ -166,7 +166,8 @@ Tensor Unary(const Context& context, ir::Op op, const Tensor& x) {
   }
 }
 
-Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin, bool half) {
+Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin,
+            bool half) {
   const int64_t heads = x.shape[1], dim = x.shape[2];  // x [T, heads, dim]
   const int64_t pairs = cos.shape[1];                  // cos, sin [T, pairs]
   Tensor y = context.workspace->Floats(x.shape);
@@ -242,8 +243,8 @@ absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
       std::fill(out + last, out + keys, kMasked);
     }
   };
-  context.threads->For(heads * tokens,
-                       std::max<int64_t>(1, kGrain / std::max<int64_t>(keys, 1)), run);
+  context.threads->For(heads * tokens, std::max<int64_t>(1, kGrain / std::max<int64_t>(keys, 1)),
+                       run);
   return y;
 }
 

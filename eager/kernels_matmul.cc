@@ -1,7 +1,7 @@
-// Matrix products, through oneDNN's sgemm: one thread each, on the columns or heads that the pool deals
-// out. oneDNN generates its kernels for what cpuid reports; Debian 12's OpenBLAS chooses by CPU model and
-// gives a CPU newer than itself its SSE3 kernels, a fifth of the speed.
-// Tested by tests/eager_test.cc.
+// Matrix products, through oneDNN's sgemm: one thread each, on the columns or heads that the pool
+// deals out. oneDNN generates its kernels for what cpuid reports; Debian 12's OpenBLAS chooses by
+// CPU model and gives a CPU newer than itself its SSE3 kernels, a fifth of the speed.
+// Tested by tests/eager_ops_test.cc.
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
@@ -19,12 +19,12 @@ constexpr int64_t kColumnBlock = 32;  // columns of an output are dealt in block
 
 }  // namespace
 
-void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
-          const float* b, int64_t ldb, float* c, int64_t ldc) {
+void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+          int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
   omp_set_num_threads(1);
-  const dnnl_status_t status = dnnl_sgemm('N', transpose_b ? 'T' : 'N', m, n, k, alpha, a, lda, b,
-                                          ldb, 0.0f, c, ldc);
+  const dnnl_status_t status =
+      dnnl_sgemm('N', transpose_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, 0.0f, c, ldc);
   NINFER_CHECK(status == dnnl_success) << "sgemm " << m << " x " << n << " x " << k;
 }
 

@@ -1,5 +1,5 @@
 // Softmax and norms over the last axis, row by row, with f32 sums in lanes.
-// Tested by tests/eager_test.cc.
+// Tested by tests/eager_ops_test.cc.
 #include <algorithm>
 #include <cmath>
 

@@ -1,5 +1,5 @@
 // The KV cache: appending, bounds, keys and values as tensors, the page table of a scratch cache.
-// Tested by tests/eager_test.cc.
+// Tested by tests/eager_state_test.cc.
 #include <cstring>
 
 #include "base/status.h"
@@ -9,8 +9,7 @@ namespace ninfer::eager {
 
 float* PoolStore::Rows(KvPart part, int64_t page, int64_t head) const {
   const int64_t half = part == KvPart::kKeys ? 0 : 1;
-  return pool_->data.data() +
-         ((page * 2 + half) * heads() + head) * kPagePositions * head_dim();
+  return pool_->data.data() + ((page * 2 + half) * heads() + head) * kPagePositions * head_dim();
 }
 
 void PoolStore::Read(KvPart part, int64_t page, int64_t head, int64_t count, float* rows) const {
@@ -75,8 +74,8 @@ Tensor KvBounds(const Context& context, const Tensor& cached_lens, const Tensor&
   Tensor y = context.workspace->Ints(seq_bounds.shape);
   (*y.ints)[0] = 0;
   for (int64_t s = 0; s + 1 < seq_bounds.elements(); ++s) {
-    (*y.ints)[s + 1] = (*y.ints)[s] + (*cached_lens.ints)[s] + (*seq_bounds.ints)[s + 1] -
-                       (*seq_bounds.ints)[s];
+    (*y.ints)[s + 1] =
+        (*y.ints)[s] + (*cached_lens.ints)[s] + (*seq_bounds.ints)[s + 1] - (*seq_bounds.ints)[s];
   }
   return y;
 }

@@ -1,6 +1,6 @@
 // Gathers and views. All elements are held in four bytes, so these ops copy words and do not care
 // whether they are floats or integers.
-// Tested by tests/eager_test.cc.
+// Tested by tests/eager_ops_test.cc.
 #include <cstring>
 
 #include "base/status.h"
@@ -27,8 +27,8 @@ int64_t Product(absl::Span<const int64_t> sizes) {
 
 int64_t RowGrain(int64_t row) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row)); }
 
-absl::StatusOr<Tensor> Rows(const Context& context, const Tensor& index, const Tensor& x, DType dtype,
-                            const char* what) {
+absl::StatusOr<Tensor> Rows(const Context& context, const Tensor& index, const Tensor& x,
+                            DType dtype, const char* what) {
   const int64_t count = x.shape[0];
   for (const int32_t row : *index.ints) {
     if (row < 0 || row >= count) {
@@ -133,8 +133,8 @@ Tensor Repeat(const Context& context, const Tensor& x, int64_t axis, int64_t tim
   context.threads->For(count, RowGrain(inner * times), [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       for (int64_t j = 0; j < times; ++j) {
-        std::memcpy(MutableBytes(y) + (i * times + j) * inner * kWord,
-                    Bytes(x) + i * inner * kWord, inner * kWord);
+        std::memcpy(MutableBytes(y) + (i * times + j) * inner * kWord, Bytes(x) + i * inner * kWord,
+                    inner * kWord);
       }
     }
   });

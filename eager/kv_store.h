@@ -1,5 +1,6 @@
-// The cache of one layer as kernels see it: rows by page, head and position. One class a memory layout.
-// Tested by tests/eager_test.cc.
+// The cache of one layer as kernels see it: rows by page, head and position. One class a memory
+// layout.
+// Tested by tests/eager_state_test.cc.
 #ifndef NINFER_EAGER_KV_STORE_H_
 #define NINFER_EAGER_KV_STORE_H_
 
@@ -36,7 +37,8 @@ class KvStore {
 // Eager's own layout, see KvPool.
 class PoolStore : public KvStore {
  public:
-  explicit PoolStore(KvPool* pool) : KvStore(pool->heads, pool->head_dim, pool->pages), pool_(pool) {}
+  explicit PoolStore(KvPool* pool)
+      : KvStore(pool->heads, pool->head_dim, pool->pages), pool_(pool) {}
   void Read(KvPart part, int64_t page, int64_t head, int64_t count, float* rows) const override;
   void Write(KvPart part, int64_t page, int64_t head, int64_t position, const float* row) override;
 

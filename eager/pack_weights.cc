@@ -1,5 +1,5 @@
-// PackWeights: tasks of some rows of one segment, taken by threads as they come; a task evaluates its rows
-// (see EvaluateRows) and packs them.
+// PackWeights: tasks of some rows of one segment, taken by threads as they come; a task evaluates
+// its rows (see EvaluateRows) and packs them.
 // Tested by tests/program_interpreter_test.cc.
 #include <algorithm>
 #include <atomic>
@@ -24,7 +24,8 @@ struct Task {
 std::vector<Task> MakeTasks(const program::Program& program) {
   std::vector<Task> tasks;
   for (const program::PackedWeight& weight : program.weights) {
-    const int64_t panels = kTaskElements / (formats::kPanelColumns * std::max<int64_t>(1, weight.shape.k));
+    const int64_t panels =
+        kTaskElements / (formats::kPanelColumns * std::max<int64_t>(1, weight.shape.k));
     const int64_t step = std::max<int64_t>(1, panels) * formats::kPanelColumns;
     for (int64_t segment = 0; segment < weight.shape.segments; ++segment) {
       for (int64_t n0 = 0; n0 < weight.shape.n; n0 += step) {
@@ -43,15 +44,16 @@ absl::Status CheckWeight(const program::Program& program, const program::PackedW
   if (!placed || weight.bytes != formats::PackedBytes(weight.format, shape)) {
     return InvalidArgument("weight ", weight.name, ": expected ",
                            formats::PackedBytes(weight.format, shape),
-                           " bytes inside the weights section of ", program.weight_bytes, ", found ",
-                           weight.bytes, " at ", weight.offset);
+                           " bytes inside the weights section of ", program.weight_bytes,
+                           ", found ", weight.bytes, " at ", weight.offset);
   }
   const bool row = type.rank() == 1 && type.shape[0] == ir::Dim::Static(shape.k) && shape.n == 1;
-  const bool matrix = type.rank() == 2 && type.shape[0] == ir::Dim::Static(shape.n * shape.segments) &&
+  const bool matrix = type.rank() == 2 &&
+                      type.shape[0] == ir::Dim::Static(shape.n * shape.segments) &&
                       type.shape[1] == ir::Dim::Static(shape.k);
   if (row || matrix) return absl::OkStatus();
-  return InvalidArgument("weight ", weight.name, ": expected [", shape.n * shape.segments, ",", shape.k,
-                         "], found ", ir::TypeToString(type, {}));
+  return InvalidArgument("weight ", weight.name, ": expected [", shape.n * shape.segments, ",",
+                         shape.k, "], found ", ir::TypeToString(type, {}));
 }
 
 absl::Status RunTask(const program::Program& program, const ir::WeightSource& weights,
@@ -72,8 +74,8 @@ absl::Status RunTask(const program::Program& program, const ir::WeightSource& we
 
 }  // namespace
 
-absl::Status PackWeights(const program::Program& program, const ir::WeightSource& weights, int threads,
-                         absl::FunctionRef<void(int64_t)> progress, uint8_t* target) {
+absl::Status PackWeights(const program::Program& program, const ir::WeightSource& weights,
+                         int threads, absl::FunctionRef<void(int64_t)> progress, uint8_t* target) {
   for (const program::PackedWeight& weight : program.weights) {
     NINFER_RETURN_IF_ERROR(CheckWeight(program, weight));
   }

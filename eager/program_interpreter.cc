@@ -1,8 +1,8 @@
-// Launch by launch: operands out of the arena, the body by the graph's evaluator, results into the arena.
-// A replicated launch of a step of few rows is evaluated once for each virtual thread, on that thread's
-// replicas; a dealt launch once, after its replicated inputs were found equal in all replicas. A buffer
-// is poisoned again after its last launch, before the launch's results are written, so that a result may
-// take the place of an input.
+// Launch by launch: operands out of the arena, the body by the graph's evaluator, results into the
+// arena. A replicated launch of a step of few rows is evaluated once for each virtual thread, on
+// that thread's replicas; a dealt launch once, after its replicated inputs were found equal in all
+// replicas. A buffer is poisoned again after its last launch, before the launch's results are
+// written, so that a result may take the place of an input.
 //
 // Shares with target code the program, the packed weights and the layouts; no kernel.
 // Tested by tests/program_interpreter_test.cc.
@@ -52,7 +52,7 @@ struct ProgramInterpreter::State {
   ThreadPool host;
   Workspace workspace;
   Evaluator evaluator;
-  std::vector<Tensor> weights;  // unpacked when first used
+  std::vector<Tensor> weights;                       // unpacked when first used
   std::vector<std::unique_ptr<LayoutStore>> stores;  // of the launch at hand
 };
 
@@ -76,8 +76,9 @@ const Tensor& ProgramInterpreter::State::Weight(int index, const ir::Type& type)
   return tensor;
 }
 
-absl::StatusOr<Slot> ProgramInterpreter::State::OperandOf(const program::Launch& launch, size_t index,
-                                                          const Step& step, int thread) {
+absl::StatusOr<Slot> ProgramInterpreter::State::OperandOf(const program::Launch& launch,
+                                                          size_t index, const Step& step,
+                                                          int thread) {
   const program::Kernel& kernel = program->kernels[launch.kernel];
   const program::Operand& operand = launch.operands[index];
   const ir::Type& type = kernel.body->parameters()[index]->type();
@@ -99,8 +100,8 @@ absl::StatusOr<Slot> ProgramInterpreter::State::OperandOf(const program::Launch&
   }
   const program::Buffer& buffer = program->buffers[operand.index];
   if (buffer.kv.has_value()) {
-    stores.push_back(std::make_unique<LayoutStore>(*buffer.kv, memory.Address(operand.index, thread),
-                                                   buffer.bytes / buffer.kv->page_bytes()));
+    stores.push_back(std::make_unique<LayoutStore>(
+        *buffer.kv, memory.Address(operand.index, thread), buffer.bytes / buffer.kv->page_bytes()));
     slot.kv = stores.back().get();
   } else if (!kernel.params[index].written) {
     NINFER_ASSIGN_OR_RETURN(slot.tensor, memory.Read(operand.index, type, thread, &workspace));
@@ -118,7 +119,8 @@ absl::StatusOr<std::vector<Tensor>> ProgramInterpreter::State::Evaluate(
   }
   evaluator.set_dims(step.dims);
   const program::Kernel& kernel = program->kernels[launch.kernel];
-  NINFER_ASSIGN_OR_RETURN(std::vector<Slot> results, evaluator.Run(*kernel.body, operands, nullptr));
+  NINFER_ASSIGN_OR_RETURN(std::vector<Slot> results,
+                          evaluator.Run(*kernel.body, operands, nullptr));
   for (const auto& store : stores) {
     if (store->read_poison()) {
       return InvalidArgument("a position of the KV cache is read and holds no value");
@@ -187,8 +189,8 @@ absl::StatusOr<std::unique_ptr<ProgramInterpreter>> ProgramInterpreter::Create(
     }
   }
   NINFER_ASSIGN_OR_RETURN(ProgramMemory memory, ProgramMemory::Create(program, threads, kv_pages));
-  return std::unique_ptr<ProgramInterpreter>(new ProgramInterpreter(
-      std::make_unique<State>(program, packed, threads, std::move(memory))));
+  return std::unique_ptr<ProgramInterpreter>(
+      new ProgramInterpreter(std::make_unique<State>(program, packed, threads, std::move(memory))));
 }
 
 absl::StatusOr<Tensor> ProgramInterpreter::Run(const StepArguments& arguments) {
@@ -198,7 +200,11 @@ absl::StatusOr<Tensor> ProgramInterpreter::Run(const StepArguments& arguments) {
     names.push_back({argument.name, argument.type});
   }
   NINFER_ASSIGN_OR_RETURN(
-      const Step step, ResolveStep(arguments, names, program.symbols, state_->memory.kv_pages()));
+      Step step, ResolveStep(arguments, names, program.symbols, state_->memory.kv_pages()));
+  // What no argument tells is a choice of the plan: the width of a scratch page table.
+  for (size_t i = 0; i < step.dims.size(); ++i) {
+    if (step.dims[i] < 0) step.dims[i] = program.symbols[i].max;
+  }
   state_->memory.BeginStep(step.dims);
   const bool few = static_cast<int64_t>(arguments.tokens.size()) <= program.few_rows;
   for (size_t i = 0; i < program.launches.size(); ++i) {

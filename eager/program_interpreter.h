@@ -1,6 +1,6 @@
-// The slow interpreter of kernel programs: launch by launch in the planned arena, poisoned with NaN,
-// through the packed weights and the paged KV layout, so that layout, schedule and buffers are checked
-// by value. Not for production: linked into the compiler for verification and into tests.
+// The slow interpreter of kernel programs: launch by launch in the planned arena, poisoned with
+// NaN, through the packed weights and the paged KV layout, so that layout, schedule and buffers are
+// checked by value. Not for production: linked into the compiler for verification and into tests.
 // Tested by tests/program_interpreter_test.cc.
 #ifndef NINFER_EAGER_PROGRAM_INTERPRETER_H_
 #define NINFER_EAGER_PROGRAM_INTERPRETER_H_
@@ -19,8 +19,9 @@ class ProgramInterpreter {
   // `packed` is the weights section as PackWeights makes it (program.weight_bytes large). `threads`
   // virtual threads are simulated one after the other: each has its replica of replicated buffers.
   // Works before schedule and plan-buffers too: then every buffer has memory of its own.
-  static absl::StatusOr<std::unique_ptr<ProgramInterpreter>> Create(
-      const program::Program* program, const uint8_t* packed, int threads, int64_t kv_pages);
+  static absl::StatusOr<std::unique_ptr<ProgramInterpreter>> Create(const program::Program* program,
+                                                                    const uint8_t* packed,
+                                                                    int threads, int64_t kv_pages);
   ~ProgramInterpreter();
 
   // Runs one step on the interpreter's own KV pools; returns the logits [R, vocab].
@@ -34,8 +35,8 @@ class ProgramInterpreter {
 
 // Evaluates and packs every weight of the program into `target` (program.weight_bytes, zeroed), on
 // `threads` threads, calling `progress(bytes done)` from time to time.
-absl::Status PackWeights(const program::Program& program, const ir::WeightSource& weights, int threads,
-                         absl::FunctionRef<void(int64_t)> progress, uint8_t* target);
+absl::Status PackWeights(const program::Program& program, const ir::WeightSource& weights,
+                         int threads, absl::FunctionRef<void(int64_t)> progress, uint8_t* target);
 
 }  // namespace ninfer::eager
 

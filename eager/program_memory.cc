@@ -1,4 +1,5 @@
-// See the header.
+// Poison, storage types and layouts, and nothing else: which byte may be read when is decided by
+// the interpreter and shows here as poison.
 // Tested by tests/program_interpreter_test.cc.
 #include "eager/program_memory.h"
 
@@ -18,7 +19,8 @@ void FillPoison(uint8_t* memory, int64_t bytes) {
 }
 
 bool IsPoison(const uint8_t* element, int64_t size) {
-  return std::memcmp(element, size == 2 ? static_cast<const void*>(&kPoison) : &kPoisonWord, size) == 0;
+  return std::memcmp(element, size == 2 ? static_cast<const void*>(&kPoison) : &kPoisonWord,
+                     size) == 0;
 }
 
 }  // namespace
@@ -43,7 +45,8 @@ void LayoutStore::Read(KvPart part, int64_t page, int64_t head, int64_t count, f
   }
 }
 
-void LayoutStore::Write(KvPart part, int64_t page, int64_t head, int64_t position, const float* row) {
+void LayoutStore::Write(KvPart part, int64_t page, int64_t head, int64_t position,
+                        const float* row) {
   for (int64_t column = 0; column < head_dim(); ++column) {
     ConvertFromFloat(row + column, layout_.dtype,
                      memory_ + Offset(part, page, head, position, column), 1);
@@ -94,7 +97,7 @@ uint8_t* ProgramMemory::Address(int index, int thread) const {
 
 absl::StatusOr<ProgramMemory::Extent> ProgramMemory::ExtentOf(int index) const {
   const program::Buffer& buffer = program_->buffers[index];
-  Extent extent{1, 1};
+  Extent extent{1, 1, 0};
   for (int i = 0; i < buffer.type.rank(); ++i) {
     const ir::Dim& dim = buffer.type.shape[i];
     if (!dim.is_static() && dims_[dim.symbol] < 0) {
@@ -104,11 +107,13 @@ absl::StatusOr<ProgramMemory::Extent> ProgramMemory::ExtentOf(int index) const {
     (i == 0 ? extent.rows : extent.columns) *=
         dim.offset + (dim.is_static() ? 0 : dims_[dim.symbol]);
   }
+  // A page table's rows lie dense: their width is the step's.
+  extent.stride = buffer.ld > 0 ? buffer.ld : extent.columns;
   const int64_t size = DTypeSize(buffer.type.dtype);
-  if (extent.columns > buffer.ld || extent.rows * buffer.ld * size > buffer.bytes) {
+  if (extent.columns > extent.stride || extent.rows * extent.stride * size > buffer.bytes) {
     return InvalidArgument("buffer %", buffer.name, ": expected at most ", buffer.bytes,
-                           " bytes in rows of ", buffer.ld, ", found ", extent.rows, " rows of ",
-                           extent.columns);
+                           " bytes in rows of ", extent.stride, ", found ", extent.rows,
+                           " rows of ", extent.columns);
   }
   return extent;
 }
@@ -129,7 +134,7 @@ absl::StatusOr<Tensor> ProgramMemory::Read(int index, const ir::Type& type, int 
   }
   const int64_t size = DTypeSize(type.dtype);
   for (int64_t row = 0; row < extent.rows; ++row) {
-    const uint8_t* from = Address(index, thread) + row * buffer.ld * size;
+    const uint8_t* from = Address(index, thread) + row * extent.stride * size;
     for (int64_t column = 0; column < extent.columns; ++column) {
       if (!IsPoison(from + column * size, size)) continue;
       return InvalidArgument("buffer %", buffer.name, ": row ", row, ", column ", column,
@@ -138,7 +143,8 @@ absl::StatusOr<Tensor> ProgramMemory::Read(int index, const ir::Type& type, int 
     if (tensor.ints != nullptr) {
       std::memcpy(tensor.ints->data() + row * extent.columns, from, extent.columns * size);
     } else {
-      ConvertToFloat(type.dtype, from, tensor.floats->data() + row * extent.columns, extent.columns);
+      ConvertToFloat(type.dtype, from, tensor.floats->data() + row * extent.columns,
+                     extent.columns);
     }
   }
   return tensor;
@@ -154,13 +160,14 @@ absl::Status ProgramMemory::Write(int index, const Tensor& tensor, int thread) {
   }
   const int64_t size = DTypeSize(tensor.dtype);
   for (int64_t row = 0; row < extent.rows; ++row) {
-    uint8_t* to = Address(index, thread) + row * buffer.ld * size;
+    uint8_t* to = Address(index, thread) + row * extent.stride * size;
     if (tensor.ints != nullptr) {
       std::memcpy(to, tensor.ints->data() + row * extent.columns, extent.columns * size);
     } else {
-      ConvertFromFloat(tensor.floats->data() + row * extent.columns, tensor.dtype, to, extent.columns);
+      ConvertFromFloat(tensor.floats->data() + row * extent.columns, tensor.dtype, to,
+                       extent.columns);
     }
-    FillPoison(to + extent.columns * size, (buffer.ld - extent.columns) * size);
+    FillPoison(to + extent.columns * size, (extent.stride - extent.columns) * size);
   }
   return absl::OkStatus();
 }
@@ -171,7 +178,7 @@ bool ProgramMemory::SameReplicas(int index, int thread, int other) const {
   if (!extent.ok()) return false;
   const int64_t size = DTypeSize(buffer.type.dtype);
   for (int64_t row = 0; row < extent->rows; ++row) {
-    const int64_t offset = row * buffer.ld * size;
+    const int64_t offset = row * extent->stride * size;
     if (std::memcmp(Address(index, thread) + offset, Address(index, other) + offset,
                     extent->columns * size) != 0) {
       return false;
@@ -185,7 +192,7 @@ void ProgramMemory::Poison(int index) {
   int64_t bytes = buffer.bytes;
   if (!buffer.kv.has_value()) {
     const absl::StatusOr<Extent> extent = ExtentOf(index);
-    if (extent.ok()) bytes = extent->rows * buffer.ld * DTypeSize(buffer.type.dtype);
+    if (extent.ok()) bytes = extent->rows * extent->stride * DTypeSize(buffer.type.dtype);
   }
   for (int thread = 0; thread < (buffer.replicated ? threads_ : 1); ++thread) {
     FillPoison(Address(index, thread), bytes);

@@ -1,5 +1,5 @@
-// The memory of a program's interpreter: the planned arena, poisoned, and the KV pools, in the storage
-// types and layouts that target code uses.
+// The memory of a program's interpreter: the planned arena, poisoned, and the KV pools, in the
+// storage types and layouts that target code uses.
 // Tested by tests/program_interpreter_test.cc.
 #ifndef NINFER_EAGER_PROGRAM_MEMORY_H_
 #define NINFER_EAGER_PROGRAM_MEMORY_H_
@@ -44,8 +44,10 @@ class ProgramMemory {
   // Poisons the arena; KV pools keep what they hold.
   void BeginStep(std::vector<int64_t> dims);
 
-  // A tensor of this type from the buffer's replica for `thread`; an error when any element is poison.
-  absl::StatusOr<Tensor> Read(int buffer, const ir::Type& type, int thread, Workspace* workspace) const;
+  // A tensor of this type from the buffer's replica for `thread`; an error when any element is
+  // poison.
+  absl::StatusOr<Tensor> Read(int buffer, const ir::Type& type, int thread,
+                              Workspace* workspace) const;
   // Writes the logical columns; padding is poisoned.
   absl::Status Write(int buffer, const Tensor& tensor, int thread);
   // Whether the rows that are in use are the same bytes in two replicas.
@@ -59,7 +61,7 @@ class ProgramMemory {
 
  private:
   struct Extent {
-    int64_t rows = 0, columns = 0;  // in this step
+    int64_t rows = 0, columns = 0, stride = 0;  // in this step, in elements
   };
   absl::StatusOr<Extent> ExtentOf(int buffer) const;
 

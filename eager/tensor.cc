@@ -1,3 +1,4 @@
+// Tensors made from given data.
 // Tested by tests/eager_test.cc.
 #include <utility>
 

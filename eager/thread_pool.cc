@@ -1,6 +1,6 @@
-// See the header. The piece of a thread depends on the range alone, so that the same rows tend to meet
-// the same cache. A worker that finds nothing to do yields some hundred times (a step is a few hundred
-// short ranges) and then sleeps in the atomic's wait.
+// The piece of a thread depends on the range alone, so that the same rows tend to
+// meet the same cache. A worker that finds nothing to do yields some hundred times (a step is a few
+// hundred short ranges) and then sleeps in the atomic's wait.
 // Tested by tests/eager_test.cc.
 #include "eager/thread_pool.h"
 
@@ -44,8 +44,7 @@ void ThreadPool::Work(int index) {
   }
 }
 
-void ThreadPool::For(int64_t count, int64_t grain,
-                     absl::FunctionRef<void(int64_t, int64_t)> body) {
+void ThreadPool::For(int64_t count, int64_t grain, absl::FunctionRef<void(int64_t, int64_t)> body) {
   if (count <= 0) return;
   const int64_t most = (count + std::max<int64_t>(grain, 1) - 1) / std::max<int64_t>(grain, 1);
   const int64_t pieces = std::min<int64_t>(threads(), most);

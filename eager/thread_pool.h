@@ -22,8 +22,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls body(begin, end) on contiguous pieces of [0, count) of at least `grain` each; the caller's
-  // thread takes the first. Returns when all are done.
+  // Calls body(begin, end) on contiguous pieces of [0, count) of at least `grain` each; the
+  // caller's thread takes the first. Returns when all are done.
   void For(int64_t count, int64_t grain, absl::FunctionRef<void(int64_t, int64_t)> body);
 
  private:

@@ -1,7 +1,7 @@
-// e^x in a form that compilers turn into vector code: x = n ln 2 + r, a polynomial for e^r (the minimax
-// coefficients of Cephes' expf), n into the exponent. Relative error below 2e-7; 0 below -86.6 and
-// infinity above 88.72, where the result leaves the normal floats; NaN stays NaN.
-// Tested by tests/eager_test.cc.
+// e^x in a form that compilers turn into vector code: x = n ln 2 + r, a polynomial for e^r (the
+// minimax coefficients of Cephes' expf), n into the exponent. Relative error below 2e-7; 0 below
+// -86.6 and infinity above 88.72, where the result leaves the normal floats; NaN stays NaN. Tested
+// by tests/eager_test.cc.
 #ifndef NINFER_EAGER_VECTOR_MATH_H_
 #define NINFER_EAGER_VECTOR_MATH_H_
 

@@ -1,5 +1,5 @@
-// See the header. Free buffers are kept in lists by capacity, a power of two or one and a half, so that a
-// text that grows by a token finds the buffers of the step before.
+// Free buffers are kept in lists by capacity, a power of two or one and a half, so
+// that a text that grows by a token finds the buffers of the step before.
 // Tested by tests/eager_test.cc.
 #include "eager/workspace.h"
 
@@ -31,8 +31,8 @@ struct Workspace::Pool {
   int64_t peak_bytes = 0;
 
   template <typename T>
-  static std::shared_ptr<std::vector<T>> Get(std::shared_ptr<Pool> pool,
-                                             FreeLists<T> Pool::*lists, int64_t elements) {
+  static std::shared_ptr<std::vector<T>> Get(std::shared_ptr<Pool> pool, FreeLists<T> Pool::*lists,
+                                             int64_t elements) {
     const int64_t capacity = CapacityClass(elements);
     const int64_t bytes = elements * static_cast<int64_t>(sizeof(T));
     std::unique_ptr<std::vector<T>> buffer;

@@ -1,5 +1,5 @@
-// Memory of intermediates: buffers are handed out uninitialised, go back when the last tensor that shares
-// them goes, and are used again. Counts the bytes alive.
+// Memory of intermediates: buffers are handed out uninitialised, go back when the last tensor that
+// shares them goes, and are used again. Counts the bytes alive.
 // Tested by tests/eager_test.cc.
 #ifndef NINFER_EAGER_WORKSPACE_H_
 #define NINFER_EAGER_WORKSPACE_H_

@@ -1,7 +1,7 @@
 // Panels of 32 output columns: [N/32][segment][K / step][32][step]. A matrix-vector product reads a
-// panel from front to back, and a matrix product keeps several rows' 32 sums in registers beside it,
-// so one layout serves decode and prefill. `step` is 2 for bf16, whose dot-product instructions take
-// pairs along K, and 1 for the dtypes that are widened first.
+// panel from front to back, and a matrix product keeps several rows' 32 sums in registers beside
+// it, so one layout serves decode and prefill. `step` is 2 for bf16, whose dot-product instructions
+// take pairs along K, and 1 for the dtypes that are widened first.
 // Tested by tests/formats_test.cc.
 #include <algorithm>
 #include <cstring>

@@ -1,5 +1,6 @@
-// Rows as they are: [rows][columns] in the storage dtype. For what is gathered or broadcast (embedding
-// tables, norm weights, biases); not for a linear's weight, which is read 32 columns at a time.
+// Rows as they are: [rows][columns] in the storage dtype. For what is gathered or broadcast
+// (embedding tables, norm weights, biases); not for a linear's weight, which is read 32 columns at
+// a time.
 // Tested by tests/formats_test.cc.
 #include "formats/layouts.h"
 

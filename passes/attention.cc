@@ -8,8 +8,8 @@
 // the verifier then names the mask that was left over.
 //
 // Proves: within the stated bound of naive (f32 sums in another order, the scale in another place).
-// Order: after kv-cache, whose kv_keys and kv_values are taken in; before precision, which casts q, k
-// and v, and fuse, which anchors a region at the op.
+// Order: after kv-cache, whose kv_keys and kv_values are taken in; before precision, which casts q,
+// k and v, and fuse, which anchors a region at the op.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/attention.ir), tests/passes_model_test.cc.
 #include <algorithm>
@@ -87,11 +87,12 @@ absl::Status Form(ir::Module& module, ir::Function& function, const SpelledAtten
   Value* positions = match.mask->operand(1);
   Value* seq_bounds = match.mask->operand(2);
   Value* attention =
-      cache ? builder.Make(Op::kPagedAttention,
-                           {match.q, cache->kv, positions, seq_bounds, cache->page_table}, attrs)
-            : builder.Make(Op::kAttention, {match.q, match.k, match.v, positions, seq_bounds,
-                                            match.mask->operand(3)},
-                           attrs);
+      cache
+          ? builder.Make(Op::kPagedAttention,
+                         {match.q, cache->kv, positions, seq_bounds, cache->page_table}, attrs)
+          : builder.Make(Op::kAttention,
+                         {match.q, match.k, match.v, positions, seq_bounds, match.mask->operand(3)},
+                         attrs);
   NINFER_RETURN_IF_ERROR(builder.status());
   ReplaceOutput(function, match, builder, attention);
   NINFER_RETURN_IF_ERROR(builder.status());

@@ -1,8 +1,8 @@
 // Recognises spelled-out attention: see attention_match.h.
 //
-// Operands of the matmuls are followed backwards through transposes and repeats, keeping for each axis
-// of the operand the axis of the value it comes from, so that any spelling of the same permutation
-// matches and no other does.
+// Operands of the matmuls are followed backwards through transposes and repeats, keeping for each
+// axis of the operand the axis of the value it comes from, so that any spelling of the same
+// permutation matches and no other does.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/attention.ir, tests/passes/kv_cache.ir).
 #include "passes/attention_match.h"

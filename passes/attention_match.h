@@ -3,8 +3,8 @@
 //   matmul(q, k^T) -> mul or div by constants -> causal_mask -> softmax -> matmul(., v)
 //
 // with transposes, and for grouped queries repeats, between the projections and the two matmuls. A
-// scale on q instead of on the scores is recognised too. Shared by the kv-cache and attention passes.
-// Tested by tests/passes_golden_test.cc.
+// scale on q instead of on the scores is recognised too. Shared by the kv-cache and attention
+// passes. Tested by tests/passes_golden_test.cc.
 #ifndef NINFER_PASSES_ATTENTION_MATCH_H_
 #define NINFER_PASSES_ATTENTION_MATCH_H_
 
@@ -17,15 +17,15 @@
 namespace ninfer::passes {
 
 struct SpelledAttention {
-  ir::Node* scores = nullptr;           // matmul of queries and keys
-  std::vector<ir::Node*> scaling;       // mul, div by constants, in order
+  ir::Node* scores = nullptr;      // matmul of queries and keys
+  std::vector<ir::Node*> scaling;  // mul, div by constants, in order
   ir::Node* mask = nullptr;
   ir::Node* softmax = nullptr;
-  ir::Node* output = nullptr;           // matmul with the values, [H, T, d]
-  ir::Value* q = nullptr;               // [T, H, d], not yet scaled
-  ir::Value* k = nullptr;               // [C, G, d]
-  ir::Value* v = nullptr;               // [C, G, d]
-  double scale = 1;                     // of the scores and of q together
+  ir::Node* output = nullptr;  // matmul with the values, [H, T, d]
+  ir::Value* q = nullptr;      // [T, H, d], not yet scaled
+  ir::Value* k = nullptr;      // [C, G, d]
+  ir::Value* v = nullptr;      // [C, G, d]
+  double scale = 1;            // of the scores and of q together
 
   int64_t query_heads() const { return q->type().shape[1].offset; }
   int64_t kv_heads() const { return k->type().shape[1].offset; }
@@ -34,7 +34,8 @@ struct SpelledAttention {
 // None when the nodes around the mask are anything else, or one of their values has another use.
 absl::optional<SpelledAttention> MatchAttention(ir::Node* mask, const Uses& uses);
 
-// Moves scores, scaling, mask and softmax to right before the output, where q, k and v are all known.
+// Moves scores, scaling, mask and softmax to right before the output, where q, k and v are all
+// known.
 void GatherBeforeOutput(ir::Function& function, const SpelledAttention& attention);
 
 }  // namespace ninfer::passes

@@ -1,6 +1,7 @@
 // Canonicalise: gives equal things one form. Views of views become one view, elements that change
-// nothing (x + 0, x * 1, a transpose back and forth, a cast to the same type) go, and constants stand
-// on the right of operators whose sides may be swapped, so that later patterns need one case each.
+// nothing (x + 0, x * 1, a transpose back and forth, a cast to the same type) go, and constants
+// stand on the right of operators whose sides may be swapped, so that later patterns need one case
+// each.
 //
 // Proves: equal under eager, bit by bit (but for the sign of a zero).
 // Order: first of all, so that every pattern after it meets canonical forms. Nothing depends on a

@@ -1,7 +1,7 @@
 // EliminateCommonSubexpressions: of nodes that apply the same op to the same operands with the same
 // attributes, the first stays and the others' uses go to it. Every op of the graph is a function of
-// its operands (state is a value too), so that no other condition is needed; kv_append is left alone
-// all the same, because a state has one use.
+// its operands (state is a value too), so that no other condition is needed; kv_append is left
+// alone all the same, because a state has one use.
 //
 // Proves: equal under eager, bit by bit.
 // Order: after canonicalise and fold, which make equal things look equal; before the passes that

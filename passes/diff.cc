@@ -1,6 +1,7 @@
-// A line diff: equal ends are cut off, the shortest edit script of the rest is found by Myers' greedy
-// search (An O(ND) Difference Algorithm, 1986), and hunks are printed with lines of context. Past
-// kMaxEdits edits the middle is shown as replaced whole: such a diff is read as two texts anyway.
+// A line diff: equal ends are cut off, the shortest edit script of the rest is found by Myers'
+// greedy search (An O(ND) Difference Algorithm, 1986), and hunks are printed with lines of context.
+// Past kMaxEdits edits the middle is shown as replaced whole: such a diff is read as two texts
+// anyway.
 //
 // Tested by tests/passes_runner_test.cc.
 #include "passes/diff.h"

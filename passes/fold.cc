@@ -1,10 +1,10 @@
-// FoldConstants: arithmetic on scalar constants is done once, here, in f32 as eager would do it. Only
-// operations that IEEE 754 rounds correctly are folded (see EvaluateScalar), so that the result is the
-// same bits everywhere; one that is not finite stays for the step to show.
+// FoldConstants: arithmetic on scalar constants is done once, here, in f32 as eager would do it.
+// Only operations that IEEE 754 rounds correctly are folded (see EvaluateScalar), so that the
+// result is the same bits everywhere; one that is not finite stays for the step to show.
 //
 // Proves: equal under eager, bit by bit.
-// Order: after canonicalise, which puts constants in their places; before cse, which then finds equal
-// constants.
+// Order: after canonicalise, which puts constants in their places; before cse, which then finds
+// equal constants.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/fold.ir), tests/passes_fuzz_test.cc.
 #include "base/status.h"

@@ -2,16 +2,17 @@
 // becomes one kernel. By family:
 //   linear     one linear with bias, activation, gate * up of its two halves, residual, cast;
 //   kv_append  rope and cast of k and v, then the append;
-//   attention  attention, then the reshape and cast of its result; without a cache, rope and cast of
+//   attention  attention, then the reshape and cast of its result; without a cache, rope and cast
+//   of
 //              k and v before it;
 //   rowwise    chains of norms, casts, rope, gathers and elementwise ops on the same rows.
 // Reshapes and slices are free and stand in every body that looks through them. Weights and step
-// arguments become parameters; scalar constants stand in the body. Equal regions of different layers
-// get equal bodies.
+// arguments become parameters; scalar constants stand in the body. Equal regions of different
+// layers get equal bodies.
 //
 // Proves: no value is computed twice; equal under eager, bit by bit.
-// Order: last on the graph, when types and ops are settled. A region is not opened again by any pass.
-// Without it every node becomes a kernel by itself.
+// Order: last on the graph, when types and ops are settled. A region is not opened again by any
+// pass. Without it every node becomes a kernel by itself.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/fuse.ir), tests/passes_model_test.cc.
 #include <memory>
@@ -36,10 +37,9 @@ class BodyBuilder {
   explicit BodyBuilder(const FusionGroup& group)
       : group_(group), body_(std::make_unique<ir::Function>("body")) {}
 
-  void Build(const ir::Function& function);
+  void Build();
   std::unique_ptr<ir::Function> TakeBody() { return std::move(body_); }
   const std::vector<Value*>& operands() const { return operands_; }
-  const std::vector<Value*>& outputs() const { return outputs_; }  // in the function
 
  private:
   Value* Inside(Value* value);
@@ -49,7 +49,6 @@ class BodyBuilder {
   const FusionGroup& group_;
   std::unique_ptr<ir::Function> body_;
   std::vector<Value*> operands_;
-  std::vector<Value*> outputs_;
   absl::flat_hash_map<const Value*, Value*> inside_;
   int weights_ = 0, inputs_ = 0;
 };
@@ -95,27 +94,9 @@ Value* BodyBuilder::Inside(Value* value) {
   return parameter;
 }
 
-// Whether anything outside the group looks at the value; views of it that stand outside count, unless
-// they only lead into the group.
-bool UsedOutside(const Value* value, const Uses& uses,
-                 const absl::flat_hash_set<const Node*>& group) {
-  if (uses.is_result(value)) return true;
-  for (const Node* user : uses.of(value)) {
-    if (group.contains(user)) continue;
-    if (!IsFreeView(user) || UsedOutside(user->result(), uses, group)) return true;
-  }
-  return false;
-}
-
-void BodyBuilder::Build(const ir::Function& function) {
-  const Uses uses(function);
-  const absl::flat_hash_set<const Node*> group(group_.nodes.begin(), group_.nodes.end());
-  for (const Node* node : group_.nodes) {
-    Value* copy = Copy(*node);
-    if (!UsedOutside(node->result(), uses, group)) continue;
-    outputs_.push_back(node->result());
-    body_->results().push_back(copy);
-  }
+void BodyBuilder::Build() {
+  for (const Node* node : group_.nodes) Copy(*node);
+  for (const Value* output : group_.outputs) body_->results().push_back(inside_.at(output));
 }
 
 }  // namespace
@@ -128,19 +109,19 @@ absl::StatusOr<int> Fuse(ir::Module& module, const PassOptions& options) {
   }
   for (const auto& function : module.functions()) {
     for (const FusionGroup& group : GroupFinder(*function).Find()) {
-      BodyBuilder builder(group);
-      builder.Build(*function);
-      if (builder.outputs().empty()) continue;  // nothing looks at it: dead code
+      if (group.outputs.empty()) continue;
       if (!rewrites.Next()) return rewrites.made();
+      BodyBuilder builder(group);
+      builder.Build();
       // A node that joined the group from below may name a constant from there.
       for (Value* operand : builder.operands()) {
         if (ir::IsConstant(operand)) HoistConstant(*function, operand, group.place);
       }
       Node* fused = function->InsertFused(program::FamilyName(group.family), builder.operands(),
                                           builder.TakeBody(), group.place);
-      for (size_t i = 0; i < builder.outputs().size(); ++i) {
-        fused->result(i)->set_provenance(builder.outputs()[i]->provenance());
-        function->ReplaceAllUses(builder.outputs()[i], fused->result(i));
+      for (size_t i = 0; i < group.outputs.size(); ++i) {
+        fused->result(i)->set_provenance(group.outputs[i]->provenance());
+        function->ReplaceAllUses(group.outputs[i], fused->result(i));
       }
     }
   }

@@ -1,9 +1,9 @@
 // Which nodes go into one region.
 //
-// Anchors first: a linear takes its epilogue, attention what views and casts its result, kv_append and
-// attention without a cache the rope and cast of k and v. Then the remaining row-by-row nodes chain up.
-// Every group is convex: either one value leaves it, or (rowwise) the nodes that were added beside the
-// chain take nothing in that the group did not have.
+// Anchors first: a linear takes its epilogue, attention what views and casts its result, kv_append
+// and attention without a cache the rope and cast of k and v. Then the remaining row-by-row nodes
+// chain up. Every group is convex: either one value leaves it, or (rowwise) the nodes that were
+// added beside the chain take nothing in that the group did not have.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/fuse.ir), tests/passes_model_test.cc.
 #include "passes/fuse_groups.h"
@@ -89,7 +89,19 @@ std::vector<FusionGroup> GroupFinder::Find() {
   std::sort(groups_.begin(), groups_.end(), [this](const FusionGroup& a, const FusionGroup& b) {
     return positions_.at(a.place) < positions_.at(b.place);
   });
+  for (FusionGroup& group : groups_) group.outputs = OutputsOf(group);
   return std::move(groups_);
+}
+
+// Free views of a value lead into the regions that look through them, and count as what these are.
+std::vector<Value*> GroupFinder::OutputsOf(const FusionGroup& group) const {
+  const NodeSet nodes(group.nodes.begin(), group.nodes.end());
+  std::vector<Value*> outputs;
+  for (const Node* node : group.nodes) {
+    const bool used = uses_.is_result(node->result()) || !uses_.of(node->result()).empty();
+    if (used && !UsedOnlyBy(node->result(), nodes)) outputs.push_back(node->result());
+  }
+  return outputs;
 }
 
 bool GroupFinder::IsFree(const Node* node) const {
@@ -101,7 +113,7 @@ void GroupFinder::Add(Family family, std::vector<Node*> nodes, const Node* place
   std::sort(nodes.begin(), nodes.end(),
             [this](const Node* a, const Node* b) { return positions_.at(a) < positions_.at(b); });
   for (const Node* node : nodes) group_of_[node] = static_cast<int>(groups_.size());
-  groups_.push_back({family, std::move(nodes), place});
+  groups_.push_back({family, std::move(nodes), place, {}});
 }
 
 bool GroupFinder::UsedOnlyBy(const Value* value, const NodeSet& nodes) const {
@@ -122,8 +134,7 @@ bool GroupFinder::FitsEpilogue(const Node& node, const NodeSet& inside,
     if (operand->producer() != nullptr && inside.contains(operand->producer())) {
       from_inside = true;
     } else if (constants_.contains(operand)) {
-      const bool row =
-          operand->type().rank() == 1 && operand->type().shape[0] == wide.shape.back();
+      const bool row = operand->type().rank() == 1 && operand->type().shape[0] == wide.shape.back();
       if (!row && !EvaluateScalar(operand)) return false;
     } else if (operand->type().shape != wide.shape || IsFreeView(operand->producer())) {
       return false;  // a residual is as wide as the result, and stored
@@ -144,10 +155,9 @@ bool GroupFinder::HasOneOutput(const NodeSet& inside) const {
   int outputs = 0;
   for (const Node* node : inside) {
     const Value* value = node->result();
-    const bool leaves =
-        uses_.is_result(value) ||
-        std::any_of(uses_.of(value).begin(), uses_.of(value).end(),
-                    [&](const Node* user) { return !inside.contains(user); });
+    const bool leaves = uses_.is_result(value) ||
+                        std::any_of(uses_.of(value).begin(), uses_.of(value).end(),
+                                    [&](const Node* user) { return !inside.contains(user); });
     outputs += leaves ? 1 : 0;
   }
   return outputs == 1;
@@ -162,8 +172,8 @@ std::vector<Node*> GroupFinder::GrowEpilogue(const std::vector<Node*>& start,
   for (size_t i = positions_.at(start[0]) + 1; i < nodes.size(); ++i) {
     Node* node = nodes[i].get();
     if (inside.contains(node) || !IsFree(node) || !FitsEpilogue(*node, inside, wide)) continue;
-    const bool closes = std::all_of(
-        node->operands().begin(), node->operands().end(), [&](const Value* operand) {
+    const bool closes =
+        std::all_of(node->operands().begin(), node->operands().end(), [&](const Value* operand) {
           return operand->producer() == nullptr || !inside.contains(operand->producer()) ||
                  MayBecomeInner(operand, inside, wide);
         });
@@ -218,8 +228,9 @@ void GroupFinder::ClaimAttention(Node* attention) {
   Node* last = attention;
   while (true) {
     Node* user = uses_.OnlyUser(last->result());
-    const bool takes = user != nullptr && IsFree(user) &&
-                       (user->op() == Op::kCast || (user->op() == Op::kReshape && IsFreeView(user)));
+    const bool takes =
+        user != nullptr && IsFree(user) &&
+        (user->op() == Op::kCast || (user->op() == Op::kReshape && IsFreeView(user)));
     if (!takes) break;
     nodes.push_back(user);
     last = user;
@@ -244,8 +255,9 @@ bool GroupFinder::MayChain(const FusionGroup& group, const Node& node) const {
                      [&](const Node* n) { return UsedOnlyBy(n->result(), nodes); });
 }
 
-// A pointwise node that takes nothing in but what the group makes may stand beside the chain, as sine
-// beside cosine of one angle. Norms do not: their result is worth a region that other layers share.
+// A pointwise node that takes nothing in but what the group makes may stand beside the chain, as
+// sine beside cosine of one angle. Norms do not: their result is worth a region that other layers
+// share.
 bool GroupFinder::MayJoin(const FusionGroup& group, const Node& node) const {
   if (!IsPointwise(node)) return false;
   return std::all_of(node.operands().begin(), node.operands().end(), [&](Value* operand) {
@@ -258,8 +270,8 @@ bool GroupFinder::MayJoin(const FusionGroup& group, const Node& node) const {
 
 void GroupFinder::ClaimRowwise(Node* node) {
   Add(Family::kRowwise, {node}, node);
-  const ir::Dim rows = node->result()->type().rank() > 0 ? node->result()->type().shape[0]
-                                                         : ir::Dim::Static(0);
+  const ir::Dim rows =
+      node->result()->type().rank() > 0 ? node->result()->type().shape[0] : ir::Dim::Static(0);
   for (size_t i = 0; i < node->operands().size(); ++i) {
     const bool gathered = node->info().op_class == OpClass::kGather;
     const Node* producer = BehindViews(node->operand(i))->producer();

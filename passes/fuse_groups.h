@@ -13,17 +13,19 @@
 
 namespace ninfer::passes {
 
-// A reshape or slice of a computed value: free, and so repeated in every region that looks through it.
+// A reshape or slice of a computed value: free, and so repeated in every region that looks through
+// it.
 bool IsFreeView(const ir::Node* node);
 // The value behind free views.
 ir::Value* BehindViews(ir::Value* value);
 
-// The nodes of one region in program order. Free views and constants on the way in are not listed: the
-// body repeats them.
+// The nodes of one region in program order. Free views and constants on the way in are not listed:
+// the body repeats them.
 struct FusionGroup {
   program::Family family = program::Family::kRowwise;
   std::vector<ir::Node*> nodes;
   const ir::Node* place = nullptr;  // the region stands where this node stood
+  std::vector<ir::Value*> outputs;  // what others look at; none of a group that is dead code
 };
 
 // Groups of one function, each node in one group at most, by place in program order.
@@ -40,19 +42,21 @@ class GroupFinder {
   void ClaimAppend(ir::Node* append);
   void ClaimRowwise(ir::Node* node);
 
-  // Elementwise nodes and casts behind `start` that leave one value used outside; empty when no such
-  // set holds all of `start`.
+  // Elementwise nodes and casts behind `start` that leave one value used outside; empty when no
+  // such set holds all of `start`.
   std::vector<ir::Node*> GrowEpilogue(const std::vector<ir::Node*>& start,
                                       const ir::Type& wide) const;
   bool FitsEpilogue(const ir::Node& node, const NodeSet& inside, const ir::Type& wide) const;
   bool MayBecomeInner(const ir::Value* value, const NodeSet& inside, const ir::Type& wide) const;
   bool HasOneOutput(const NodeSet& inside) const;
   // Ropes and casts that lead to an operand and to nothing else.
-  void CollectPrologue(ir::Value* operand, const ir::Node* user, std::vector<ir::Node*>& nodes) const;
+  void CollectPrologue(ir::Value* operand, const ir::Node* user,
+                       std::vector<ir::Node*>& nodes) const;
   // Every use of the value, seen through views, is by these nodes.
   bool UsedOnlyBy(const ir::Value* value, const NodeSet& nodes) const;
   bool MayChain(const FusionGroup& group, const ir::Node& node) const;
   bool MayJoin(const FusionGroup& group, const ir::Node& node) const;
+  std::vector<ir::Value*> OutputsOf(const FusionGroup& group) const;
   bool IsFree(const ir::Node* node) const;  // computes something and is in no group yet
   void Add(program::Family family, std::vector<ir::Node*> nodes, const ir::Node* place);
 

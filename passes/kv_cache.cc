@@ -2,18 +2,19 @@
 //
 //   keys, values [T, G, d]  ->  kv_append to the layer's state, then kv_keys, kv_values [C, G, d]
 //
-// The step then takes only the tokens that are not cached yet: cached_lens, page_table and one state
-// `kv.N` a layer become parameters, the new states results. Capacity is fixed (pages), length is the
-// symbol C: no plan is made anew as a text grows. With a cache, T is bounded by the prefill chunk
-// instead of by the context.
+// The step then takes only the tokens that are not cached yet: cached_lens, page_table and one
+// state `kv.N` a layer become parameters, the new states results. Capacity is fixed (pages), length
+// is the symbol C: no plan is made anew as a text grows. With a cache, T is bounded by the prefill
+// chunk instead of by the context.
 //
-// It happens for all layers or for none, as one rewrite: every attention must match, and every other
-// node must be row by row in T, for otherwise a text cut into chunks would give something else.
+// It happens for all layers or for none, as one rewrite: every attention must match, and every
+// other node must be row by row in T, for otherwise a text cut into chunks would give something
+// else.
 //
 // Proves: step by step equals whole sequence, for any cut into steps.
-// Order: after canonicalise and fold, which leave one spelling of attention; before last-rows, which
-// counts on nothing behind attention reading other rows, and before the attention pass, which takes
-// kv_keys and kv_values into paged_attention.
+// Order: after canonicalise and fold, which leave one spelling of attention; before last-rows,
+// which counts on nothing behind attention reading other rows, and before the attention pass, which
+// takes kv_keys and kv_values into paged_attention.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/kv_cache.ir), tests/passes_model_test.cc.
 #include <algorithm>
@@ -79,11 +80,11 @@ bool MatchLayers(Step& step) {
     inside.insert(match->scaling.begin(), match->scaling.end());
     step.layers.push_back(*match);
   }
-  return !step.layers.empty() &&
-         std::all_of(step.function->nodes().begin(), step.function->nodes().end(),
-                     [&](const auto& node) {
-                       return inside.contains(node.get()) || IsRowByRow(*node, step.tokens);
-                     });
+  return !step.layers.empty() && std::all_of(step.function->nodes().begin(),
+                                             step.function->nodes().end(), [&](const auto& node) {
+                                               return inside.contains(node.get()) ||
+                                                      IsRowByRow(*node, step.tokens);
+                                             });
 }
 
 // What the first rewrite adds for all layers.
@@ -142,8 +143,8 @@ absl::Status CacheLayer(ir::Module& module, Step& step, const Cache& cache,
   state->set_provenance(layer.k->provenance());
   ir::Builder builder(&module, &function, layer.scores);
   builder.set_provenance(layer.scores->result()->provenance());
-  Value* appended = builder.Make(Op::kKvAppend, {state, layer.k, layer.v, step.positions,
-                                                 step.seq_bounds, cache.page_table});
+  Value* appended = builder.Make(
+      Op::kKvAppend, {state, layer.k, layer.v, step.positions, step.seq_bounds, cache.page_table});
   const Dim keys = Dim::Symbolic(cache.keys);
   Type type = layer.k->type();
   type.shape[0] = keys;
@@ -175,8 +176,7 @@ absl::StatusOr<int> KvCache(ir::Module& module, const PassOptions& options) {
   if (!rewrites.Next()) return 0;
   NINFER_ASSIGN_OR_RETURN(const Cache cache, AddCache(module, step, options));
   for (size_t i = 0; i < step.layers.size(); ++i) {
-    NINFER_RETURN_IF_ERROR(
-        CacheLayer(module, step, cache, step.layers[i], static_cast<int>(i)));
+    NINFER_RETURN_IF_ERROR(CacheLayer(module, step, cache, step.layers[i], static_cast<int>(i)));
   }
   return rewrites.made();
 }

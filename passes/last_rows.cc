@@ -1,12 +1,14 @@
 // LastRows: logits are made only for the rows asked for. The step takes `%rows : i32[R]`, and a
-// gather_rows takes those rows of the hidden state as early as one gather does it: it goes up from the
-// logits through every node that works row by row on one tensor of rows (the head, the final norm) and
-// stops at the last residual sum, which has two.
+// gather_rows takes those rows of the hidden state as early as one gather does it: it goes up from
+// the logits through every node that works row by row on one tensor of rows (the head, the final
+// norm) and stops at the last residual sum, which has two.
+//
+// Both bounds of the step that are the user's choice whatever the passes are set here: S and R.
 //
 // Proves: the rows asked for are unchanged, bit by bit.
 // Order: after kv-cache, so that no attention stands behind the gather that would need all rows'
-// keys (none does in any case: the walk stops where rows meet); before merge-linears and fuse, which
-// then see the head at its final size. Required: the runtime asks for rows in every plan.
+// keys (none does in any case: the walk stops where rows meet); before merge-linears and fuse,
+// which then see the head at its final size. Required: the runtime asks for rows in every plan.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/last_rows.ir), tests/passes_model_test.cc.
 #include <algorithm>
@@ -30,8 +32,8 @@ bool HasLeadingRows(const Value* value, int symbol) {
          AxisOf(value->type(), symbol) == 0;
 }
 
-// The index of the one operand that carries rows; -1 when there are none or several, or when the node
-// does not keep rows first.
+// The index of the one operand that carries rows; -1 when there are none or several, or when the
+// node does not keep rows first.
 int CarrierOf(const Node& node, int symbol) {
   if (node.num_results() != 1 || !HasLeadingRows(node.result(), symbol)) return -1;
   if (!IsRowByRow(node, symbol)) return -1;
@@ -49,12 +51,22 @@ bool OnlyForLogits(const Value* value, const ir::Function& function) {
   return value->producer() != nullptr && function.CountUses(value) == 1;
 }
 
+void BoundSequences(ir::Module& module, const ir::Function& step, int64_t most) {
+  const Value* seq_bounds = step.FindParameter("seq_bounds");
+  if (seq_bounds == nullptr || seq_bounds->type().rank() != 1) return;
+  const int symbol = seq_bounds->type().shape[0].symbol;
+  if (symbol < 0) return;
+  ir::Symbol& sequences = module.symbols()[symbol];
+  sequences.max = std::max(sequences.min, most);
+}
+
 }  // namespace
 
 absl::StatusOr<int> LastRows(ir::Module& module, const PassOptions& options) {
   Rewrites rewrites(options);
   ir::Function* step = module.FindFunction("step");
-  if (step == nullptr || step->results().empty() || step->FindParameter("rows") != nullptr) return 0;
+  if (step == nullptr || step->results().empty() || step->FindParameter("rows") != nullptr)
+    return 0;
   const Value* tokens = step->FindParameter("tokens");
   if (tokens == nullptr || tokens->type().rank() != 1) return 0;
   const int t = tokens->type().shape[0].symbol;
@@ -91,6 +103,7 @@ absl::StatusOr<int> LastRows(ir::Module& module, const PassOptions& options) {
     type.shape[0] = wanted;
     node->result()->set_type(type);
   }
+  BoundSequences(module, *step, options.max_sequences);
   module.set_stage(std::max(module.stage(), ir::Stage::kOptimised));
   return rewrites.made();
 }

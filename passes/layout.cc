@@ -1,12 +1,14 @@
-// LayOutWeights: where each packed weight lies in the plan's weights section. Panels lie in the order in
-// which launches stream them, so that a decode step reads memory from front to back and hardware
-// prefetchers see one stream; what is only gathered from (embedding tables) lies behind, out of the way.
-// Offsets are multiples of 64 bytes. The formats are chosen by lowering, which knows the readers.
+// LayOutWeights: where each packed weight lies in the plan's weights section. Panels lie in the
+// order in which launches stream them, so that a decode step reads memory from front to back and
+// hardware prefetchers see one stream; what is only gathered from (embedding tables) lies behind,
+// out of the way. Offsets are multiples of 64 bytes. The formats are chosen by lowering, which
+// knows the readers.
 //
-// Proves: unpack(pack(w)) == w, whatever the offset (tests/formats_test.cc); no two weights overlap (the
-// verifier).
+// Proves: unpack(pack(w)) == w, whatever the offset (tests/formats_test.cc); no two weights overlap
+// (the verifier).
 // Order: behind lower, which makes the weights.
-// Tested by tests/passes_layout_test.cc.
+// Tested by tests/program_passes_test.cc (tests/program/passes/layout.kp),
+// tests/program_planner_test.cc.
 #include <algorithm>
 #include <limits>
 #include <numeric>

@@ -1,13 +1,15 @@
-// Lower: the graph becomes a kernel program. Each region of @step is one launch of one kernel; equal
-// regions share a kernel; every value that a launch makes is a buffer, every constant expression that a
-// launch reads is a packed weight. Nothing is reordered and nothing is placed: layout, schedule and
-// plan-buffers follow, and until then every launch waits for the one before it.
+// Lower: the graph becomes a kernel program. Each region of @step is one launch of one kernel;
+// equal regions share a kernel; every value that a launch makes is a buffer, every constant
+// expression that a launch reads is a packed weight. Nothing is reordered and nothing is placed:
+// layout, schedule and plan-buffers follow, and until then every launch waits for the one before
+// it.
 //
-// A graph that fusion did not touch lowers by the same path, one launch an op. What no family takes is
-// refused by the op's name.
+// A graph that fusion did not touch lowers by the same path, one launch an op. What no family takes
+// is refused by the op's name.
 //
 // Proves: the program computes what the graph does (the program interpreter against eager).
-// Tested by tests/passes_lower_test.cc.
+// Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
+// tests/program_planner_test.cc.
 #include "base/status.h"
 #include "ir/text.h"
 #include "passes/lower_internal.h"
@@ -317,8 +319,9 @@ absl::Status Lowering::MapResults() {
     if (result->type().is_kv && it != operands_.end()) continue;
     const bool stored = it != operands_.end() && it->second.kind == OperandKind::kBuffer;
     if (!stored || program_.output >= 0) {
-      return InvalidArgument("lower: @step: expected one computed result beside the KV states, found %",
-                             result->name(), " too");
+      return InvalidArgument(
+          "lower: @step: expected one computed result beside the KV states, found %",
+          result->name(), " too");
     }
     program_.output = it->second.index;
     program_.buffers[it->second.index].is_output = true;

@@ -1,8 +1,9 @@
-// Attention without a cache is attention over a cache that lives for one step: pages are dealt to the
-// texts, keys and values are appended to a scratch pool in the arena, and the same kernels as with a
-// cache read it. So there is one attention kernel, and a plan without a cache differs in its launches
-// alone.
-// Tested by tests/passes_lower_test.cc.
+// Attention without a cache is attention over a cache that lives for one step: pages are dealt to
+// the texts, keys and values are appended to a scratch pool in the arena, and the same kernels as
+// with a cache read it. So there is one attention kernel, and a plan without a cache differs in its
+// launches alone.
+// Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
+// tests/program_planner_test.cc.
 #include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/status.h"
@@ -55,8 +56,9 @@ absl::StatusOr<ir::Type> ScratchKvType(const Region& region) {
   const ir::Node& attention = *program::FindNode(*region.body, Op::kAttention);
   const ir::Type& keys = attention.operand(1)->type();  // [T, heads, head_dim]
   if (keys.shape[0] != attention.operand(0)->type().shape[0]) {
-    return InvalidArgument("lower: ", region.name,
-                           ": expected the keys of this step's tokens, found another number of them");
+    return InvalidArgument(
+        "lower: ", region.name,
+        ": expected the keys of this step's tokens, found another number of them");
   }
   if (attention.operand(4) != attention.operand(5)) {
     return InvalidArgument("lower: ", region.name,
@@ -107,8 +109,8 @@ std::vector<Region> SplitAttention(Region region, const ScratchKv& scratch,
   const auto of = [&](int i) { return values.at(attention.operand(i)); };
   const ir::Type kv_types[] = {kv};
   ir::Node* state = append.body->Insert(
-      Op::kKvAppend,
-      {FromBack(append, 1), of(1), of(2), of(3), of(4), FromBack(append, 2)}, kv_types, {});
+      Op::kKvAppend, {FromBack(append, 1), of(1), of(2), of(3), of(4), FromBack(append, 2)},
+      kv_types, {});
   append.body->results().assign({state->result()});
   append.body->RemoveDeadNodes();
   append.results.push_back(nullptr);
@@ -122,8 +124,8 @@ std::vector<Region> SplitAttention(Region region, const ScratchKv& scratch,
   ir::Node* old = values.at(attention.result())->producer();
   const ir::Type types[] = {attention.result()->type()};
   ir::Node* paged = reader.body->Insert(
-      Op::kPagedAttention,
-      {of(0), FromBack(reader, 1), of(3), of(4), FromBack(reader, 2)}, types, old->attrs(), old);
+      Op::kPagedAttention, {of(0), FromBack(reader, 1), of(3), of(4), FromBack(reader, 2)}, types,
+      old->attrs(), old);
   reader.body->ReplaceAllUses(old->result(), paged->result());
   reader.body->RemoveDeadNodes();
   DropUnused(reader);

@@ -24,11 +24,11 @@ struct Source {
 
 struct Region {
   program::Family family = program::Family::kRowwise;
-  std::unique_ptr<ir::Function> body;       // a copy that lowering may change
-  std::vector<Source> sources;              // of the body's parameters, all inputs
-  std::vector<const ir::Value*> results;    // values of @step, one for each result; null: no one's
-  int own_buffer = -1;                      // receives the one result when `results` has none
-  std::string name;                         // of the node, for messages
+  std::unique_ptr<ir::Function> body;     // a copy that lowering may change
+  std::vector<Source> sources;            // of the body's parameters, all inputs
+  std::vector<const ir::Value*> results;  // values of @step, one for each result; null: no one's
+  int own_buffer = -1;                    // receives the one result when `results` has none
+  std::string name;                       // of the node, for messages
   std::string provenance;
 };
 
@@ -38,13 +38,14 @@ struct Region {
 absl::StatusOr<Region> MakeRegion(const ir::Node& node);
 
 // Replaces parameters that stand for views and for scalar constants of @step by copies of the nodes
-// that make them, and drops parameters that nothing uses and parameters that stand for one value twice.
+// that make them, and drops parameters that nothing uses and parameters that stand for one value
+// twice.
 void PullIn(Region& region);
 
 // --- lower_attention.cc --------------------------------------------------------------------------
 
-// A region with an `attention` op: the text's keys and values go into a scratch KV pool of the step,
-// and a paged attention reads them from there. Buffers of the program that the two share.
+// A region with an `attention` op: the text's keys and values go into a scratch KV pool of the
+// step, and a paged attention reads them from there. Buffers of the program that the two share.
 struct ScratchKv {
   int page_table = -1;
   int pool = -1;
@@ -71,7 +72,8 @@ class WeightTable {
   void NotePanel(const ir::Value* value);
   // Index of the packed weight, which is made when it is new.
   absl::StatusOr<int> Panel(const ir::Value* value, int64_t segments);
-  absl::StatusOr<int> Table(const ir::Value* value);  // an embedding's: panels where a linear has some
+  absl::StatusOr<int> Table(
+      const ir::Value* value);  // an embedding's: panels where a linear has some
   absl::StatusOr<int> Plain(const ir::Value* value);
 
   const program::PackedWeight& at(int index) const { return weights_[index]; }
@@ -105,11 +107,12 @@ class WeightTable {
 
 // --- lower_kernel.cc -----------------------------------------------------------------------------
 
-// Segments in which a linear of this body reads its weight: 2 when the result is used only through its
-// two halves, else 1.
+// Segments in which a linear of this body reads its weight: 2 when the result is used only through
+// its two halves, else 1.
 int64_t SegmentsOf(const ir::Function& body, const ir::Node& linear);
 
-// Canonical names, no provenance, output parameters, units, KV layout; the params of inputs are given.
+// Canonical names, no provenance, output parameters, units, KV layout; the params of inputs are
+// given.
 program::Kernel MakeKernel(program::Family family, std::unique_ptr<ir::Function> body,
                            std::vector<program::KernelParam> inputs);
 

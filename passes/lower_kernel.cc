@@ -1,7 +1,8 @@
-// Kernels from regions: canonical bodies, so that equal regions of thirty layers share one kernel, and
-// names made of what the body is: family, dtypes of weights and activations, ops, sizes. A name never
-// says which model the kernel came from.
-// Tested by tests/passes_lower_test.cc.
+// Kernels from regions: canonical bodies, so that equal regions of thirty layers share one kernel,
+// and names made of what the body is: family, dtypes of weights and activations, ops, sizes. A name
+// never says which model the kernel came from.
+// Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
+// tests/program_planner_test.cc.
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -120,17 +121,18 @@ std::string NameOf(const Kernel& kernel) {
     case Family::kLinear: {
       const ir::Node& linear = *program::FindNode(body, Op::kLinear);
       const ir::Type& w = linear.operand(1)->type();
-      const int64_t segments = kernel.params[program::ParameterIndex(body, linear.operand(1))].segments;
-      const std::string stem =
-          absl::StrCat("linear_", DTypeName(w.dtype), "_", DTypeName(linear.operand(0)->type().dtype));
+      const int64_t segments =
+          kernel.params[program::ParameterIndex(body, linear.operand(1))].segments;
+      const std::string stem = absl::StrCat("linear_", DTypeName(w.dtype), "_",
+                                            DTypeName(linear.operand(0)->type().dtype));
       return absl::StrCat(WithWords(stem, Words(kernel)), "__", w.shape[0].offset / segments, "x",
                           w.shape[1].offset);
     }
     case Family::kRowwise:
       return RowwiseName(kernel);
     case Family::kKvAppend:
-      return absl::StrCat(WithWords("kv_append", Words(kernel)), "_",
-                          InputDType(kernel), "_", DTypeName(kernel.kv.dtype), "__", kernel.kv.heads, "x",
+      return absl::StrCat(WithWords("kv_append", Words(kernel)), "_", InputDType(kernel), "_",
+                          DTypeName(kernel.kv.dtype), "__", kernel.kv.heads, "x",
                           kernel.kv.head_dim);
     case Family::kAttention: {
       const ir::Node& attention = *program::FindNode(body, Op::kPagedAttention);

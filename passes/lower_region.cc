@@ -1,6 +1,8 @@
-// From nodes of @step to regions: an op that fusion left alone becomes a region by itself, so that one
-// code path lowers both. A value that is a view of another is never stored: its consumers compute it.
-// Tested by tests/passes_lower_test.cc.
+// From nodes of @step to regions: an op that fusion left alone becomes a region by itself, so that
+// one code path lowers both. A value that is a view of another is never stored: its consumers
+// compute it.
+// Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
+// tests/program_planner_test.cc.
 #include "absl/container/flat_hash_set.h"
 #include "base/status.h"
 #include "passes/lower_internal.h"
@@ -82,8 +84,8 @@ void RemoveParameterAt(Region& region, size_t index) {
   region.sources.erase(region.sources.begin() + index);
 }
 
-// Parameters in the order of their first use, whatever order they were found in, so that equal bodies
-// take equal operands.
+// Parameters in the order of their first use, whatever order they were found in, so that equal
+// bodies take equal operands.
 void SortParameters(Region& region) {
   std::vector<const ir::Value*> order;
   absl::flat_hash_set<const ir::Value*> seen;
@@ -168,7 +170,8 @@ void PullIn(Region& region) {
     }
     const ir::Node& node = *value->producer();
     std::vector<ir::Value*> operands;
-    for (const ir::Value* operand : node.operands()) operands.push_back(ParameterFor(region, operand));
+    for (const ir::Value* operand : node.operands())
+      operands.push_back(ParameterFor(region, operand));
     const ir::Node* front = body.nodes().empty() ? nullptr : body.nodes()[0].get();
     const ir::Type types[] = {value->type()};
     ir::Node* copy = body.Insert(node.op(), operands, types, node.attrs(), front);

@@ -1,8 +1,9 @@
-// Weights of a program: which constant expressions are stored, in which format, under which name. Equal
-// expressions are found by numbering values from the leaves up, so that sharing needs no CSE pass
-// before and a deep expression needs no recursion. An embedding whose table a linear reads too (a tied
-// head) gathers from the linear's panels: the table is stored once.
-// Tested by tests/passes_lower_test.cc.
+// Weights of a program: which constant expressions are stored, in which format, under which name.
+// Equal expressions are found by numbering values from the leaves up, so that sharing needs no CSE
+// pass before and a deep expression needs no recursion. An embedding whose table a linear reads too
+// (a tied head) gathers from the linear's panels: the table is stored once.
+// Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
+// tests/program_planner_test.cc.
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
@@ -46,8 +47,8 @@ WeightTable::WeightTable(const ir::Module& module, const ir::Function& step) : m
       if (number >= 0) operands.push_back(number);
     }
     if (operands.size() != node->operands().size()) continue;
-    std::string key = absl::StrCat(node->info().name, "(", absl::StrJoin(operands, ","), "):",
-                                   TypeToString(node->result()->type(), module.symbols()));
+    std::string key = absl::StrCat(node->info().name, "(", absl::StrJoin(operands, ","),
+                                   "):", TypeToString(node->result()->type(), module.symbols()));
     for (const ir::Attr& attr : node->attrs()) {
       absl::StrAppend(&key, ";", attr.name, "=", std::visit(AttrKey{}, attr.value));
     }
@@ -125,13 +126,13 @@ absl::StatusOr<int> WeightTable::Add(const ir::Value* value, bool panel, int64_t
   const int number = Number(value);
   NINFER_CHECK(number >= 0) << "a weight that is no constant expression";
   NINFER_RETURN_IF_ERROR(CheckExpression(number));
-  const auto [it, added] = index_.emplace(absl::StrCat(number, panel ? " panel " : " plain ", segments),
-                                          static_cast<int>(weights_.size()));
+  const auto [it, added] =
+      index_.emplace(absl::StrCat(number, panel ? " panel " : " plain ", segments),
+                     static_cast<int>(weights_.size()));
   if (!added) return it->second;
   const ir::Type& type = value->type();
   program::PackedWeight weight;
-  weight.format =
-      panel ? formats::PanelFormat(type.dtype) : formats::PlainFormat(type.dtype);
+  weight.format = panel ? formats::PanelFormat(type.dtype) : formats::PlainFormat(type.dtype);
   weight.shape.n = type.rank() == 1 ? 1 : type.shape[0].offset / segments;
   weight.shape.k = type.shape.back().offset;
   weight.shape.segments = segments;
@@ -142,8 +143,8 @@ absl::StatusOr<int> WeightTable::Add(const ir::Value* value, bool panel, int64_t
   return it->second;
 }
 
-// "model.layers.0.self_attn.q_proj.weight/k_proj.weight": the tensors it is made of, without the names
-// of the modules around them after the first; a slice says its range.
+// "model.layers.0.self_attn.q_proj.weight/k_proj.weight": the tensors it is made of, without the
+// names of the modules around them after the first; a slice says its range.
 std::string WeightTable::NameFor(int number) {
   std::vector<std::string> parts;
   absl::string_view prefix;
@@ -154,8 +155,8 @@ std::string WeightTable::NameFor(int number) {
     const absl::string_view name = value->name();
     if (parts.empty()) {
       const std::vector<absl::string_view> words = absl::StrSplit(name, '.');
-      const size_t kept = words.size() > 2 ? words[words.size() - 2].size() + words.back().size() + 1
-                                           : name.size();
+      const size_t kept =
+          words.size() > 2 ? words[words.size() - 2].size() + words.back().size() + 1 : name.size();
       prefix = name.substr(0, name.size() - kept);
       parts.emplace_back(name);
     } else {

@@ -1,14 +1,15 @@
 // MergeLinears: linears of the same x (q, k, v; gate, up) become one linear of the concatenated
-// weight, and slices of its result stand for theirs: one larger pass over x, one launch. Biases that
-// follow are concatenated too and added once, but for a pair of equal width (gate and up), whose two
-// halves meet in the epilogue and take their own biases there.
+// weight, and slices of its result stand for theirs: one larger pass over x, one launch. Biases
+// that follow are concatenated too and added once, but for a pair of equal width (gate and up),
+// whose two halves meet in the epilogue and take their own biases there.
 //
 // Proves: bitwise-equal outputs: a column's sum is over the same products in the same order.
 // Order: after cse, which makes equal x one value; before precision, so that one cast serves the
 // merged weight, and before fuse, which looks for the two halves. A weight with another use (a tied
 // embedding) stays by itself, for merging it would store it twice.
 //
-// Tested by tests/passes_golden_test.cc (tests/passes/merge_linears.ir), tests/passes_model_test.cc.
+// Tested by tests/passes_golden_test.cc (tests/passes/merge_linears.ir),
+// tests/passes_model_test.cc.
 #include <algorithm>
 #include <vector>
 
@@ -32,7 +33,8 @@ struct Member {
   int64_t columns() const { return linear->operand(1)->type().shape[0].offset; }
 };
 
-Member MemberOf(Node* linear, const Uses& uses, const absl::flat_hash_set<const Value*>& constants) {
+Member MemberOf(Node* linear, const Uses& uses,
+                const absl::flat_hash_set<const Value*>& constants) {
   Member member{linear};
   Node* add = uses.OnlyUser(linear->result());
   if (add == nullptr || add->op() != Op::kAdd) return member;

@@ -49,6 +49,33 @@ std::vector<PassInfo> ListPasses() {
   return passes;
 }
 
+std::string PassesMarkdown() {
+  std::string text =
+      "# The passes\n"
+      "\n"
+      "Made from `passes/passes.def` by `passes/pass_table.cc`: change the table, then run\n"
+      "`NINFER_BLESS=1` with the test `passes_runner_test`.\n"
+      "\n"
+      "In pipeline order; `passes/pipeline.cc` says why each stands where it does. An optional "
+      "pass can "
+      "be\n"
+      "left out with `--disable-pass`. The number is the one in the log, in the names of dumps and "
+      "in "
+      "errors.\n"
+      "\n"
+      "| | pass | level | optional | changes | proves |\n"
+      "|---|---|---|---|---|---|\n";
+  const char* const levels[] = {"graph", "graph to program", "program"};
+  int number = 0;
+  for (const PassEntry& entry : Table()) {
+    absl::StrAppend(&text, "| ", ++number, " | `", entry.info.name, "` | ",
+                    levels[static_cast<int>(entry.level)], " | ",
+                    entry.info.optional ? "yes" : "no", " | ", entry.info.summary, " | ",
+                    entry.info.proves, " |\n");
+  }
+  return text;
+}
+
 std::string PassTable(const std::vector<PassRecord>& records) {
   std::string text = absl::StrFormat("%3s  %-14s %9s %9s  %-15s %-23s %s\n", "", "pass", "ms",
                                      "rewrites", "ops or launches", "intermediates", "max error");

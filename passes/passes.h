@@ -1,6 +1,6 @@
-// Every pass as a function, declared from passes.def. Each is defined in a file of its own, whose head
-// says what the pass does, what it proves and where it stands in the order.
-// Tested by tests/passes_runner_test.cc.
+// Every pass as a function, declared from passes.def. Each is defined in a file of its own, whose
+// head says what the pass does, what it proves and where it stands in the order. Tested by
+// tests/passes_runner_test.cc.
 #ifndef NINFER_PASSES_PASSES_H_
 #define NINFER_PASSES_PASSES_H_
 

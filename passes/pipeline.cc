@@ -1,6 +1,5 @@
-// The order of the passes, to be read from top to bottom. Every pass runs on every model and for every
-// target; one that does not apply changes nothing.
-// Tested by tests/passes_runner_test.cc.
+// The order of the passes, to be read from top to bottom. Every pass runs on every model and for
+// every target; one that does not apply changes nothing. Tested by tests/passes_runner_test.cc.
 #include "passes/pipeline.h"
 
 #include "base/status.h"
@@ -24,7 +23,8 @@ absl::StatusOr<PipelineResult> RunPipelineWith(ir::Module module, const PassOpti
   run.Run(PassId::kKvCache);
   // Behind kv-cache, which looks at every row of the step; before the head meets any other pass.
   run.Run(PassId::kLastRows);
-  // Before precision, so that a merged weight is cast once, and before fuse, which pairs its halves.
+  // Before precision, so that a merged weight is cast once, and before fuse, which pairs its
+  // halves.
   run.Run(PassId::kMergeLinears);
   // Behind kv-cache, whose reads of the cache it takes in. From here on no mask may be left.
   run.Run(PassId::kFormAttention);

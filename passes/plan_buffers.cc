@@ -1,22 +1,24 @@
 // PlanBuffers: lifetimes become offsets in the arena, as in Pisarchyk and Lee's "Efficient Memory
-// Management for Deep Neural Net Inference" (greedy by size); several orders are tried, the smallest
-// arena kept.
+// Management for Deep Neural Net Inference" (greedy by size); several orders are tried, the
+// smallest arena kept.
 //
-// Time is counted in epochs, the stretches between barriers, since within one epoch launches may run at
-// the same time on different threads: a place is free for a new value once a barrier lies behind its
-// last reader. For shared buffers only barriers that always stand count. A replica belongs to one
-// thread in steps of few rows, whose own order suffices, so there every barrier counts.
+// Time is counted in epochs, the stretches between barriers, since within one epoch launches may
+// run at the same time on different threads: a place is free for a new value once a barrier lies
+// behind its last reader. For shared buffers only barriers that always stand count. A replica
+// belongs to one thread in steps of few rows, whose own order suffices, so there every barrier
+// counts.
 //
-// In place: where the last reader of a value reads each element before it writes the same element of
-// its one output (a residual added by a linear, elementwise ops), and all other accesses lie behind a
-// barrier, the output takes the value's place.
+// In place: where the last reader of a value reads each element before it writes the same element
+// of its one output (a residual added by a linear, elementwise ops), and all other accesses lie
+// behind a barrier, the output takes the value's place.
 //
-// arena_lower_bound is the most bytes that are alive in one epoch: no placement can do with less, for
-// these barriers and this reuse in place.
+// arena_lower_bound is the most bytes that are alive in one epoch: no placement can do with less,
+// for these barriers and this reuse in place.
 //
 // Proves: every read finds its value (program::CheckBuffers and CheckOrder, which share no code).
 // Order: last, when barriers are final.
-// Tested by tests/passes_plan_buffers_test.cc.
+// Tested by tests/program_passes_test.cc (tests/program/passes/plan_buffers.kp),
+// tests/program_planner_test.cc.
 #include <algorithm>
 #include <limits>
 #include <tuple>
@@ -60,7 +62,8 @@ class Planner {
 
   int64_t first_launch(int buffer) const { return first_[buffer]; }
   int64_t last_launch(int buffer) const { return last_[buffer]; }
-  // Offsets of the replicated, or shared, buffers among `planned`; the others lie apart behind them.
+  // Offsets of the replicated, or shared, buffers among `planned`; the others lie apart behind
+  // them.
   int64_t Plan(bool replicated, const std::vector<bool>& planned, std::vector<int64_t>& offsets,
                int64_t& lower_bound) const;
 
@@ -76,8 +79,8 @@ class Planner {
   bool EndsAt(int buffer, int64_t launch) const;
 
   const Program& p_;
-  std::vector<int64_t> few_, many_;     // epoch of each launch by kind of step
-  std::vector<int64_t> first_, last_;   // launches of each buffer
+  std::vector<int64_t> few_, many_;    // epoch of each launch by kind of step
+  std::vector<int64_t> first_, last_;  // launches of each buffer
   std::vector<std::vector<int64_t>> accesses_;
 };
 
@@ -144,8 +147,7 @@ std::vector<Group> Planner::MakeGroups(bool replicated, const std::vector<bool>&
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return first_[a] < first_[b]; });
   std::vector<bool> taken(p_.buffers.size(), false);
   for (int buffer : order) {
-    const int64_t last =
-        p_.buffers[buffer].is_output ? kForever : EpochOf(buffer, last_[buffer]);
+    const int64_t last = p_.buffers[buffer].is_output ? kForever : EpochOf(buffer, last_[buffer]);
     const int before = PredecessorOf(buffer, planned);
     if (before >= 0 && !taken[before]) {
       taken[before] = true;
@@ -156,14 +158,14 @@ std::vector<Group> Planner::MakeGroups(bool replicated, const std::vector<bool>&
       continue;
     }
     group_of[buffer] = static_cast<int>(groups.size());
-    groups.push_back({{buffer}, EpochOf(buffer, first_[buffer]), last,
-                      RoundUp(p_.buffers[buffer].bytes), -1});
+    groups.push_back(
+        {{buffer}, EpochOf(buffer, first_[buffer]), last, RoundUp(p_.buffers[buffer].bytes), -1});
   }
   return groups;
 }
 
-// Places groups in this order, each in the smallest (or the first) gap that holds it among those alive
-// at the same time. Returns the end of the last.
+// Places groups in this order, each in the smallest (or the first) gap that holds it among those
+// alive at the same time. Returns the end of the last.
 int64_t PlaceGroups(std::vector<Group>& groups, const std::vector<size_t>& order, bool best_fit) {
   std::vector<const Group*> placed;  // by offset
   int64_t end = 0;
@@ -181,9 +183,9 @@ int64_t PlaceGroups(std::vector<Group>& groups, const std::vector<size_t>& order
     }
     group.offset = at >= 0 ? at : free_from;
     end = std::max(end, group.offset + group.bytes);
-    const auto place = std::upper_bound(
-        placed.begin(), placed.end(), &group,
-        [](const Group* a, const Group* b) { return a->offset < b->offset; });
+    const auto place =
+        std::upper_bound(placed.begin(), placed.end(), &group,
+                         [](const Group* a, const Group* b) { return a->offset < b->offset; });
     placed.insert(place, &group);
   }
   return end;

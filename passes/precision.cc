@@ -1,17 +1,17 @@
-// SettlePrecision: the user's storage and arithmetic types become casts in the graph, so that no later
-// stage rounds where the graph does not say so.
+// SettlePrecision: the user's storage and arithmetic types become casts in the graph, so that no
+// later stage rounds where the graph does not say so.
 //   weights      the weight of every linear is cast to the storage type (at compile time); so is an
 //                embedding table that is wider than it. A table tied to the head shares the head's
 //                cast: it is stored once. Norm weights and biases stay as they are.
 //   activations  bf16: x of every linear, and q of attention (k and v without a cache), are cast to
 //                bf16 by what makes them. Sums, norms, softmax, residuals and logits stay f32.
 //   kv_cache     the states' type; k and v are cast to it before they are appended.
-// A cast goes above views (slices, reshapes) when everything that looks through them wants it, so that
-// one cast serves, for instance, all of a fused q, k, v projection.
+// A cast goes above views (slices, reshapes) when everything that looks through them wants it, so
+// that one cast serves, for instance, all of a fused q, k, v projection.
 //
 // Proves: the graph against the f32 one within the stated budget; nothing changes for f32.
-// Order: after merge-linears (one cast for a merged weight) and attention (q, k and v have their final
-// places); before fuse, which takes the casts into epilogues.
+// Order: after merge-linears (one cast for a merged weight) and attention (q, k and v have their
+// final places); before fuse, which takes the casts into epilogues.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/precision.ir), tests/passes_model_test.cc.
 #include <utility>
@@ -109,7 +109,8 @@ absl::StatusOr<bool> PrecisionSettler::CastWeights() {
 
 // --- states --------------------------------------------------------------------------------------
 
-// A state changes its type together with the keys and values that are appended to it, as one rewrite.
+// A state changes its type together with the keys and values that are appended to it, as one
+// rewrite.
 absl::StatusOr<bool> PrecisionSettler::SettleStates() {
   for (const auto& parameter : function_.parameters()) {
     if (!parameter->type().is_kv || parameter->type().dtype == options_.kv_cache) continue;

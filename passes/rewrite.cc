@@ -87,9 +87,9 @@ bool MatchScaling(const Node* node, Value** tensor, double* factor) {
 absl::flat_hash_set<const Value*> ConstantValues(const ir::Function& function) {
   absl::flat_hash_set<const Value*> constants;
   for (const auto& node : function.nodes()) {
-    const bool constant = std::all_of(
-        node->operands().begin(), node->operands().end(),
-        [&](const Value* v) { return v->is_weight() || constants.contains(v); });
+    const bool constant =
+        std::all_of(node->operands().begin(), node->operands().end(),
+                    [&](const Value* v) { return v->is_weight() || constants.contains(v); });
     if (!constant) continue;
     for (const Value* operand : node->operands()) {
       if (operand->is_weight()) constants.insert(operand);
@@ -176,7 +176,8 @@ bool IsRowByRow(const Node& node, int symbol) {
       return axis != first.rank() - 1;
     case OpClass::kMatmul:  // neither summed over nor carried by the second operand
       return axis != first.rank() - 1 && AxisOf(node.operand(1)->type(), symbol) == -1;
-    case OpClass::kGather:  // rows of ids, each of which picks a row of a table that has no rows of T
+    case OpClass::kGather:  // rows of ids, each of which picks a row of a table that has no rows of
+                            // T
       return AxisOf(node.operand(node.op() == Op::kEmbedding ? 1 : 0)->type(), symbol) == -1;
     case OpClass::kView:
       return ViewIsRowByRow(node, symbol);

@@ -13,8 +13,8 @@
 
 namespace ninfer::passes {
 
-// Counts the rewrites of one pass. A pass asks before each and, told no, returns at once, so that any
-// number of its rewrites can be had alone.
+// Counts the rewrites of one pass. A pass asks before each and, told no, returns at once, so that
+// any number of its rewrites can be had alone.
 class Rewrites {
  public:
   explicit Rewrites(const PassOptions& options) : options_(options) {}
@@ -55,8 +55,8 @@ ir::Node* ProducerIf(const ir::Value* value, ir::Op op);
 absl::optional<double> ScalarConstant(const ir::Value* value);
 
 // The value of an expression of scalar constants, in f32 as eager computes it. Only operations that
-// IEEE 754 rounds correctly are evaluated (+ - * / negation, square root), so that the result is the same
-// bits everywhere; none when the result is not finite.
+// IEEE 754 rounds correctly are evaluated (+ - * / negation, square root), so that the result is
+// the same bits everywhere; none when the result is not finite.
 absl::optional<float> EvaluateScalar(const ir::Value* value);
 
 // True for a node that multiplies or divides one tensor by a scalar constant, of which it tells the
@@ -72,8 +72,8 @@ void HoistConstant(ir::Function& function, ir::Value* value, const ir::Node* bef
 // The axis whose dimension is the symbol; -1 when there is none, -2 when there are several.
 int AxisOf(const ir::Type& type, int symbol);
 
-// True when every row of the results along the symbol's axis depends on the same row of the operands
-// alone: the node may be computed for some rows without the others. False when in doubt.
+// True when every row of the results along the symbol's axis depends on the same row of the
+// operands alone: the node may be computed for some rows without the others. False when in doubt.
 bool IsRowByRow(const ir::Node& node, int symbol);
 
 }  // namespace ninfer::passes

@@ -1,10 +1,10 @@
-// The one runner. What surrounds a pass follows the runner of XLS (xls/passes/pass_base.h): skip list,
-// stop after the n-th rewrite, timing, numbered dumps, verifier only after a change, the pass's number
-// on every error. Unlike there, the check that a reported change is one of the text runs in every
-// build, and a comparison with eager can follow every pass.
+// The one runner. What surrounds a pass follows the runner of XLS (xls/passes/pass_base.h): skip
+// list, stop after the n-th rewrite, timing, numbered dumps, verifier only after a change, the
+// pass's number on every error. Unlike there, the check that a reported change is one of the text
+// runs in every build, and a comparison with eager can follow every pass.
 //
-// A pass that was stopped in its middle may leave the graph between two stages; then it is dumped and
-// compared, but not verified.
+// A pass that was stopped in its middle may leave the graph between two stages; then it is dumped
+// and compared, but not verified.
 //
 // Tested by tests/passes_runner_test.cc, tests/planted_test.cc.
 #include "passes/runner.h"
@@ -107,8 +107,11 @@ void Runner::Begin() {
     std::filesystem::create_directories(options_.dump_dir, error);
     if (error) status_ = InvalidArgument(options_.dump_dir, ": ", error.message());
   }
-  if (status_.ok()) status_ = Annotate(ir::Verify(*module_), "before the first pass");
-  if (status_.ok()) RemoveDeadCode(*module_);
+  if (!status_.ok()) return;
+  const bool lowered = program_->has_value();
+  status_ = Annotate(lowered ? program::Verify(**program_) : ir::Verify(*module_),
+                     "before the first pass");
+  if (status_.ok() && !lowered) RemoveDeadCode(*module_);
 }
 
 // --- units ---------------------------------------------------------------------------------------
@@ -179,7 +182,8 @@ absl::Status Runner::RunOnce(const Unit& unit, PassRecord& record) {
   if (print_before && options_.print) {
     options_.print(absl::StrCat("// before ", Prefix(unit), "\n", before));
   }
-  NINFER_RETURN_IF_ERROR(Dump(absl::StrFormat("%03d-%s.before.ir", number_, unit.info.name), before));
+  NINFER_RETURN_IF_ERROR(
+      Dump(absl::StrFormat("%03d-%s.before.ir", number_, unit.info.name), before));
   absl::optional<Graph> copy;
   if (Comparing()) copy.emplace(module_->Clone(), CloneOf(*program_));
 
@@ -264,7 +268,8 @@ absl::Status Runner::Compare(const Unit& unit, const Graph& before, PassRecord& 
 }
 
 // The first rewrite whose result is wrong, by bisection: the pass runs again on copies of what it
-// found, with fewer and fewer rewrites. Where errors cancel out it is a wrong one, if not the first.
+// found, with fewer and fewer rewrites. Where errors cancel out it is a wrong one, if not the
+// first.
 int Runner::FirstBadRewrite(const Unit& unit, const Graph& before, int made) const {
   const auto is_bad = [&](int limit) {
     ir::Module module = before.first.Clone();
@@ -343,7 +348,8 @@ absl::StatusOr<std::vector<PassRecord>> RunPasses(ir::Module& module,
   for (const std::string& name : names) {
     NINFER_RETURN_IF_ERROR(CheckKnown("--passes", name));
     if (FindPass(name)->level == PassLevel::kModule) continue;
-    return InvalidArgument("--passes: \"", name, "\" makes or rewrites a program, expected a pass of graphs");
+    return InvalidArgument("--passes: \"", name,
+                           "\" makes or rewrites a program, expected a pass of graphs");
   }
   absl::optional<program::Program> none;
   Runner runner(&module, &none, options);

@@ -1,8 +1,8 @@
 // The one runner, of graph passes and program passes. Around every pass it: skips it when disabled,
-// prints and dumps the text before and after, times it, compares the count of rewrites that it reports
-// with what the text shows, removes dead code, verifies (only after a change), compares with eager
-// (when asked), counts, and puts the pass's number and name before every error.
-// Tested by tests/passes_runner_test.cc, tests/planted_test.cc.
+// prints and dumps the text before and after, times it, compares the count of rewrites that it
+// reports with what the text shows, removes dead code, verifies (only after a change), compares
+// with eager (when asked), counts, and puts the pass's number and name before every error. Tested
+// by tests/passes_runner_test.cc, tests/planted_test.cc.
 #ifndef NINFER_PASSES_RUNNER_H_
 #define NINFER_PASSES_RUNNER_H_
 
@@ -40,8 +40,11 @@ const PassEntry& EntryOf(PassId id);
 // Null when there is none of this name.
 const PassEntry* FindPass(absl::string_view name);
 
-// A graph pass that is not in passes.def, run after the one named: how tests plant wrong rewrites. An
-// argument of one run, known to nothing else.
+// docs/passes.md: the rows of passes.def as a table.
+std::string PassesMarkdown();
+
+// A graph pass that is not in passes.def, run after the one named: how tests plant wrong rewrites.
+// An argument of one run, known to nothing else.
 struct ExtraPass {
   std::string after;
   std::string name;

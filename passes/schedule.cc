@@ -1,22 +1,25 @@
-// Schedule: which launches every thread repeats for itself, in what order launches run, and before which
-// of them the threads must meet.
+// Schedule: which launches every thread repeats for itself, in what order launches run, and before
+// which of them the threads must meet.
 //
-// A step of few rows is short: a barrier costs as much as a norm. So a cheap rowwise launch is run whole
-// by every thread into a replica of its own, and what reads it need not wait. In a step of many rows the
-// same launch is dealt, and the barrier stands (Barrier::kMany).
+// A step of few rows is short: a barrier costs as much as a norm. So a cheap rowwise launch is run
+// whole by every thread into a replica of its own, and what reads it need not wait. In a step of
+// many rows the same launch is dealt, and the barrier stands (Barrier::kMany).
 //
-// Order: a launch's phase is the number of barriers that must lie before it in a step of few rows, the
-// longest path of conflicts; launches are sorted by phase and keep their order within one. Then a
-// barrier stands before a launch that conflicts with one behind the last barrier, and nowhere else:
-// taken greedily this is the fewest for that order, and the phases make the order the best there is for
-// steps of few rows.
+// Order: a launch's phase is the number of barriers that must lie before it in a step of few rows,
+// the longest path of conflicts; launches are sorted by phase and keep their order within one. Then
+// a barrier stands before a launch that conflicts with one behind the last barrier, and nowhere
+// else: taken greedily this is the fewest for that order, and the phases make the order the best
+// there is for steps of few rows.
 //
-// Two launches conflict when they touch the same value and one writes it; not when both touch it row by
-// row, dealing the same rows to the same threads, and not in a thread's own replica.
+// Two launches conflict when they touch the same value and one writes it; not when both touch it
+// row by row, dealing the same rows to the same threads, and not in a thread's own replica.
 //
-// Proves: every pair of conflicting accesses is ordered (program::CheckOrder, which shares no code).
-// Order: behind lower; before plan-buffers, since barriers decide how long a buffer's place is taken.
-// Tested by tests/passes_schedule_test.cc.
+// Proves: every pair of conflicting accesses is ordered (program::CheckOrder, which shares no
+// code).
+// Order: behind lower; before plan-buffers, since barriers decide how long a buffer's place is
+// taken.
+// Tested by tests/program_passes_test.cc (tests/program/passes/schedule.kp),
+// tests/program_planner_test.cc.
 #include <algorithm>
 #include <map>
 
@@ -46,7 +49,13 @@ int64_t ElementCost(const Kernel& kernel, const ir::Node& node) {
     case ir::OpClass::kView:
       return 0;
     case ir::OpClass::kReduce:
-      return node.op() == Op::kSoftmax ? 10 : 4;
+      return 4;
+    case ir::OpClass::kElementwise: {
+      // Constants, functions of one value (most of them transcendental), arithmetic of two,
+      // rotations.
+      constexpr int64_t kByOperands[] = {0, 8, 1, 3};
+      return kByOperands[std::min<size_t>(node.operands().size(), 3)];
+    }
     case ir::OpClass::kGather: {
       if (node.op() != Op::kEmbedding) return 1;
       // A row of a panelled table is one element from each of many cache lines.
@@ -54,23 +63,6 @@ int64_t ElementCost(const Kernel& kernel, const ir::Node& node) {
       const bool panel = table >= 0 && formats::InfoOf(kernel.params[table].format).is_panel;
       return panel ? 32 : 1;
     }
-    default:
-      break;
-  }
-  switch (node.op()) {
-    case Op::kConstant:
-      return 0;
-    case Op::kExp:
-    case Op::kTanh:
-    case Op::kSigmoid:
-    case Op::kSilu:
-    case Op::kGelu:
-    case Op::kGeluTanh:
-    case Op::kCos:
-    case Op::kSin:
-      return 8;
-    case Op::kRope:
-      return 3;
     default:
       return 1;
   }
@@ -80,7 +72,8 @@ bool ShouldReplicate(const Program& program, const Launch& launch) {
   const Kernel& kernel = program.kernels[launch.kernel];
   if (kernel.family != Family::kRowwise) return false;
   for (size_t i = 0; i < launch.operands.size(); ++i) {
-    if (kernel.params[i].written && program.buffers[launch.operands[i].index].is_output) return false;
+    if (kernel.params[i].written && program.buffers[launch.operands[i].index].is_output)
+      return false;
   }
   int64_t cost = 0;
   for (const auto& node : kernel.body->nodes()) {
@@ -119,7 +112,8 @@ class Conflicts {
       const auto it = seen_.find(resource);
       if (it == seen_.end()) continue;
       for (const Access& before : it->second) {
-        if (before.writes || access.writes) visit(before.launch, NeedBarrier(resource, before, access));
+        if (before.writes || access.writes)
+          visit(before.launch, NeedBarrier(resource, before, access));
       }
     }
   }

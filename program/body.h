@@ -19,8 +19,8 @@ struct ColumnRange {
   int64_t columns = 0;
 };
 
-// Follows reshapes that keep the rows and slices that take one stretch of a row's elements. None when
-// the value is no such stretch: then it cannot be read as rows of a wider buffer.
+// Follows reshapes that keep the rows and slices that take one stretch of a row's elements. None
+// when the value is no such stretch: then it cannot be read as rows of a wider buffer.
 absl::optional<ColumnRange> ResolveColumns(const ir::Value* value);
 
 // The first node of this op, or null.
@@ -39,8 +39,8 @@ Units UnitsOf(const Kernel& kernel);
 // The layout of the body's KV pool; all zero when it has none.
 KvLayout KvOf(const ir::Function& body);
 
-// Elements from one row of a buffer of this type to the next; 0 where a row's length is a dimension of
-// the step, and rows lie side by side.
+// Elements from one row of a buffer of this type to the next; 0 where a row's length is a dimension
+// of the step, and rows lie side by side.
 int64_t BufferLd(const ir::Type& type);
 // Bytes at the symbols' upper bounds.
 int64_t BufferBytes(const ir::Type& type, absl::Span<const ir::Symbol> symbols);

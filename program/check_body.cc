@@ -1,10 +1,13 @@
 // What each family takes; everything else is refused, by the node's text. Checked for every kernel:
-// - all: inputs, then outputs; an output has its result's type and no use; a weight is of a panel where
+// - all: inputs, then outputs; an output has its result's type and no use; a weight is of a panel
+// where
 //   a linear reads it, of plain rows or panels where an embedding does, of plain rows elsewhere;
-// - linear: one linear over a column range of an input and a panel weight; in the epilogue, elementwise
+// - linear: one linear over a column range of an input and a panel weight; in the epilogue,
+// elementwise
 //   ops and casts of values that are as wide as the result, of [N] weights and of constants; two
 //   segments where, and only where, the result is read through its two halves alone;
-// - rowwise: elementwise ops, casts, reductions, rope, gathers, reshapes that keep the rows and slices
+// - rowwise: elementwise ops, casts, reductions, rope, gathers, reshapes that keep the rows and
+// slices
 //   of a row's elements; every result has the same rows;
 // - kv_append: rowwise ops, then one kv_append, which is the only result;
 // - attention: one paged_attention over a column range, then reshapes and casts;
@@ -43,14 +46,16 @@ class BodyChecker {
         if (body_.nodes().size() == 1 && body_.nodes()[0]->op() == Op::kScratchPages) {
           return absl::OkStatus();
         }
-        return InvalidArgument("expected one scratch_pages, found ", body_.nodes().size(), " nodes");
+        return InvalidArgument("expected one scratch_pages, found ", body_.nodes().size(),
+                               " nodes");
     }
     return InvalidArgument("unknown family");
   }
 
  private:
   std::string Text(const ir::Node& node) const {
-    std::string text = absl::StrCat("`", node.info().name, "` (", PrintNode(body_, node, symbols_), ")");
+    std::string text =
+        absl::StrCat("`", node.info().name, "` (", PrintNode(body_, node, symbols_), ")");
     const std::string& provenance = node.num_results() > 0 ? node.result()->provenance() : "";
     return provenance.empty() ? text : absl::StrCat(text, " of ", provenance);
   }
@@ -122,7 +127,8 @@ absl::Status BodyChecker::CheckParameters() const {
     }
     const bool kv = parameters[i]->type().is_kv;
     const OperandKind kind = kernel_.params[i].kind;
-    if (kv ? (kind != OperandKind::kKv && kind != OperandKind::kBuffer) : kind == OperandKind::kKv) {
+    if (kv ? (kind != OperandKind::kKv && kind != OperandKind::kBuffer)
+           : kind == OperandKind::kKv) {
       return InvalidArgument("input %", parameters[i]->name(), ": a KV pool is one of kv<..>");
     }
   }
@@ -141,7 +147,8 @@ absl::Status BodyChecker::CheckWeightUses() const {
         return Refuse(*node, absl::StrCat("one segment in %", operand->name()));
       }
       if (panel ? !linear && !table : linear) {
-        return Refuse(*node, absl::StrCat(panel ? "plain rows" : "panels", " for %", operand->name()));
+        return Refuse(*node,
+                      absl::StrCat(panel ? "plain rows" : "panels", " for %", operand->name()));
       }
     }
   }
@@ -175,7 +182,8 @@ absl::Status BodyChecker::CheckSegments(const ir::Node& linear, int64_t segments
   if (segments == 1) return absl::OkStatus();
   const int64_t width = y->type().shape.back().offset;
   if (segments != 2 || width % 2 != 0) return Refuse(linear, "one or two segments of equal width");
-  if (absl::c_linear_search(body_.results(), y)) return Refuse(linear, "its halves to be read apart");
+  if (absl::c_linear_search(body_.results(), y))
+    return Refuse(linear, "its halves to be read apart");
   for (const auto& node : body_.nodes()) {
     if (!absl::c_linear_search(node->operands(), y)) continue;
     const bool half = node->op() == Op::kSlice && node->attr_int("axis") == y->type().rank() - 1 &&
@@ -229,7 +237,8 @@ absl::Status BodyChecker::CheckRowNode(const ir::Node& node, const ir::Dim& rows
                      op_class == OpClass::kCast || op_class == OpClass::kReduce ||
                      op_class == OpClass::kGather || node.op() == Op::kReshape ||
                      node.op() == Op::kSlice;
-  if (!known) return Refuse(node, "elementwise ops, casts, norms, softmax, gathers and views of rows");
+  if (!known)
+    return Refuse(node, "elementwise ops, casts, norms, softmax, gathers and views of rows");
   if (node.op() == Op::kConstant) return absl::OkStatus();
   const ir::Type& type = node.result()->type();
   if (node.op() == Op::kReshape || node.op() == Op::kSlice) {
@@ -255,7 +264,8 @@ absl::Status BodyChecker::CheckRowNode(const ir::Node& node, const ir::Dim& rows
 }
 
 absl::Status BodyChecker::CheckRowwise() const {
-  if (body_.results().empty()) return InvalidArgument("family rowwise expects a result, found none");
+  if (body_.results().empty())
+    return InvalidArgument("family rowwise expects a result, found none");
   for (const ir::Value* result : body_.results()) {
     const ir::Type& type = result->type();
     if (type.is_kv || type.rank() < 1 || type.shape[0] != body_.results()[0]->type().shape[0]) {
@@ -275,8 +285,7 @@ absl::Status BodyChecker::CheckRowwise() const {
 
 absl::Status BodyChecker::CheckKvAppend() const {
   if (body_.nodes().empty() || body_.nodes().back()->op() != Op::kKvAppend ||
-      body_.results().size() != 1 ||
-      body_.results()[0]->producer() != body_.nodes().back().get()) {
+      body_.results().size() != 1 || body_.results()[0]->producer() != body_.nodes().back().get()) {
     return InvalidArgument("family kv_append expects one kv_append, last, as its only result");
   }
   const ir::Node& append = *body_.nodes().back();

@@ -1,18 +1,20 @@
-// Follows which value each byte of the arena holds, and asks at every read. Trusts nothing of the planner
-// but the offsets: not lifetimes, not which buffers share a place. After regalloc2's checker.
+// Follows which value each byte of the arena holds, and asks at every read. Trusts nothing of the
+// planner but the offsets: not lifetimes, not which buffers share a place. After regalloc2's
+// checker.
 //
-// Lattice: a byte holds Nothing (never written, or its value was partly overwritten), or the value of one
-// buffer. There is no join, since a step has no branches; CheckOrder shows that threads keep the order in
-// which launches are walked here, and that replicas and shared memory may be walked alike: thread i's
-// block of replicas is one space, the shared arena another.
+// Lattice: a byte holds Nothing (never written, or its value was partly overwritten), or the value
+// of one buffer. There is no join, since a step has no branches; CheckOrder shows that threads keep
+// the order in which launches are walked here, and that replicas and shared memory may be walked
+// alike: thread i's block of replicas is one space, the shared arena another.
 //
 // Transfer, for each launch in order:
 //   read of buffer b    every byte of b's range must hold b;
-//   write of buffer b   before it, b's range may overlap that of another operand of the same launch only
-//                       in place: the other is read, lies at the same offset with the same size and row
-//                       stride, is not read again by a later launch (its bytes no longer hold it), and
-//                       the kernel reads each element before it writes it. After it, b's bytes hold b, and
-//                       every other value that lost a byte is gone;
+//   write of buffer b   before it, b's range may overlap that of another operand of the same launch
+//   only
+//                       in place: the other is read, lies at the same offset with the same size and
+//                       row stride, is not read again by a later launch (its bytes no longer hold
+//                       it), and the kernel reads each element before it writes it. After it, b's
+//                       bytes hold b, and every other value that lost a byte is gone;
 //   end of the step     the output's bytes must hold the output.
 // Every range must lie inside its block, aligned to 64.
 //
@@ -72,8 +74,9 @@ class Contents {
   std::map<int64_t, Range> ranges_;
 };
 
-// True when each element of the kernel's single result is computed from the same element of `source` and
-// from no other of it: every op on the way works element by element on values of one shape.
+// True when each element of the kernel's single result is computed from the same element of
+// `source` and from no other of it: every op on the way works element by element on values of one
+// shape.
 bool ReadsElementFirst(const Kernel& kernel, const ir::Value* source) {
   const ir::Function& body = *kernel.body;
   if (body.results().size() != 1 || body.results()[0]->type() != source->type()) return false;
@@ -84,9 +87,8 @@ bool ReadsElementFirst(const Kernel& kernel, const ir::Value* source) {
   };
   for (const auto& node : body.nodes()) {
     const ir::OpClass op_class = node->info().op_class;
-    const bool by_element =
-        op_class == ir::OpClass::kCast ||
-        (op_class == ir::OpClass::kElementwise && node->op() != ir::Op::kRope);
+    const bool by_element = op_class == ir::OpClass::kCast ||
+                            (op_class == ir::OpClass::kElementwise && node->op() != ir::Op::kRope);
     // A rowwise body that reduces or gathers passes over its row more than once.
     if (kernel.family == Family::kRowwise && !by_element) return false;
     bool depends = false;

@@ -1,17 +1,19 @@
-// Checks, launch by launch, that no two threads touch the same bytes at the same time unless both read.
-// Trusts nothing but the launch list: not lifetimes, not the schedule's reasons. Shares no code with the
-// passes.
+// Checks, launch by launch, that no two threads touch the same bytes at the same time unless both
+// read. Trusts nothing but the launch list: not lifetimes, not the schedule's reasons. Shares no
+// code with the passes.
 //
-// For each kind of step (few rows, many rows) and each stretch of launches without a barrier of that
-// kind, every two accesses by different launches of the stretch are compared, one of them writing. Each
-// access is a byte range: of the arena when offsets are assigned, else of the buffer as an island of its
-// own; or a layer's KV pool. Two overlapping accesses are allowed in two cases alone:
-//   replica   few rows, and both ranges lie in the threads' own blocks: a thread's own order suffices;
-//   own rows  both launches are dealt with the same units, both accesses touch row u in unit u alone, and
+// For each kind of step (few rows, many rows) and each stretch of launches without a barrier of
+// that kind, every two accesses by different launches of the stretch are compared, one of them
+// writing. Each access is a byte range: of the arena when offsets are assigned, else of the buffer
+// as an island of its own; or a layer's KV pool. Two overlapping accesses are allowed in two cases
+// alone:
+//   replica   few rows, and both ranges lie in the threads' own blocks: a thread's own order
+//   suffices; own rows  both launches are dealt with the same units, both accesses touch row u in
+//   unit u alone, and
 //             row u lies at the same bytes for both: the same thread does both, in order.
-// Besides: within few rows a launch that every thread repeats may write replicas only, and a dealt launch
-// may write no replica; many rows deal every launch, and replica 0 is shared memory like any other.
-// Not checked: which value a read finds (CheckBuffers).
+// Besides: within few rows a launch that every thread repeats may write replicas only, and a dealt
+// launch may write no replica; many rows deal every launch, and replica 0 is shared memory like any
+// other. Not checked: which value a read finds (CheckBuffers).
 //
 // Tested by tests/program_checker_test.cc.
 #include <algorithm>
@@ -25,8 +27,8 @@ namespace {
 
 struct Touch {
   size_t launch = 0;
-  std::string name;      // of the buffer or state
-  int space = 0;         // 0 arena, 1 replicas, then one for each KV layer, or for each unplaced buffer
+  std::string name;  // of the buffer or state
+  int space = 0;     // 0 arena, 1 replicas, then one for each KV layer, or for each unplaced buffer
   int64_t begin = 0, end = 0;
   bool write = false;
   bool in_replica = false;
@@ -37,26 +39,19 @@ struct Touch {
 // The value is used by ops that look at the same row of it alone.
 bool TouchesOwnRow(const ir::Function& body, const ir::Value* value, int depth = 0) {
   for (const auto& node : body.nodes()) {
+    const ir::OpClass op_class = node->info().op_class;
     for (size_t i = 0; i < node->operands().size(); ++i) {
       if (node->operands()[i] != value) continue;
-      switch (node->op()) {
-        case ir::Op::kGatherRows:
-          if (i == 0) return false;
-          break;
-        case ir::Op::kKvAppend:
-          if (i == 0 || i > 3) return false;
-          break;
-        case ir::Op::kReshape:
-        case ir::Op::kSlice:
-          // Only through a view could another row of the value reach a gather or an append.
-          if (depth > 64 || !TouchesOwnRow(body, node->result(), depth + 1)) return false;
-          break;
-        case ir::Op::kLinear:
-        case ir::Op::kPagedAttention:
-        case ir::Op::kScratchPages:
-          return false;
-        default:
-          break;
+      const bool state = op_class == ir::OpClass::kState;
+      if (op_class == ir::OpClass::kMatmul || op_class == ir::OpClass::kAttention ||
+          (node->op() == ir::Op::kGatherRows && i == 0) ||
+          (state && (node->op() != ir::Op::kKvAppend || i == 0 || i > 3))) {
+        return false;
+      }
+      // Through a view, too, another row of the value could reach one of these.
+      if (op_class == ir::OpClass::kView &&
+          (depth > 64 || !TouchesOwnRow(body, node->result(), depth + 1))) {
+        return false;
       }
     }
   }
@@ -115,8 +110,8 @@ std::vector<Touch> OrderChecker::TouchesOf(size_t index) const {
       const Buffer& buffer = p_.buffers[operand.index];
       const bool placed = buffer.offset >= 0;
       touch.name = buffer.name;
-      touch.space = placed ? (buffer.replicated ? 1 : 0)
-                           : 2 + static_cast<int>(p_.kv.size()) + operand.index;
+      touch.space =
+          placed ? (buffer.replicated ? 1 : 0) : 2 + static_cast<int>(p_.kv.size()) + operand.index;
       touch.begin = placed ? buffer.offset : 0;
       touch.end = touch.begin + buffer.bytes;
       touch.in_replica = buffer.replicated;
@@ -146,10 +141,11 @@ absl::Status OrderChecker::CheckPair(const Touch& a, const Touch& b, bool few) c
                            units == p_.kernels[second.kernel].units && a.begin == b.begin &&
                            a.row_bytes == b.row_bytes;
   if (same_thread) return absl::OkStatus();
-  return InvalidArgument(
-      "launch ", b.launch, " ", p_.kernels[second.kernel].name, ": expected a barrier behind launch ",
-      a.launch, " in steps of ", few ? "few" : "many", " rows, since it ", b.write ? "writes" : "reads",
-      " %", b.name, " where that ", a.write ? "writes" : "reads", " %", a.name, ", found none");
+  return InvalidArgument("launch ", b.launch, " ", p_.kernels[second.kernel].name,
+                         ": expected a barrier behind launch ", a.launch, " in steps of ",
+                         few ? "few" : "many", " rows, since it ", b.write ? "writes" : "reads",
+                         " %", b.name, " where that ", a.write ? "writes" : "reads", " %", a.name,
+                         ", found none");
 }
 
 absl::Status OrderChecker::CheckSteps(bool few) const {

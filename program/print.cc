@@ -50,8 +50,8 @@ class ProgramPrinter {
       absl::StrAppend(&text_, "dim ", symbol.name, " in [", symbol.min, ", ", symbol.max, "]\n");
     }
     for (const Argument& argument : p_.arguments) {
-      absl::StrAppend(&text_, "argument ", NameText("%", argument.name), " : ",
-                      Type(argument.type), "\n");
+      absl::StrAppend(&text_, "argument ", NameText("%", argument.name), " : ", Type(argument.type),
+                      "\n");
     }
     for (const KvState& kv : p_.kv) {
       absl::StrAppend(&text_, "kv ", NameText("%", kv.name), " : kv<", DTypeName(kv.layout.dtype),
@@ -145,7 +145,8 @@ std::string ProgramPrinter::OperandText(const Operand& operand) const {
 
 void ProgramPrinter::PrintLaunch(size_t index) {
   const Launch& launch = p_.launches[index];
-  absl::StrAppend(&text_, "launch ", index, " ", NameText("@", p_.kernels[launch.kernel].name), "(");
+  absl::StrAppend(&text_, "launch ", index, " ", NameText("@", p_.kernels[launch.kernel].name),
+                  "(");
   for (size_t i = 0; i < launch.operands.size(); ++i) {
     absl::StrAppend(&text_, i == 0 ? "" : ", ", OperandText(launch.operands[i]));
   }

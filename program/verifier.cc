@@ -3,16 +3,20 @@
 // Checked:
 // - dimensions: names are words and unique, bounds ordered, not negative and at most 2^40;
 // - arguments: i32, unique names; KV states: unique names, heads and head_dim of at least 1;
-// - weights: one result of @weights for each, of the format's dtype and the shape's size; bytes as the
+// - weights: one result of @weights for each, of the format's dtype and the shape's size; bytes as
+// the
 //   format packs; offsets aligned to 64, inside the section and apart, or all unassigned;
 // - kernels: unique names; the body verifies as a graph and is one that its family takes (the list
 //   stands at the head of check_body.cc); units and KV layout as the body implies;
-// - buffers: unique names; ld, bytes as the type implies; at most 2^46 bytes; offsets aligned to 64;
-// - launches: as many operands as parameters, of the kind and type that the parameter has; a buffer is
-//   written by one launch and read by later ones only; a replicated launch writes replicated buffers,
-//   another launch none;
+// - buffers: unique names; ld, bytes as the type implies; at most 2^46 bytes; offsets aligned to
+// 64;
+// - launches: as many operands as parameters, of the kind and type that the parameter has; a buffer
+// is
+//   written by one launch and read by later ones only; a replicated launch writes replicated
+//   buffers, another launch none;
 // - the output: a buffer that some launch writes, marked, and not replicated.
-// Not checked: barriers (CheckOrder), what a byte of the arena holds at a read (CheckBuffers), lifetimes.
+// Not checked: barriers (CheckOrder), what a byte of the arena holds at a read (CheckBuffers),
+// lifetimes.
 //
 // Tested by tests/program_verifier_test.cc.
 #include "program/verifier.h"
@@ -185,9 +189,8 @@ absl::Status ProgramVerifier::VerifyPlacement() const {
     return InvalidArgument("weights: expected all or none to have an offset, found ", placed.size(),
                            " of ", p_.weights.size());
   }
-  std::sort(placed.begin(), placed.end(), [](const PackedWeight* a, const PackedWeight* b) {
-    return a->offset < b->offset;
-  });
+  std::sort(placed.begin(), placed.end(),
+            [](const PackedWeight* a, const PackedWeight* b) { return a->offset < b->offset; });
   int64_t end = 0;
   for (const PackedWeight* weight : placed) {
     if (weight->offset % kAlignment != 0 || weight->offset < end ||
@@ -265,7 +268,8 @@ absl::Status ProgramVerifier::VerifyBuffer(const Buffer& buffer) {
 
 absl::Status ProgramVerifier::VerifyLaunch(const Launch& launch) {
   if (launch.kernel < 0 || static_cast<size_t>(launch.kernel) >= p_.kernels.size()) {
-    return InvalidArgument("expected a kernel below ", p_.kernels.size(), ", found ", launch.kernel);
+    return InvalidArgument("expected a kernel below ", p_.kernels.size(), ", found ",
+                           launch.kernel);
   }
   const Kernel& kernel = p_.kernels[launch.kernel];
   if (launch.operands.size() != kernel.params.size()) {
@@ -289,7 +293,8 @@ absl::Status ProgramVerifier::VerifyLaunch(const Launch& launch) {
       return InvalidArgument("expected one launch that writes %", buffer.name, ", found another");
     }
     if (buffer.replicated != launch.replicated) {
-      return InvalidArgument("%", buffer.name, ": expected to be replicated exactly as the launch is");
+      return InvalidArgument("%", buffer.name,
+                             ": expected to be replicated exactly as the launch is");
     }
     written_[index] = true;
   }

@@ -127,6 +127,7 @@ absl::Status Decode(Executor* executor, const GenerateOptions& options, double s
       stats.first_token_seconds = now - start;
     }
     stats.decode_seconds = now - first;
+    if (options.on_id) options.on_id(id);
     shower->Show(id);
   }
 }

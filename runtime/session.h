@@ -28,6 +28,7 @@ struct GenerateOptions {
   // Called with what there is to show, as soon as no later token can change it. The prompt's text
   // comes first, by itself.
   std::function<void(absl::string_view text)> on_prompt_text, on_text;
+  std::function<void(int32_t id)> on_id;  // every generated id
   std::function<bool()> cancelled;
 };
 

@@ -40,7 +40,9 @@ absl::optional<RowType> ParseRowType(absl::string_view type) {
 }
 
 struct TensorDump::Pattern {
+  explicit Pattern(std::string text) : text(std::move(text)) {}
   ~Pattern() { pcre2_code_free(code); }
+  std::string text;
   pcre2_code* code = nullptr;
 };
 
@@ -50,7 +52,7 @@ TensorDump::~TensorDump() = default;
 absl::StatusOr<std::unique_ptr<TensorDump>> TensorDump::Create(const std::string& regex) {
   int error = 0;
   PCRE2_SIZE offset = 0;
-  auto pattern = std::make_unique<Pattern>();
+  auto pattern = std::make_unique<Pattern>(regex);
   pattern->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), PCRE2_UTF,
                                 &error, &offset, nullptr);
   if (pattern->code == nullptr) {
@@ -83,6 +85,10 @@ void TensorDump::Append(const std::string& name, const RowType& type, int64_t ro
 }
 
 absl::Status TensorDump::Write(const std::string& path) const {
+  if (tensors_.empty()) {
+    return InvalidArgument("--dump-tensors: expected the name of a tensor that is kept, found \"",
+                           pattern_->text, "\", which none has");
+  }
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors_) {

@@ -39,7 +39,8 @@ inline std::vector<std::string> GoldenModelFolders() {
 
 inline std::string FolderTestName(const testing::TestParamInfo<std::string>& info) {
   std::string name = std::filesystem::path(info.param).filename().string();
-  std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(c); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !isalnum(c); }, '_');
   return name;
 }
 

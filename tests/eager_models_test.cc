@@ -1,5 +1,7 @@
-// The interpreter on whole models: logits, greedy ids and hidden rows of Hugging Face transformers, and
-// several sequences at once.
+// The interpreter on whole models: logits, greedy ids and hidden rows of Hugging Face transformers,
+// and several sequences at once.
+#include "tests/eager_models.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,7 +10,6 @@
 
 #include "base/file.h"
 #include "eager/eager.h"
-#include "tests/eager_models.h"
 
 namespace ninfer::eager {
 namespace {
@@ -64,32 +65,13 @@ TEST_P(EagerModelTest, GreedyIdsEqualTransformers) {
   }
 }
 
-// transformers' rows after the embedding and after each layer appear, in this order, among the results
-// of the graph's nodes: where a layer goes wrong, this names it.
-TEST_P(EagerModelTest, HiddenRowsEqualTransformersLayerByLayer) {
-  const std::vector<float> hidden = model_.Floats("hidden_last");
-  if (hidden.empty()) GTEST_SKIP() << "the golden holds no hidden rows";
-  const size_t width = model_.golden->Find("hidden_last")->shape[1];
-  const std::vector<int32_t> ids = model_.IdsWithLogits();
-  size_t next = 0;  // row of the golden that is looked for
-  const auto compare = [&](const ir::Node&, absl::Span<const Tensor> results) {
-    const Tensor& y = results[0];
-    if (next * width == hidden.size() || y.floats == nullptr) return;
-    if (y.elements() != static_cast<int64_t>(ids.size() * width)) return;
-    const std::vector<float> expected(hidden.begin() + next * width,
-                                      hidden.begin() + (next + 1) * width);
-    if (LargestError({y.floats->end() - width, y.floats->end()}, expected) < kLogitBound) ++next;
-  };
-  const Observer observer(compare);
-  Logits(ids, &observer);
-  EXPECT_EQ(next * width, hidden.size()) << "layer " << next << " differs";
-}
-
 TEST_P(EagerModelTest, SeveralSequencesEqualEachAlone) {
   const std::vector<int32_t> ids = model_.Ids("input_ids");
   ASSERT_GE(ids.size(), 10u);
-  const std::vector<std::vector<int32_t>> texts = {
-      {ids.begin(), ids.begin() + 5}, {ids[3]}, {ids.begin() + 2, ids.begin() + 10}, {ids[1], ids[0]}};
+  const std::vector<std::vector<int32_t>> texts = {{ids.begin(), ids.begin() + 5},
+                                                   {ids[3]},
+                                                   {ids.begin() + 2, ids.begin() + 10},
+                                                   {ids[1], ids[0]}};
   for (size_t count = 2; count <= texts.size(); ++count) {
     StepArguments arguments;
     arguments.seq_bounds = {0};
@@ -107,6 +89,39 @@ TEST_P(EagerModelTest, SeveralSequencesEqualEachAlone) {
   }
 }
 
+using EagerHiddenTest = EagerModelTest;
+
+// transformers' rows after the embedding and after each layer appear, in this order, among the
+// results of the graph's nodes: where a layer goes wrong, this names it.
+TEST_P(EagerHiddenTest, HiddenRowsEqualTransformersLayerByLayer) {
+  const std::vector<float> hidden = model_.Floats("hidden_last");
+  const size_t width = model_.golden->Find("hidden_last")->shape[1];
+  const std::vector<int32_t> ids = model_.IdsWithLogits();
+  size_t next = 0;  // row of the golden that is looked for
+  const auto compare = [&](const ir::Node&, absl::Span<const Tensor> results) {
+    const Tensor& y = results[0];
+    if (next * width == hidden.size() || y.floats == nullptr) return;
+    if (y.elements() != static_cast<int64_t>(ids.size() * width)) return;
+    const std::vector<float> expected(hidden.begin() + next * width,
+                                      hidden.begin() + (next + 1) * width);
+    if (LargestError({y.floats->end() - width, y.floats->end()}, expected) < kLogitBound) ++next;
+  };
+  const Observer observer(compare);
+  Logits(ids, &observer);
+  EXPECT_EQ(next * width, hidden.size()) << "layer " << next << " differs";
+}
+
+std::vector<std::string> FoldersWithHiddenRows() {
+  std::vector<std::string> folders = GoldenModelFolders();
+  const auto without = [](const std::string& folder) {
+    return folder.find("/hf-models/") == folder.npos;
+  };
+  folders.erase(std::remove_if(folders.begin(), folders.end(), without), folders.end());
+  return folders;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EagerHiddenTest, testing::ValuesIn(FoldersWithHiddenRows()),
+                         FolderTestName);
 INSTANTIATE_TEST_SUITE_P(Models, EagerModelTest, testing::ValuesIn(GoldenModelFolders()),
                          FolderTestName);
 

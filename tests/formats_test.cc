@@ -86,9 +86,13 @@ TEST_P(FormatCase, ElementsLieWhereTheTableSays) {
     for (int64_t n = 0; n < padded_n; ++n) {
       for (int64_t k = 0; k < padded_k; ++k) {
         const int64_t element =
-            info.is_panel ? (((n / 32 * shape.segments + s) * (padded_k / info.k_step) +
-                              k / info.k_step) * 32 + n % 32) * info.k_step + k % info.k_step
-                          : n * shape.k + k;
+            info.is_panel
+                ? (((n / 32 * shape.segments + s) * (padded_k / info.k_step) + k / info.k_step) *
+                       32 +
+                   n % 32) *
+                          info.k_step +
+                      k % info.k_step
+                : n * shape.k + k;
         float found = -1;
         ASSERT_LE((element + 1) * size, static_cast<int64_t>(packed.size()));
         ConvertToFloat(info.dtype, packed.data() + element * size, &found, 1);

@@ -23,7 +23,7 @@ INCLUDES = {
     "cuda/driver": ["runtime/executor.h", "plan", "base"],
     "text": ["base"],
     "plan": ["base"],
-    "runtime": ["plan", "text", "base"],
+    "runtime": ["plan", "text", "base", "compiler/ninfer_compiler.h"],
     "serve": ["runtime", "text", "plan", "base"],
     "compiler": COMPILE_SIDE + ["cuda/generate", "runtime/executor.h"],
 }

@@ -1,5 +1,5 @@
-// The golden files of tests/passes: one for each graph pass. A file holds cases divided by `// ====`;
-// a case is
+// The golden files of tests/passes: one for each graph pass. A file holds cases divided by `//
+// ====`; a case is
 //
 //   // pass: NAME [option=value ...]       what runs
 //   // near miss: why                      must stay as it is (but for the module line, which says
@@ -10,8 +10,8 @@
 //   module ...                             the output; NINFER_BLESS=1 rewrites it
 //
 // Both sides are run through eager on the same texts and must give the same logits, to 1e-6 of the
-// largest unless `bound=` says otherwise: eager's matmul sums in an order that depends on the shapes,
-// so that passes that change these are not equal to the bit there.
+// largest unless `bound=` says otherwise: eager's matmul sums in an order that depends on the
+// shapes, so that passes that change these are not equal to the bit there.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -35,7 +35,7 @@ const char kOutput[] = "// ----\n";
 
 struct Case {
   std::string file;
-  std::string head;    // the comment lines, as they stand
+  std::string head;  // the comment lines, as they stand
   std::string input;
   std::string output;  // empty for a near miss
   std::string pass;
@@ -121,7 +121,8 @@ std::vector<Case> ReadGoldens(const std::string& file) {
   EXPECT_TRUE(text.ok()) << text.status();
   std::vector<Case> cases;
   if (!text.ok()) return cases;
-  for (absl::string_view part : absl::StrSplit(*text, kCase)) cases.push_back(ParseCase(file, part));
+  for (absl::string_view part : absl::StrSplit(*text, kCase))
+    cases.push_back(ParseCase(file, part));
   return cases;
 }
 
@@ -176,9 +177,8 @@ TEST(PassesGolden, EveryCaseGivesItsOutputAndBothSidesComputeTheSame) {
     std::vector<std::string> parts;
     for (const Case& golden : ReadGoldens(file)) {
       const std::string text = RunCase(golden);
-      parts.push_back(golden.near_miss
-                          ? absl::StrCat(golden.head, golden.input)
-                          : absl::StrCat(golden.head, golden.input, kOutput, text));
+      parts.push_back(golden.near_miss ? absl::StrCat(golden.head, golden.input)
+                                       : absl::StrCat(golden.head, golden.input, kOutput, text));
       if (!golden.near_miss && !bless) {
         EXPECT_EQ(text, golden.output)
             << file << ": if the new output is right, run again with NINFER_BLESS=1";

@@ -1,5 +1,5 @@
-// Running a step at any stage of the pipeline and comparing what it gives: whole texts in one step, and
-// texts cut into steps over shuffled pages.
+// Running a step at any stage of the pipeline and comparing what it gives: whole texts in one step,
+// and texts cut into steps over shuffled pages.
 #ifndef NINFER_TESTS_PASSES_TESTING_H_
 #define NINFER_TESTS_PASSES_TESTING_H_
 
@@ -26,7 +26,8 @@ inline Texts RandomTexts(const std::vector<int>& lengths, int64_t vocab, uint64_
   Texts texts;
   for (const int length : lengths) {
     texts.emplace_back();
-    for (int i = 0; i < length; ++i) texts.back().push_back(static_cast<int32_t>(random.Below(vocab)));
+    for (int i = 0; i < length; ++i)
+      texts.back().push_back(static_cast<int32_t>(random.Below(vocab)));
   }
   return texts;
 }
@@ -61,7 +62,8 @@ inline std::vector<eager::KvPool> MakePools(const ir::Module& module, int64_t pa
 // One row of logits for each token of each text, text after text.
 using Logits = std::vector<std::vector<float>>;
 
-// Steps of one run: how many tokens of every text each step takes (a text that has none left rests).
+// Steps of one run: how many tokens of every text each step takes (a text that has none left
+// rests).
 inline absl::StatusOr<Logits> RunTexts(const ir::Module& module, const Weights& weights,
                                        const Texts& texts, const std::vector<int>& steps) {
   NINFER_ASSIGN_OR_RETURN(auto interpreter, eager::Interpreter::Create(&module, weights, 2));
@@ -71,7 +73,8 @@ inline absl::StatusOr<Logits> RunTexts(const ir::Module& module, const Weights& 
   const int total = pages * static_cast<int>(texts.size());
   std::vector<eager::KvPool> pools = MakePools(module, total);
   std::vector<int32_t> page_table;  // shuffled: 5 has no common factor with most totals
-  for (int i = 0; i < total; ++i) page_table.push_back(total % 5 == 0 ? total - 1 - i : i * 5 % total);
+  for (int i = 0; i < total; ++i)
+    page_table.push_back(total % 5 == 0 ? total - 1 - i : i * 5 % total);
   const bool has_rows = HasParameter(module, "rows");
   const int64_t most_rows =
       has_rows ? module.symbols()[module.FindSymbol("R")].max : int64_t{1} << 30;

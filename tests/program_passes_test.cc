@@ -1,5 +1,5 @@
-// The golden files of tests/program/passes: the passes that make programs and change them. A file holds
-// cases divided by `// ====`; a case is
+// The golden files of tests/program/passes: the passes that make programs and change them. A file
+// holds cases divided by `// ====`; a case is
 //
 //   // pass: NAME             lower takes a module, the others a program
 //   // near miss: why         must stay as it is, or
@@ -8,7 +8,9 @@
 //   // ----
 //   program ...               the output; NINFER_BLESS=1 rewrites it
 //
-// Every output verifies, and the outputs of schedule and plan-buffers pass the checkers.
+// Every output verifies, and the outputs of schedule and plan-buffers pass the checkers. Both sides
+// are run on the same texts, the graph by eager and programs by their interpreter, and must give
+// the same logits.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -25,6 +27,7 @@
 #include "passes/passes.h"
 #include "program/text.h"
 #include "program/verifier.h"
+#include "tests/program_testing.h"
 
 namespace ninfer::passes {
 namespace {
@@ -86,6 +89,32 @@ absl::StatusOr<program::Program> RunCase(const Case& golden, const std::string& 
   return program;
 }
 
+// The logits of the case's input, on texts of these lengths.
+absl::StatusOr<std::vector<float>> RunInput(const Case& golden,
+                                            const std::shared_ptr<MemoryWeights>& weights,
+                                            const eager::StepArguments& arguments) {
+  if (golden.pass == "lower") {
+    NINFER_ASSIGN_OR_RETURN(const ir::Module module, ir::Parse(golden.input, "input"));
+    return testing::RunGraph(module, weights, arguments);
+  }
+  NINFER_ASSIGN_OR_RETURN(const program::Program program, program::Parse(golden.input, "input"));
+  return testing::RunProgram(program, *weights, 2, arguments);
+}
+
+void ExpectEqualValues(const Case& golden, const program::Program& output) {
+  auto weights = std::make_shared<MemoryWeights>();
+  weights->AddRandom(*output.weights_module, 5, 0.3f);
+  // Few rows, and many.
+  for (const std::vector<int>& lengths : {std::vector<int>{3, 1}, std::vector<int>{9, 2, 14}}) {
+    const eager::StepArguments arguments = testing::WholeTexts(lengths, 10);
+    const auto expected = RunInput(golden, weights, arguments);
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    const auto found = testing::RunProgram(output, *weights, 2, arguments);
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_LE(testing::Difference(*expected, *found), 1e-6);
+  }
+}
+
 std::vector<std::string> Files() {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
@@ -95,7 +124,7 @@ std::vector<std::string> Files() {
   return names;
 }
 
-class GoldenFile : public testing::TestWithParam<std::string> {};
+class GoldenFile : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenFile, GivesItsOutputs) {
   const std::string path = absl::StrCat(kFolder, "/", GetParam(), ".kp");
@@ -114,6 +143,7 @@ TEST_P(GoldenFile, GivesItsOutputs) {
       EXPECT_EQ(std::string(program.status().message()), golden.refused);
     } else {
       ASSERT_TRUE(program.ok()) << program.status();
+      ExpectEqualValues(golden, *program);
       const std::string found = program::Print(*program);
       if (golden.near_miss) {
         EXPECT_EQ(found, golden.input);
@@ -123,8 +153,8 @@ TEST_P(GoldenFile, GivesItsOutputs) {
         EXPECT_EQ(found, golden.output);
       }
     }
-    blessed.push_back(absl::StrCat(golden.head, golden.input,
-                                   golden.output.empty() ? "" : kOutput, golden.output));
+    blessed.push_back(absl::StrCat(golden.head, golden.input, golden.output.empty() ? "" : kOutput,
+                                   golden.output));
   }
   EXPECT_TRUE(has_near_miss) << path << ": every file has a case that must stay or be refused";
   if (bless) {
@@ -133,7 +163,7 @@ TEST_P(GoldenFile, GivesItsOutputs) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Program, GoldenFile, testing::ValuesIn(Files()), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(Program, GoldenFile, ::testing::ValuesIn(Files()), [](const auto& info) {
   return absl::StrJoin(absl::StrSplit(info.param, '-'), "_");
 });
 

@@ -1,5 +1,6 @@
 // The tokens lie sorted; at a place where one may start, the range of those that agree with the
-// text is narrowed byte by byte. Tested by tests/text_zoo_test.cc.
+// text is narrowed byte by byte.
+// Tested by tests/text_zoo_test.cc.
 #include "text/added_tokens.h"
 
 #include <algorithm>

@@ -4,8 +4,8 @@
 // left (Sennrich et al. 2016, arXiv:1508.07909). Two kinds: with a list of merges (Hugging Face
 // tokenizers), and by pieces, where any two symbols merge whose joined text is a piece
 // (SentencePiece). Short words scan for the best pair; long ones use a heap, so that a megabyte
-// without a blank stays n log n. Tested by tests/text_zoo_test.cc and
-// tests/text_robustness_test.cc.
+// without a blank stays n log n.
+// Tested by tests/text_zoo_test.cc and tests/text_robustness_test.cc.
 #ifndef NINFER_TEXT_BPE_H_
 #define NINFER_TEXT_BPE_H_
 

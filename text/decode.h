@@ -3,8 +3,8 @@
 // Decoding a whole list and decoding a stream are the same chain, so that they cannot differ. A
 // stage passes text on as soon as it is certain. What is not certain is held: an unfinished
 // character, a run of byte pieces (<0x41>), which is replaced as a whole if it is not UTF-8, and
-// the last piece before a BPE suffix rule. Tested by tests/text_components_test.cc and
-// tests/text_zoo_test.cc.
+// the last piece before a BPE suffix rule.
+// Tested by tests/text_components_test.cc and tests/text_zoo_test.cc.
 #ifndef NINFER_TEXT_DECODE_H_
 #define NINFER_TEXT_DECODE_H_
 

@@ -4,7 +4,8 @@
 // characters differ), \uHHHH, nested character classes, (?m), {,n}, and a plus or question mark
 // behind {n,m} (a second quantifier for Oniguruma, possessive or lazy for PCRE2). What has no
 // counterpart is refused: && in a class, a negated class inside a class, (?x), unknown escapes.
-// Source: Oniguruma's doc/RE and pcre2pattern(3). Tested by tests/text_pattern_test.cc.
+// Source: Oniguruma's doc/RE and pcre2pattern(3).
+// Tested by tests/text_pattern_test.cc.
 #include <string>
 #include <vector>
 

@@ -2,8 +2,8 @@
 // are read here from the wire format. BPE models only, without a table of character replacements.
 //
 // Control pieces become special tokens, user-defined pieces become added tokens that are looked for
-// in normalized text; merges go by the pieces' scores, equal scores by place. Tested by
-// tests/text_sentencepiece_test.cc.
+// in normalized text; merges go by the pieces' scores, equal scores by place.
+// Tested by tests/text_sentencepiece_test.cc.
 #include "text/sentencepiece_model.h"
 
 #include <algorithm>

@@ -1,15 +1,20 @@
 // A tokenizer as one flat block of bytes, made at compile time and used in place.
 //
-//   header    magic, version, flags, size of the vocabulary, and for each section its offset and
-//   count offsets   u32[vocabulary + 1] into the pool          pool    the pieces' text, by id
-//   flags     u8[vocabulary], PieceFlag bits             slots   u32, hash table of ids by text
-//   merges    MergeSlot, hash table by pair              ranks   u32[vocabulary] (SentencePiece)
+//   header    magic, version, flags, the vocabulary's size, offset and count of each section
+//   offsets   u32[vocabulary + 1] into the pool
+//   pool      the text of the pieces, by id
+//   flags     u8[vocabulary], PieceFlag bits
+//   slots     u32, hash table of ids by text
+//   merges    MergeSlot, hash table by pair
+//   ranks     u32[vocabulary] (SentencePiece)
 //   program   steps, added tokens, post-processor: length-prefixed, read into a Program
 //
 // Both hash tables are open-addressed with linear probing, a power of two in size and at most three
 // quarters full. Numbers are little-endian; sections start at multiples of 8. Nothing is allocated
-// per piece, so that 150,000 pieces load in about a millisecond. Everything is checked when the
-// block is parsed. Tested by tests/text_tables_test.cc.
+// for a single piece, so that 150,000 pieces load in a few milliseconds. Everything is checked when
+// the block is parsed.
+//
+// Tested by tests/text_tables_test.cc.
 #ifndef NINFER_TEXT_TABLES_H_
 #define NINFER_TEXT_TABLES_H_
 

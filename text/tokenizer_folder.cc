@@ -3,8 +3,8 @@
 //
 // With a tokenizer.json, add_bos_token and add_eos_token of the config are not read: the
 // post-processor says it. Without one, the class named in tokenizer_config.json (or the model type
-// in config.json) decides how vocab.json and merges.txt are used. Tested by
-// tests/text_models_test.cc and tests/text_json_test.cc.
+// in config.json) decides how vocab.json and merges.txt are used.
+// Tested by tests/text_models_test.cc and tests/text_json_test.cc.
 #include <map>
 
 #include "absl/strings/match.h"

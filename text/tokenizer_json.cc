@@ -1,6 +1,6 @@
 // tokenizer.json: the model, the added tokens and the post-processor. Fields, defaults and older
-// forms follow the `tokenizers` library. Tested by tests/text_json_test.cc and
-// tests/text_zoo_test.cc.
+// forms follow the `tokenizers` library.
+// Tested by tests/text_json_test.cc and tests/text_zoo_test.cc.
 #include "text/tokenizer_json.h"
 
 #include <vector>

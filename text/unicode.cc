@@ -1,5 +1,6 @@
 // Code points by hand, general categories from utf8proc. Byte letters are those of GPT-2's
-// encoder.py. Tested by tests/text_unicode_test.cc.
+// encoder.py.
+// Tested by tests/text_unicode_test.cc.
 #include "text/unicode.h"
 
 #include <utf8proc.h>

@@ -1,8 +1,8 @@
 // Code points, their classes, and the repair of bytes that are not UTF-8.
 //
 // The classes are those of the reference implementation: White_Space and \w as Rust's regex crate
-// has them, letters and numbers by general category (from utf8proc). Tested by
-// tests/text_unicode_test.cc.
+// has them, letters and numbers by general category (from utf8proc).
+// Tested by tests/text_unicode_test.cc.
 #ifndef NINFER_TEXT_UNICODE_H_
 #define NINFER_TEXT_UNICODE_H_
 

@@ -1,5 +1,6 @@
 // The older files of byte-level BPE: a JSON object of pieces and ids, and a list of merges, one a
-// line. Tested by tests/text_json_test.cc.
+// line.
+// Tested by tests/text_json_test.cc.
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "text/tokenizer_json.h"

@@ -53,35 +53,35 @@ void Parse(const std::string& bytes) {
   }
 }
 
-// Three bytes are one edit: a place and what to put there.
-std::string EditExample(const std::string& edits) {
-  static const std::string& example =
-      *new std::string(SerializeSections(ninfer::plan::ExamplePlan()));
-  std::string bytes = example;
-  for (size_t i = 0; i + 3 <= edits.size(); i += 3) {
+// `bytes` with a few edits from the input: the first byte says how many, then three bytes are one
+// edit, a place and what to put there.
+std::string Edit(std::string bytes, const std::string& edits) {
+  const size_t end = 1 + 3 * (edits.empty() ? 0 : static_cast<uint8_t>(edits[0]) % 8);
+  for (size_t i = 1; i < end && i + 3 <= edits.size() && !bytes.empty(); i += 3) {
     bytes[GetLittleEndian(&edits[i], 2) % bytes.size()] = edits[i + 2];
   }
   return bytes;
 }
 
+void DecodeOne(ninfer::plan::Section section, const std::string& bytes) {
+  ninfer::plan::Contents contents;
+  if (DecodeSection(section, bytes, "fuzz", &contents, nullptr).ok()) {
+    Validate(contents.plan, "fuzz").IgnoreError();
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0) return 0;
-  const std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const uint8_t choice = data[0] % 20;
-  if (choice == 0) {
-    Parse(bytes);
-  } else if (choice == 1) {
-    Parse(Reseal(bytes));
-  } else if (choice == 19) {
-    Parse(Reseal(EditExample(bytes)));
-  } else if (choice - 1 != static_cast<int>(ninfer::plan::Section::kWeightData)) {
-    ninfer::plan::Contents contents;
-    const auto section = static_cast<ninfer::plan::Section>(choice - 1);
-    if (DecodeSection(section, bytes, "fuzz", &contents, nullptr).ok()) {
-      Validate(contents.plan, "fuzz").IgnoreError();
-    }
+  static const auto& example = *new ninfer::plan::Contents{ninfer::plan::ExamplePlan(), {}};
+  const std::string bytes(reinterpret_cast<const char*>(data), size);
+  Parse(bytes);
+  Parse(Reseal(bytes));
+  Parse(Reseal(Edit(SerializeSections(example.plan), bytes)));
+  for (const ninfer::plan::SectionInfo& info : ninfer::plan::ListSections()) {
+    if (info.section == ninfer::plan::Section::kWeightData) continue;
+    DecodeOne(info.section, bytes);
+    DecodeOne(info.section, Edit(EncodeSection(info.section, example), bytes));
   }
   return 0;
 }

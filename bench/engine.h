@@ -1,0 +1,80 @@
+// One engine to measure: the eager interpreter or compiled code, of a model folder, a plan, or a
+// shape with random weights. It lives on a thread of its own, where everything that touches it
+// runs. Tested by tests/bench_story_test.cc.
+#ifndef NINFER_BENCH_ENGINE_H_
+#define NINFER_BENCH_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "bench/host.h"
+#include "plan/plan.h"
+#include "runtime/compiler_library.h"
+#include "runtime/executor.h"
+#include "runtime/session.h"
+#include "runtime/thread_pool.h"
+#include "text/tokenizer.h"
+
+namespace ninfer::bench {
+
+// What to measure. Exactly one of the two is set.
+struct ModelChoice {
+  std::string path;            // a model folder, or a plan's file
+  std::string random_weights;  // a named shape, or the path of a config.json
+};
+
+struct EngineChoice {
+  ModelChoice model;
+  bool compiled = true;
+  bool kv_cache = true;
+  std::string type;       // "f32" or "bf16" for weights, activations and cache; empty: as stored
+  std::string attention;  // "naive", "efficient", "flash"; empty: the default
+  int threads = 0;
+  int64_t context = 0, max_tokens = 0, max_sequences = 0, max_rows = 0;  // 0: the default
+};
+
+class Engine {
+ public:
+  static absl::StatusOr<std::unique_ptr<Engine>> Open(const EngineChoice& choice,
+                                                      const runtime::CompilerCallbacks& callbacks);
+  ~Engine();
+
+  // Runs `work` on the engine's thread. Executor and pool may be used there alone.
+  void Run(absl::FunctionRef<void()> work) { host_.Run(work); }
+
+  runtime::Executor* executor() const { return executor_.get(); }
+  runtime::ThreadPool* pool() const { return pool_; }           // null for eager
+  const plan::LoadedPlan* plan() const { return plan_.get(); }  // null for eager
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }
+  double open_seconds() const { return open_seconds_; }  // compiling included
+
+  // Arena, replicas and scratch of the threads, as the plan has them or eager has used.
+  int64_t scratch_bytes() const;
+
+  // The most likely tokens behind the prompt, `count` of them whatever they are.
+  absl::StatusOr<runtime::Generation> Generate(const std::vector<int32_t>& prompt, int64_t count);
+
+ private:
+  Engine() = default;
+  absl::Status OpenHere(const EngineChoice& choice, const runtime::CompilerCallbacks& callbacks);
+  absl::Status OpenEager(const EngineChoice& choice, const runtime::CompilerCallbacks& callbacks);
+  absl::Status OpenCompiled(const EngineChoice& choice,
+                            const runtime::CompilerCallbacks& callbacks);
+  absl::Status ReadTokenizer(const std::string& serialised);
+
+  Host host_;
+  std::shared_ptr<const plan::LoadedPlan> plan_;
+  std::unique_ptr<runtime::Executor> executor_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<runtime::Session> session_;
+  runtime::ThreadPool* pool_ = nullptr;
+  double open_seconds_ = 0;
+};
+
+}  // namespace ninfer::bench
+
+#endif  // NINFER_BENCH_ENGINE_H_

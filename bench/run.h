@@ -1,0 +1,33 @@
+// What ninfer-bench does with its flags: the story of a model, or its throughput. Tested by
+// tests/bench_test.py.
+#ifndef NINFER_BENCH_RUN_H_
+#define NINFER_BENCH_RUN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "bench/engine.h"
+#include "bench/throughput.h"
+
+namespace ninfer::bench {
+
+struct RunOptions {
+  ModelChoice model;
+  std::vector<std::string> types;  // empty: the default of what is measured
+  ThroughputOptions throughput;    // -p and -n empty: the story
+  std::vector<int64_t> new_tokens = {50, 100};
+  std::vector<int64_t> attention_lengths = {64, 128, 256, 512, 1024, 2048};
+  int repetitions = 0;  // 0: the default of what is measured
+  int threads = 0;
+  std::string output = "md", peer;
+};
+
+// The tables as text. Refuses values that mean nothing, naming the flag.
+absl::StatusOr<std::string> Run(const RunOptions& options,
+                                const runtime::CompilerCallbacks& callbacks);
+
+}  // namespace ninfer::bench
+
+#endif  // NINFER_BENCH_RUN_H_

@@ -1,0 +1,282 @@
+// The token at a position is always the same, so that every test writes the same keys and values:
+// the cache is filled once, and tests run in any order, interleaved with the probes. Tested by
+// tests/bench_throughput_test.cc.
+#include "bench/throughput.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "bench/count.h"
+#include "runtime/kv_pages.h"
+
+namespace ninfer::bench {
+namespace {
+
+constexpr double kPeakSeconds = 0.05;
+
+struct Test {
+  bool prefill = true;
+  int64_t tokens = 0, depth = 0;
+  StateReport state;
+  std::vector<double> rates;                               // tokens a second
+  std::vector<std::vector<double>> peer_rates = {{}, {}};  // eager, compiled
+  double limit = 0;  // tokens a second, the best of the repetitions
+  std::string limit_name;
+  double last_rate = 0, last_limit = 0;
+  std::string last_limit_name;
+  std::vector<double> last_peer = {0, 0};
+
+  std::string name() const {
+    return absl::StrCat(prefill ? "pp" : "tg", tokens,
+                        depth > 0 ? absl::StrCat(" @ d", depth) : "");
+  }
+};
+
+// One text on the executor, of which any part is computed again and again. Lives on the engine's
+// thread.
+class Text {
+ public:
+  Text(runtime::Executor* executor, int64_t longest) : executor_(executor), pages_(executor) {
+    const int64_t vocab = executor->metadata().vocab_size;
+    tokens_.resize(longest);
+    for (int64_t i = 0; i < longest; ++i) {
+      tokens_[i] = static_cast<int32_t>((i * 7919 + 104729) % vocab);
+    }
+    positions_.resize(longest);
+    std::iota(positions_.begin(), positions_.end(), 0);
+    logits_.resize(vocab);
+  }
+
+  absl::Status Reserve() {
+    NINFER_RETURN_IF_ERROR(pages_.Reserve(static_cast<int64_t>(tokens_.size()), &table_));
+    table_.resize(executor_->limits().pages_per_sequence, 0);
+    return absl::OkStatus();
+  }
+
+  // Computes positions [begin, end), as many in one step as it takes; logits of the last one.
+  absl::Status Compute(int64_t begin, int64_t end) {
+    const int64_t most = executor_->limits().max_tokens;
+    for (; begin < end; begin = std::min(end, begin + most)) {
+      NINFER_RETURN_IF_ERROR(Step(begin, std::min(end, begin + most)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Step(int64_t begin, int64_t end) {
+    const int32_t count = static_cast<int32_t>(end - begin);
+    const int32_t bounds[2] = {0, count};
+    const int32_t cached = static_cast<int32_t>(begin);
+    const int32_t row = count - 1;
+    lengths_.assign(count, static_cast<int32_t>(end));
+    runtime::StepInput input;
+    input.tokens = absl::MakeConstSpan(tokens_).subspan(begin, count);
+    input.positions = absl::MakeConstSpan(positions_).subspan(begin, count);
+    input.seq_bounds = bounds;
+    input.cached_lens = absl::MakeConstSpan(&cached, 1);
+    input.page_table = table_;
+    input.rows = absl::MakeConstSpan(&row, 1);
+    input.rope_len = lengths_;
+    return executor_->Step(input, logits_.data());
+  }
+
+ private:
+  runtime::Executor* executor_;
+  runtime::KvPages pages_;
+  std::vector<int32_t> tokens_, positions_, table_, lengths_;
+  std::vector<float> logits_;
+};
+
+absl::Status CheckRoom(const runtime::ExecutorLimits& limits, int64_t longest) {
+  if (!limits.has_kv_cache) {
+    return InvalidArgument("-p, -n: expected a plan with a KV cache, found one without");
+  }
+  const int64_t room = std::min(limits.context_length, limits.total_pages * limits.page_positions);
+  if (longest > room) {
+    return InvalidArgument("-p, -n, -d: expected texts of at most ", room,
+                           " positions, the context's length, found ", longest);
+  }
+  return absl::OkStatus();
+}
+
+// One repetition of one test with its probe. Runs on the engine's thread.
+absl::Status MeasureOnce(Engine* engine, const StepCost& cost, Text* text, ReadProbe* reads,
+                         bool bf16, Test* test) {
+  if (test->prefill) {
+    const double start = Seconds();
+    NINFER_RETURN_IF_ERROR(text->Compute(test->depth, test->depth + test->tokens));
+    test->last_rate = static_cast<double>(test->tokens) / (Seconds() - start);
+    std::vector<MatrixPeak> peaks = MeasureMatrixPeaks(engine->pool(), bf16, kPeakSeconds);
+    const MatrixPeak& best =
+        *std::max_element(peaks.begin(), peaks.end(), [](const MatrixPeak& a, const MatrixPeak& b) {
+          return a.operations_per_second < b.operations_per_second;
+        });
+    test->last_limit = best.operations_per_second * static_cast<double>(test->tokens) /
+                       cost.Prefill(test->tokens, test->depth);
+    std::vector<std::string> names;
+    for (const MatrixPeak& peak : peaks) {
+      names.push_back(
+          absl::StrFormat("%s %.0f GFLOP/s", peak.name, peak.operations_per_second / 1e9));
+    }
+    test->last_limit_name = absl::StrJoin(names, ", ");
+    return absl::OkStatus();
+  }
+  const double start = Seconds();
+  for (int64_t i = 0; i < test->tokens; ++i) {
+    NINFER_RETURN_IF_ERROR(text->Step(test->depth + i, test->depth + i + 1));
+  }
+  test->last_rate = static_cast<double>(test->tokens) / (Seconds() - start);
+  const int64_t bytes = engine->executor()->BytesPerToken(test->depth + test->tokens / 2);
+  test->last_limit = reads->PassesPerSecond(bytes);
+  test->last_limit_name =
+      absl::StrFormat("read %.1f GB/s", test->last_limit * static_cast<double>(bytes) / 1e9);
+  return absl::OkStatus();
+}
+
+absl::Status MeasurePeer(Peer* peer, Test* test) {
+  for (int compiled = 0; compiled < 2; ++compiled) {
+    if (test->prefill && test->depth > 0) return absl::OkStatus();
+    NINFER_ASSIGN_OR_RETURN(const Json answer,
+                            peer->Ask({{"op", test->prefill ? "prefill" : "decode"},
+                                       {"compiled", compiled == 1},
+                                       {"tokens", test->tokens},
+                                       {"depth", test->depth}}));
+    NINFER_ASSIGN_OR_RETURN(const double seconds, peer->Number(answer, "seconds"));
+    test->last_peer[compiled] = static_cast<double>(test->tokens) / seconds;
+  }
+  return absl::OkStatus();
+}
+
+void Keep(Test* test) {
+  test->rates.push_back(test->last_rate);
+  for (int i = 0; i < 2; ++i) {
+    if (test->last_peer[i] > 0) test->peer_rates[i].push_back(test->last_peer[i]);
+  }
+  if (test->last_limit > test->limit) {
+    test->limit = test->last_limit;
+    test->limit_name = test->last_limit_name;
+  }
+}
+
+std::vector<Test> TestsOf(const ThroughputOptions& options) {
+  std::vector<Test> tests;
+  for (int64_t depth : options.depths) {
+    for (int64_t tokens : options.prefill) tests.push_back({true, tokens, depth});
+    for (int64_t tokens : options.decode) tests.push_back({false, tokens, depth});
+  }
+  return tests;
+}
+
+// Every test once in each round, so that a drift of the machine meets all of them alike.
+absl::Status MeasureAll(Engine* engine, const StepCost& cost, const ThroughputOptions& options,
+                        StateProbe* state, Text* text, ReadProbe* reads, std::vector<Test>* tests) {
+  const bool bf16 = engine->executor()->metadata().activations_dtype == "bf16";
+  for (int round = 0; round < options.repetitions; ++round) {
+    for (Test& test : *tests) {
+      absl::Status status;
+      const auto measure = [&]() -> absl::Status {
+        engine->Run([&] { status = MeasureOnce(engine, cost, text, reads, bf16, &test); });
+        NINFER_RETURN_IF_ERROR(status);
+        return options.peer == nullptr ? absl::OkStatus() : MeasurePeer(options.peer, &test);
+      };
+      NINFER_ASSIGN_OR_RETURN(const StateReport report, MeasureInOneState(
+                                                            1, [&] { return state->Nanoseconds(); },
+                                                            measure, [&] { Keep(&test); }));
+      const bool same = test.rates.size() == 1 || test.state.label == report.label;
+      test.state.label = same ? report.label : "mixed";
+      test.state.barrier_nanoseconds = report.barrier_nanoseconds;
+      test.state.repeats += report.repeats;
+    }
+  }
+  return absl::OkStatus();
+}
+
+Table TableOf(const std::string& label, Engine* engine, const StepCost& cost,
+              const std::vector<Test>& tests) {
+  const plan::Metadata& metadata = engine->executor()->metadata();
+  Table table;
+  table.title = absl::StrCat(label, metadata.random_weights ? ", random weights" : "", ", ",
+                             engine->executor()->description());
+  table.columns = {{"engine", "engine"},
+                   {"weights", "weights"},
+                   {"activations", "activations"},
+                   {"kv_cache", "cache"},
+                   {"test", "test"},
+                   {"tokens", ""},
+                   {"depth", ""},
+                   {"tokens_per_second", "tok/s", 1},
+                   {"deviation", "±", 1},
+                   {"limit_tokens_per_second", "limit", 1},
+                   {"share_percent", "share %", 1},
+                   {"ratio_to_engine", "ours/theirs", 2},
+                   {"limit", "limit is"},
+                   {"state", "state"},
+                   {"barrier_ns", "", 0},
+                   {"repeats", ""},
+                   {"bytes_per_token", ""},
+                   {"operations", ""},
+                   {"samples", ""}};
+  for (const Test& test : tests) {
+    const double mean = Mean(test.rates);
+    Json bytes, operations;
+    if (test.prefill) {
+      operations = cost.Prefill(test.tokens, test.depth);
+    } else {
+      bytes = engine->executor()->BytesPerToken(test.depth + test.tokens / 2);
+    }
+    table.rows.push_back(
+        {"ninfer", metadata.weights_dtype, metadata.activations_dtype, metadata.kv_dtype,
+         test.name(), test.tokens, test.depth, mean, StandardDeviation(test.rates), test.limit,
+         100 * mean / test.limit, nullptr, test.limit_name, test.state.label,
+         test.state.barrier_nanoseconds, test.state.repeats, bytes, operations, test.rates});
+    for (int compiled = 0; compiled < 2; ++compiled) {
+      const std::vector<double>& rates = test.peer_rates[compiled];
+      if (rates.empty()) continue;
+      const double peer = Mean(rates);
+      table.rows.push_back({compiled == 1 ? "torch.compile" : "torch eager", metadata.weights_dtype,
+                            metadata.weights_dtype, metadata.weights_dtype, test.name(),
+                            test.tokens, test.depth, peer, StandardDeviation(rates), test.limit,
+                            100 * peer / test.limit, mean / peer, test.limit_name, test.state.label,
+                            test.state.barrier_nanoseconds, test.state.repeats, bytes, operations,
+                            rates});
+    }
+  }
+  table.notes = {
+      "Limits: decoding, the bytes of a step read by the same threads; prefill, the "
+      "operations of its products at the best of the vector peaks named. States: S, C "
+      "by the barrier of two threads; mixed where the label would not stay."};
+  return table;
+}
+
+}  // namespace
+
+absl::StatusOr<Table> MeasureThroughput(Engine* engine, const std::string& label,
+                                        const ThroughputOptions& options, StateProbe* state) {
+  std::vector<Test> tests = TestsOf(options);
+  int64_t longest = 1, deepest = 0;
+  int64_t most_bytes = 64;
+  for (const Test& test : tests) {
+    longest = std::max(longest, test.depth + test.tokens);
+    deepest = std::max(deepest, test.depth);
+    most_bytes =
+        std::max(most_bytes, engine->executor()->BytesPerToken(test.depth + test.tokens / 2));
+  }
+  NINFER_RETURN_IF_ERROR(CheckRoom(engine->executor()->limits(), longest));
+  NINFER_ASSIGN_OR_RETURN(const StepCost cost, CountStep(engine->plan()->plan.imported_graph_text));
+  NINFER_ASSIGN_OR_RETURN(ReadProbe reads, ReadProbe::Create(engine->pool(), most_bytes));
+  Text text(engine->executor(), longest);
+  absl::Status status;
+  engine->Run([&] {
+    status = text.Reserve();
+    if (status.ok()) status = text.Compute(0, std::max<int64_t>(deepest, 1));
+    if (status.ok() && longest > 1) status = text.Step(longest - 1, longest);
+  });
+  NINFER_RETURN_IF_ERROR(status);
+  NINFER_RETURN_IF_ERROR(MeasureAll(engine, cost, options, state, &text, &reads, &tests));
+  return TableOf(label, engine, cost, tests);
+}
+
+}  // namespace ninfer::bench

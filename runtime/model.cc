@@ -1,0 +1,229 @@
+// Tested by tests/runtime_model_test.cc.
+#include "runtime/model.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "plan/writer.h"
+#include "runtime/plan_cache.h"
+
+namespace ninfer::runtime {
+namespace {
+
+double Seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+// One way through OpenModel; a class because the steps share the options and the model in the
+// making.
+class ModelOpener {
+ public:
+  explicit ModelOpener(const ModelOptions& options) : options_(options), model_(new Model) {}
+
+  absl::StatusOr<std::unique_ptr<Model>> Open() {
+    const double start = Seconds();
+    NINFER_RETURN_IF_ERROR(OpenByKind());
+    NINFER_RETURN_IF_ERROR(ReadTokenizer());
+    model_->load_seconds_ = Seconds() - start;
+    return std::move(model_);
+  }
+
+ private:
+  absl::Status OpenByKind() {
+    struct stat info;
+    if (options_.path.empty()) return OpenPlanFile(DefaultPlanPath());
+    if (stat(options_.path.c_str(), &info) != 0) {
+      return InvalidArgument(options_.path, ": expected a plan or a model folder, found nothing");
+    }
+    if (S_ISDIR(info.st_mode)) return options_.eager ? OpenEager() : OpenFolder();
+    return OpenPlanFile(options_.path);
+  }
+
+  absl::Status OpenPlanFile(const std::string& path) {
+    if (options_.eager) {
+      return InvalidArgument(path, ": --engine=eager: expected a model folder, found a plan");
+    }
+    if (options_.path.empty() && !FileExists(path)) {
+      return InvalidArgument(path,
+                             ": the model that ships with ninfer: not found; name a plan or a "
+                             "model folder");
+    }
+    NINFER_ASSIGN_OR_RETURN(plan::LoadedPlan loaded, plan::ReadPlan(path, ReadOptions()));
+    return Annotate(Run(std::move(loaded)), path);
+  }
+
+  absl::Status OpenEager() {
+    NINFER_ASSIGN_OR_RETURN(CompilerLibrary * library, OpenLibrary());
+    nlohmann::json extra = nlohmann::json::object();
+    if (!options_.dump_tensors.empty()) extra["dump_tensors"] = options_.dump_tensors;
+    if (options_.total_pages > 0) extra["kv_pages"] = options_.total_pages;
+    NINFER_ASSIGN_OR_RETURN(const std::string request, CompilerOptions(std::move(extra)));
+    NINFER_ASSIGN_OR_RETURN(std::unique_ptr<EagerEngine> engine,
+                            library->OpenEager(request, options_.callbacks));
+    model_->eager_ = engine.get();
+    model_->executor_ = std::move(engine);
+    return absl::OkStatus();
+  }
+
+  absl::Status OpenFolder() {
+    NINFER_ASSIGN_OR_RETURN(const std::string request, CompilerOptions(nlohmann::json::object()));
+    const std::string cached = CachePath();
+    if (!cached.empty() && FileExists(cached)) {
+      absl::StatusOr<plan::LoadedPlan> loaded = plan::ReadPlan(cached, ReadOptions());
+      if (loaded.ok()) {
+        Log("plan from the cache: ", cached);
+        return Annotate(Run(*std::move(loaded)), cached);
+      }
+      Log("compiling again: ", loaded.status().message());
+    }
+    const double start = Seconds();
+    NINFER_ASSIGN_OR_RETURN(CompilerLibrary * library, OpenLibrary());
+    NINFER_ASSIGN_OR_RETURN(plan::LoadedPlan loaded, library->Compile(request, options_.callbacks));
+    Log(absl::StrFormat("compiled in %.2f s", Seconds() - start));
+    auto plan = std::make_shared<const plan::LoadedPlan>(std::move(loaded));
+    // Before the executor pins this thread: what it starts later inherits its CPU.
+    if (!cached.empty()) WriteToCache(plan, cached);
+    return RunShared(std::move(plan));
+  }
+
+  // Empty when there is no place for a cache, or it is not wanted.
+  std::string CachePath() {
+    if (!options_.cache) return "";
+    absl::StatusOr<std::string> path = CachedPlanPath(options_.path, options_.compiler_options,
+                                                      FindCompilerLibrary(), options_.threads);
+    return path.ok() ? *std::move(path) : std::string();
+  }
+
+  void WriteToCache(std::shared_ptr<const plan::LoadedPlan> plan, const std::string& path) {
+    Log("writing the plan to ", path);
+    model_->cache_writer_ =
+        std::thread([plan = std::move(plan), path, log = options_.callbacks.log] {
+          absl::Status status = MakeParentFolders(path);
+          if (status.ok()) status = plan::WritePlan(plan->plan, plan->weights, path, 1);
+          if (!status.ok() && log) log(absl::StrCat("the plan was not kept: ", status.message()));
+        });
+  }
+
+  absl::Status Run(plan::LoadedPlan loaded) {
+    NINFER_RETURN_IF_ERROR(MakeCodeRunnable(&loaded));
+    return RunShared(std::make_shared<const plan::LoadedPlan>(std::move(loaded)));
+  }
+
+  absl::Status RunShared(std::shared_ptr<const plan::LoadedPlan> loaded) {
+    CpuExecutorOptions options;
+    options.threads = options_.threads;
+    options.total_pages = options_.total_pages;
+    options.perf_map = options_.perf_map;
+    if (!options_.dump_tensors.empty()) {
+      NINFER_ASSIGN_OR_RETURN(model_->dump_, TensorDump::Create(options_.dump_tensors));
+      options.dump = model_->dump_.get();
+    }
+    model_->plan_ = std::move(loaded);
+    NINFER_ASSIGN_OR_RETURN(std::unique_ptr<CpuExecutor> executor,
+                            CpuExecutor::Create(model_->plan_, options));
+    model_->compiled_ = executor.get();
+    model_->executor_ = std::move(executor);
+    return absl::OkStatus();
+  }
+
+  // A CPU without the features that the plan's code needs gets fresh code from the kernel program.
+  absl::Status MakeCodeRunnable(plan::LoadedPlan* loaded) {
+    const absl::flat_hash_set<std::string> features = CpuFeatures();
+    if (ChooseImage(loaded->plan, features) != nullptr) return absl::OkStatus();
+    const std::string missing = MissingFeatures(loaded->plan, features);
+    if (loaded->plan.program_text.empty()) {
+      return InvalidArgument(missing, "; the plan has no kernel program to make other code from");
+    }
+    absl::StatusOr<CompilerLibrary*> library = CompilerLibrary::Open();
+    if (!library.ok()) return InvalidArgument(missing, "; ", library.status().message());
+    Log(missing, "; generating code anew");
+    for (const char* target : {"native", "x86-64-v3"}) {
+      NINFER_ASSIGN_OR_RETURN(
+          plan::Plan made,
+          (*library)->GenerateCode(loaded->plan, nlohmann::json{{"targets", {target}}}.dump(),
+                                   options_.callbacks));
+      if (made.weight_bytes != loaded->plan.weight_bytes) {
+        return absl::InternalError("generated code: expected the plan's own weights");
+      }
+      loaded->plan = std::move(made);
+      if (ChooseImage(loaded->plan, features) != nullptr) return absl::OkStatus();
+    }
+    return InvalidArgument(MissingFeatures(loaded->plan, features));
+  }
+
+  absl::StatusOr<CompilerLibrary*> OpenLibrary() {
+    absl::StatusOr<CompilerLibrary*> library = CompilerLibrary::Open();
+    if (library.ok()) return library;
+    return InvalidArgument(options_.path,
+                           ": a model folder needs the compiler: ", library.status().message());
+  }
+
+  absl::StatusOr<std::string> CompilerOptions(nlohmann::json extra) {
+    nlohmann::json request =
+        options_.compiler_options.empty()
+            ? nlohmann::json::object()
+            : nlohmann::json::parse(options_.compiler_options, nullptr, /*allow_exceptions=*/false);
+    if (!request.is_object()) {
+      return InvalidArgument("compiler options: expected a JSON object, found ",
+                             options_.compiler_options);
+    }
+    request["model"] = options_.path;
+    if (options_.threads > 0) request["threads"] = options_.threads;
+    request.update(extra);
+    return request.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  }
+
+  plan::ReadOptions ReadOptions() const {
+    plan::ReadOptions read = options_.read;
+    if (read.threads == 0) {
+      read.threads = options_.threads > 0 ? options_.threads : DefaultThreads(ReadCpuLimits());
+    }
+    return read;
+  }
+
+  absl::Status ReadTokenizer() {
+    const std::string& tables =
+        model_->eager_ != nullptr ? model_->eager_->tokenizer() : model_->plan_->plan.tokenizer;
+    if (tables.empty()) return absl::OkStatus();
+    absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Deserialize(tables);
+    NINFER_RETURN_IF_ERROR(Annotate(tokenizer.status(), options_.path));
+    model_->tokenizer_ = *std::move(tokenizer);
+    return absl::OkStatus();
+  }
+
+  template <typename... Args>
+  void Log(const Args&... args) {
+    if (options_.callbacks.log) options_.callbacks.log(absl::StrCat(args...));
+  }
+
+  const ModelOptions& options_;
+  std::unique_ptr<Model> model_;
+};
+
+Model::~Model() {
+  if (cache_writer_.joinable()) cache_writer_.join();
+}
+
+absl::Status Model::WriteDump(const std::string& path) {
+  if (eager_ != nullptr) return eager_->WriteDump(path);
+  if (dump_ == nullptr) return InvalidArgument("--dump-to: expected --dump-tensors, found none");
+  return dump_->Write(path);
+}
+
+absl::StatusOr<std::unique_ptr<Model>> OpenModel(const ModelOptions& options) {
+  return ModelOpener(options).Open();
+}
+
+std::string DefaultPlanPath() {
+  return JoinPath(ProgramFolder(), "../share/ninfer/default-plan.bin");
+}
+
+}  // namespace ninfer::runtime

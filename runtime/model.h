@@ -1,0 +1,72 @@
+// A model ready to run, from whatever names it: a plan file; a model folder, compiled in this
+// process or taken from the cache of plans; a model folder under the eager interpreter; or nothing,
+// which is the model that ships with the program. Tested by tests/runtime_model_test.cc and
+// tests/run_test.py.
+#ifndef NINFER_RUNTIME_MODEL_H_
+#define NINFER_RUNTIME_MODEL_H_
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "plan/reader.h"
+#include "runtime/compiler_library.h"
+#include "runtime/cpu_executor.h"
+#include "runtime/executor.h"
+#include "text/tokenizer.h"
+
+namespace ninfer::runtime {
+
+struct ModelOptions {
+  std::string path;  // empty: the model that ships with the program
+  bool eager = false;
+  int threads = 0;
+  int64_t total_pages = 0;  // of the cache; 0: one text as long as the context
+  bool perf_map = false;
+  bool cache = true;  // keep and use compiled plans of folders
+  plan::ReadOptions read;
+  std::string compiler_options;  // a JSON object: further keys for the compiler; empty for none
+  std::string dump_tensors;      // a regular expression; empty for none
+  CompilerCallbacks callbacks;   // `log` is called from a second thread too
+};
+
+class Model {
+ public:
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  Executor* executor() const { return executor_.get(); }
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null: ids only
+  // Null for an eager model.
+  const plan::LoadedPlan* plan() const { return plan_.get(); }
+  ThreadPool* pool() const { return compiled_ != nullptr ? compiled_->pool() : nullptr; }
+  double load_seconds() const { return load_seconds_; }
+
+  // Writes what `dump_tensors` matched.
+  absl::Status WriteDump(const std::string& path);
+
+ private:
+  friend absl::StatusOr<std::unique_ptr<Model>> OpenModel(const ModelOptions& options);
+  friend class ModelOpener;
+  Model() = default;
+
+  std::shared_ptr<const plan::LoadedPlan> plan_;
+  std::unique_ptr<TensorDump> dump_;
+  std::unique_ptr<Executor> executor_;
+  CpuExecutor* compiled_ = nullptr;  // executor_, when it is one
+  EagerEngine* eager_ = nullptr;     // executor_, when it is one
+  std::unique_ptr<Tokenizer> tokenizer_;
+  double load_seconds_ = 0;
+  std::thread cache_writer_;
+};
+
+absl::StatusOr<std::unique_ptr<Model>> OpenModel(const ModelOptions& options);
+
+// The plan that ships with the program: beside it, in ../share/ninfer/default-plan.bin.
+std::string DefaultPlanPath();
+
+}  // namespace ninfer::runtime
+
+#endif  // NINFER_RUNTIME_MODEL_H_

@@ -1,0 +1,112 @@
+// Tested by tests/runtime_plan_cache_test.cc.
+#include "runtime/plan_cache.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "plan/blocks.h"
+#include "plan/container.h"
+#include "runtime/cpu_limits.h"
+
+namespace ninfer::runtime {
+namespace {
+
+// What a model folder's files may be called; others (a README, pictures) decide nothing.
+constexpr const char* kSuffixes[] = {".json", ".safetensors", ".model", ".bpe", ".txt", ".jinja"};
+
+absl::StatusOr<std::vector<std::string>> ModelFiles(const std::string& folder) {
+  DIR* directory = opendir(folder.c_str());
+  if (directory == nullptr) {
+    return InvalidArgument(folder, ": cannot open: ", strerror(errno));
+  }
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(directory)) {
+    const std::string name = entry->d_name;
+    for (const char* suffix : kSuffixes) {
+      if (absl::EndsWith(name, suffix) && FileExists(JoinPath(folder, name))) names.push_back(name);
+    }
+  }
+  closedir(directory);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::StatusOr<std::string> ContentOf(const std::string& path, int threads) {
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file, MappedFile::Open(path));
+  std::vector<uint64_t> hashes((file->size() + plan::kChecksumBlock - 1) / plan::kChecksumBlock);
+  plan::ForEachBlock(file->size(), plan::kChecksumBlock, threads,
+                     [&](uint64_t block, uint64_t offset, uint64_t size) {
+                       hashes[block] = Hash64(file->data() + offset, size);
+                       return true;
+                     });
+  return absl::StrCat(file->size(), " ", absl::StrJoin(hashes, ","));
+}
+
+// Cheaper than its content, and it changes when the library does.
+std::string IdentityOf(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return "";
+  return absl::StrCat(info.st_size, " ", info.st_mtim.tv_sec, " ", info.st_mtim.tv_nsec);
+}
+
+std::string LastPart(std::string folder) {
+  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  const std::string name = folder.substr(folder.rfind('/') + 1);
+  return name.empty() || name == "." || name == ".." ? "model" : name;
+}
+
+}  // namespace
+
+std::string CacheFolder() {
+  const std::string xdg = GetEnv("XDG_CACHE_HOME");
+  // The specification has relative paths ignored.
+  if (absl::StartsWith(xdg, "/")) return JoinPath(xdg, "ninfer");
+  const std::string home = GetEnv("HOME");
+  return home.empty() ? "" : JoinPath(home, ".cache/ninfer");
+}
+
+absl::StatusOr<std::string> CachedPlanPath(const std::string& model_folder,
+                                           const std::string& options,
+                                           const std::string& compiler_library, int threads) {
+  NINFER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ModelFiles(model_folder));
+  std::string key =
+      absl::StrCat(plan::kVersionToWrite, "\n", options, "\n", IdentityOf(compiler_library), "\n");
+  const absl::flat_hash_set<std::string> features = CpuFeatures();
+  std::vector<std::string> sorted(features.begin(), features.end());
+  std::sort(sorted.begin(), sorted.end());
+  absl::StrAppend(&key, absl::StrJoin(sorted, " "), "\n");
+  for (const std::string& name : names) {
+    NINFER_ASSIGN_OR_RETURN(const std::string content,
+                            ContentOf(JoinPath(model_folder, name), threads));
+    absl::StrAppend(&key, name, " ", content, "\n");
+  }
+  const std::string folder = CacheFolder();
+  if (folder.empty())
+    return InvalidArgument("cache: expected XDG_CACHE_HOME or HOME, found neither");
+  return JoinPath(folder, absl::StrFormat("%s-%s.plan", LastPart(model_folder),
+                                          Hash128Hex(key.data(), key.size()).substr(0, 16)));
+}
+
+absl::Status MakeParentFolders(const std::string& path) {
+  for (size_t slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    const std::string folder = path.substr(0, slash);
+    if (mkdir(folder.c_str(), 0777) != 0 && !IsDirectory(folder)) {
+      return InvalidArgument(folder, ": cannot make the folder: ", strerror(errno));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ninfer::runtime

@@ -1,0 +1,23 @@
+# The harness brings LLVM along, so that it is a library beside what the other rooms' tests share.
+add_library(ninfer_kernel_harness STATIC support/kernel_harness.cc)
+target_link_libraries(ninfer_kernel_harness PUBLIC ninfer_flags ninfer_test_support ninfer_codegen
+                      ninfer_eager GTest::gtest)
+
+ninfer_test(codegen_test SOURCES codegen_test.cc DEPS kernel_harness)
+ninfer_test(codegen_rowwise_test SOURCES codegen_rowwise_test.cc DEPS kernel_harness)
+ninfer_test(codegen_linear_test SOURCES codegen_linear_test.cc DEPS kernel_harness)
+ninfer_test(codegen_attention_test SOURCES codegen_attention_test.cc DEPS kernel_harness)
+ninfer_test(codegen_image_test SOURCES codegen_image_test.cc DEPS kernel_harness passes frontend)
+ninfer_test(codegen_random_test SOURCES codegen_random_test.cc DEPS kernel_harness passes)
+
+# The same cases, all of them.
+ninfer_test(codegen_linear_full_test SOURCES codegen_linear_test.cc DEPS kernel_harness LABELS full)
+ninfer_test(codegen_attention_full_test SOURCES codegen_attention_test.cc DEPS kernel_harness
+            LABELS full)
+ninfer_test(codegen_random_full_test SOURCES codegen_random_test.cc DEPS kernel_harness passes
+            LABELS full)
+foreach(test linear attention random)
+  if(TARGET codegen_${test}_full_test)
+    target_compile_definitions(codegen_${test}_full_test PRIVATE NINFER_FULL_TIER)
+  endif()
+endforeach()

@@ -1,0 +1,20 @@
+foreach(test cpu_limits thread_pool step_check kv_pages session stop_strings sampling tensor_dump
+        plan_cache bandwidth)
+  ninfer_test(runtime_${test}_test SOURCES runtime_${test}_test.cc DEPS runtime)
+endforeach()
+foreach(test cpu_executor cpu_image model)
+  ninfer_test(runtime_${test}_test SOURCES runtime_${test}_test.cc runtime_example.cc DEPS runtime)
+endforeach()
+
+# A compiler library whose answers the test knows, and one that is of another version.
+foreach(library fake old)
+  add_library(ninfer-${library}-compiler SHARED fake_compiler.cc runtime_example.cc)
+  target_link_libraries(ninfer-${library}-compiler PRIVATE ninfer_runtime)
+endforeach()
+target_compile_definitions(ninfer-old-compiler PRIVATE FAKE_INTERFACE=999)
+ninfer_test(runtime_compiler_library_test
+            SOURCES runtime_compiler_library_test.cc runtime_example.cc DEPS runtime
+            PROGRAMS ninfer-fake-compiler ninfer-old-compiler)
+target_compile_definitions(runtime_compiler_library_test PRIVATE
+                           FAKE_COMPILER="$<TARGET_FILE:ninfer-fake-compiler>"
+                           FAKE_OLD_COMPILER="$<TARGET_FILE:ninfer-old-compiler>")

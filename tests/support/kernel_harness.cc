@@ -1,0 +1,675 @@
+#include "tests/support/kernel_harness.h"
+
+#include <gtest/gtest.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <mutex>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "eager/evaluator.h"
+#include "eager/program_memory.h"
+#include "ir/text.h"
+#include "ir/verifier.h"
+#include "program/body.h"
+#include "program/scratch.h"
+
+namespace ninfer {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr uint8_t kCanary = 0xa5;
+constexpr char kOracle[] = "oracle";
+
+size_t RoundUp(size_t value, size_t to) { return (value + to - 1) / to * to; }
+
+// Bytes at a multiple of 64, with a page that may not be touched before and behind them.
+class Guarded {
+ public:
+  Guarded(std::string name, size_t bytes) : name_(std::move(name)), bytes_(bytes) {
+    inside_ = RoundUp(std::max<size_t>(bytes, 1), kPage);
+    mapping_ = static_cast<uint8_t*>(mmap(nullptr, inside_ + 2 * kPage, PROT_NONE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    NINFER_CHECK(mapping_ != MAP_FAILED);
+    NINFER_CHECK(mprotect(mapping_ + kPage, inside_, PROT_READ | PROT_WRITE) == 0);
+    std::memset(mapping_ + kPage, kCanary, inside_);
+    data_ = mapping_ + kPage + inside_ - RoundUp(bytes, 64);
+    Poison();
+  }
+  ~Guarded() { munmap(mapping_, inside_ + 2 * kPage); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  uint8_t* data() const { return data_; }
+  const std::string& name() const { return name_; }
+  void Poison() {
+    for (size_t i = 0; i + 2 <= bytes_; i += 2) std::memcpy(data_ + i, &eager::kPoison, 2);
+  }
+  bool Intact() const {
+    const uint8_t* begin = mapping_ + kPage;
+    const auto is_canary = [](uint8_t byte) { return byte == kCanary; };
+    return std::all_of(begin, static_cast<const uint8_t*>(data_), is_canary) &&
+           std::all_of(static_cast<const uint8_t*>(data_) + bytes_, begin + inside_, is_canary);
+  }
+  bool Near(const void* address) const {
+    return address >= mapping_ && address < mapping_ + inside_ + 2 * kPage;
+  }
+  int64_t OffsetOf(const void* address) const {
+    return static_cast<const uint8_t*>(address) - data_;
+  }
+
+ private:
+  std::string name_;
+  size_t bytes_, inside_;
+  uint8_t* mapping_;
+  uint8_t* data_;
+};
+
+// --- stopping a kernel that strays ---------------------------------------------------------------
+
+thread_local sigjmp_buf* stray_jump = nullptr;
+thread_local const void* stray_address = nullptr;
+thread_local int stray_signal = 0;
+
+void OnSignal(int signal, siginfo_t* info, void*) {
+  if (stray_jump == nullptr) {
+    ::signal(signal, SIG_DFL);
+    return;  // the instruction runs again and ends the process
+  }
+  stray_address = info->si_addr;
+  stray_signal = signal;
+  siglongjmp(*stray_jump, 1);
+}
+
+void InstallHandlers() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    struct sigaction action = {};
+    action.sa_sigaction = OnSignal;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) sigaction(signal, &action, nullptr);
+  });
+}
+
+// False when the call was stopped by a signal.
+bool CallGuarded(MappedCode::Function function, void* const* operands, const int32_t* dims,
+                 int64_t begin, int64_t end, void* scratch) {
+  InstallHandlers();
+  sigjmp_buf jump;
+  stray_jump = &jump;
+  const bool stopped = sigsetjmp(jump, 1) != 0;
+  if (!stopped) function(operands, dims, begin, end, scratch);
+  stray_jump = nullptr;
+  return !stopped;
+}
+
+// --- values to bytes and back --------------------------------------------------------------------
+
+std::vector<int64_t> ShapeOf(const ir::Type& type, absl::Span<const int64_t> dims) {
+  std::vector<int64_t> shape;
+  for (const ir::Dim& dim : type.shape) {
+    shape.push_back(dim.offset + (dim.is_static() ? 0 : dims[dim.symbol]));
+  }
+  return shape;
+}
+
+int64_t Product(absl::Span<const int64_t> shape, size_t from) {
+  int64_t product = 1;
+  for (size_t i = from; i < shape.size(); ++i) product *= shape[i];
+  return product;
+}
+
+// How a value lies in its buffer: rows of `columns` elements, `stride` apart.
+struct Extent {
+  int64_t rows, columns, stride;
+};
+Extent ExtentOf(const ir::Type& type, absl::Span<const int64_t> dims, bool dense) {
+  const std::vector<int64_t> shape = ShapeOf(type, dims);
+  const int64_t rows = shape.empty() ? 1 : shape[0];
+  const int64_t columns = Product(shape, 1);
+  const int64_t ld = dense ? 0 : program::BufferLd(type);
+  return {rows, columns, ld == 0 ? columns : ld};
+}
+
+void Store(const eager::Tensor& tensor, const ir::Type& type, const Extent& extent,
+           uint8_t* target) {
+  const int64_t size = DTypeSize(type.dtype);
+  for (int64_t row = 0; row < extent.rows; ++row) {
+    uint8_t* at = target + row * extent.stride * size;
+    if (tensor.ints != nullptr) {
+      std::memcpy(at, tensor.ints->data() + row * extent.columns, extent.columns * size);
+    } else {
+      ConvertFromFloat(tensor.floats->data() + row * extent.columns, type.dtype, at,
+                       extent.columns);
+    }
+  }
+}
+
+eager::Tensor Load(const ir::Type& type, absl::Span<const int64_t> dims, const Extent& extent,
+                   const uint8_t* source) {
+  const int64_t size = DTypeSize(type.dtype);
+  eager::Tensor tensor;
+  if (type.dtype == DType::kI32) {
+    tensor = eager::Tensor::Ints(ShapeOf(type, dims),
+                                 std::vector<int32_t>(extent.rows * extent.columns));
+  } else {
+    tensor = eager::Tensor::Floats(ShapeOf(type, dims),
+                                   std::vector<float>(extent.rows * extent.columns));
+  }
+  tensor.dtype = type.dtype;
+  for (int64_t row = 0; row < extent.rows; ++row) {
+    const uint8_t* at = source + row * extent.stride * size;
+    if (tensor.ints != nullptr) {
+      std::memcpy(tensor.ints->data() + row * extent.columns, at, extent.columns * size);
+    } else {
+      ConvertToFloat(type.dtype, at, tensor.floats->data() + row * extent.columns, extent.columns);
+    }
+  }
+  return tensor;
+}
+
+formats::PackedShape PackedShapeOf(const ir::Type& type, int64_t segments) {
+  formats::PackedShape shape;
+  shape.segments = segments;
+  shape.n = type.rank() == 1 ? 1 : type.shape[0].offset / segments;
+  shape.k = type.shape.back().offset;
+  return shape;
+}
+
+void Pack(const eager::Tensor& tensor, formats::Format format, const formats::PackedShape& shape,
+          uint8_t* target) {
+  for (int64_t segment = 0; segment < shape.segments; ++segment) {
+    formats::PackRows(format, shape, segment, 0, shape.n,
+                      tensor.floats->data() + segment * shape.n * shape.k, target);
+  }
+}
+
+std::string DescribeEngines(absl::Span<const Engine> engines) {
+  std::vector<std::string> lines;
+  for (const Engine& engine : engines) {
+    lines.push_back(absl::StrCat(engine.name, ": ",
+                                 engine.skipped.empty() ? "ran" : "skipped (" + engine.skipped + ")"));
+  }
+  return absl::StrJoin(lines, ", ");
+}
+
+bool SameNumber(float found, float expected, double bound) {
+  if (std::isnan(expected)) return std::isnan(found);
+  if (std::isinf(expected) || std::isnan(found)) return found == expected;
+  return std::abs(double{found} - double{expected}) <= bound;
+}
+
+}  // namespace
+
+eager::Tensor Rounded(eager::Tensor tensor, DType dtype) {
+  if (tensor.floats == nullptr) return tensor;
+  std::vector<float> values = *tensor.floats;
+  std::vector<uint8_t> bytes(values.size() * DTypeSize(dtype));
+  ConvertFromFloat(values.data(), dtype, bytes.data(), static_cast<int64_t>(values.size()));
+  ConvertToFloat(dtype, bytes.data(), values.data(), static_cast<int64_t>(values.size()));
+  tensor = eager::Tensor::Floats(tensor.shape, std::move(values));
+  tensor.dtype = dtype;
+  return tensor;
+}
+
+bool SameBits(const eager::Tensor& a, const eager::Tensor& b) {
+  if (a.shape != b.shape || (a.floats == nullptr) != (b.floats == nullptr)) return false;
+  if (a.ints != nullptr) return *a.ints == *b.ints;
+  return std::memcmp(a.floats->data(), b.floats->data(), a.floats->size() * sizeof(float)) == 0;
+}
+
+// --- code ----------------------------------------------------------------------------------------
+
+MappedCode::MappedCode(const codegen::CodeImage& image, int64_t pages_before) {
+  const size_t before = static_cast<size_t>(pages_before) * kPage;
+  bytes_ = before + RoundUp(image.bytes.size(), kPage);
+  mapping_ = static_cast<uint8_t*>(
+      mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  NINFER_CHECK(mapping_ != MAP_FAILED);
+  base_ = mapping_ + before;
+  std::memcpy(base_, image.bytes.data(), image.bytes.size());
+  NINFER_CHECK(image.executable_bytes % kPage == 0);
+  NINFER_CHECK(mprotect(mapping_, bytes_, PROT_READ) == 0);
+  NINFER_CHECK(mprotect(base_, image.executable_bytes, PROT_READ | PROT_EXEC) == 0);
+}
+
+MappedCode::~MappedCode() { munmap(mapping_, bytes_); }
+
+MappedCode::Function MappedCode::At(uint64_t offset) const {
+  return reinterpret_cast<Function>(base_ + offset);
+}
+
+std::string WhyNotHere(const codegen::Target& target) {
+  static const std::set<std::string>* const flags = [] {
+    auto* found = new std::set<std::string>;
+    std::ifstream info("/proc/cpuinfo");
+    for (std::string line; std::getline(info, line);) {
+      if (!absl::StartsWith(line, "flags")) continue;
+      for (absl::string_view flag : absl::StrSplit(line, ' ')) found->insert(std::string(flag));
+      break;
+    }
+    return found;
+  }();
+  std::vector<std::string> missing;
+  for (const std::string& feature : target.required_features) {
+    if (flags->count(feature) == 0) missing.push_back(feature);
+  }
+  return missing.empty() ? "" : absl::StrCat("this CPU has no ", absl::StrJoin(missing, ", "));
+}
+
+struct KernelHarness::Code {
+  explicit Code(codegen::CodeImage i) : image(std::move(i)), mapped(image) {}
+  codegen::CodeImage image;
+  MappedCode mapped;
+};
+
+KernelHarness::KernelHarness(std::vector<std::string> targets, int64_t pages) : pages_(pages) {
+  program_.name = "harness";
+  program_.symbols = {{"T", 1, 2048}, {"S", 1, 8}, {"R", 1, 512},
+                      {"C", 1, int64_t{8} * pages * program::KvLayout::kPagePositions},
+                      {"G", 1, pages}};
+  engines_.push_back({kOracle, ""});
+  if (targets.empty()) targets = codegen::ListTargets();
+  for (const std::string& name : targets) {
+    const auto target = codegen::FindTarget(name);
+    NINFER_CHECK(target.ok()) << target.status().ToString();
+    engines_.push_back({name, WhyNotHere(*target)});
+  }
+}
+
+KernelHarness::~KernelHarness() = default;
+
+int KernelHarness::Add(const KernelSource& source) {
+  const std::string text = absl::StrCat("func @", source.name, source.body);
+  size_t consumed = 0;
+  auto inputs_only = ir::ParseFunction(text, source.name, 1, program_.symbols, &consumed);
+  NINFER_CHECK(inputs_only.ok()) << inputs_only.status().ToString() << "\n" << text;
+  program::Kernel kernel;
+  kernel.name = source.name;
+  kernel.family = source.family;
+  absl::flat_hash_map<const ir::Value*, ir::Value*> values;
+  kernel.body = ir::CloneFunction(**inputs_only, source.name, values);
+  for (const auto& parameter : kernel.body->parameters()) {
+    program::KernelParam param;
+    const auto weight = source.weights.find(parameter->name());
+    if (weight != source.weights.end()) {
+      param.kind = program::OperandKind::kWeight;
+      param.format = weight->second;
+      if (formats::InfoOf(param.format).is_panel) param.segments = source.segments;
+    } else if (parameter->type().is_kv) {
+      param.kind = source.scratch_pool ? program::OperandKind::kBuffer : program::OperandKind::kKv;
+      param.written = source.family == program::Family::kKvAppend;
+    } else if (parameter->type().dtype == DType::kI32) {
+      param.kind = program::OperandKind::kArgument;
+    }
+    kernel.params.push_back(param);
+  }
+  program::KernelParam output;
+  output.written = true;
+  for (const ir::Value* result : std::vector<ir::Value*>(kernel.body->results())) {
+    if (result->type().is_kv) continue;
+    kernel.body->AddParameter(absl::StrCat("y", kernel.params.size()), result->type());
+    kernel.params.push_back(output);
+  }
+  const ir::Node* attention = program::FindNode(*kernel.body, ir::Op::kPagedAttention);
+  if (attention != nullptr && attention->attr_string("form") == "naive") {
+    ir::Type scores = attention->operand(0)->type();
+    scores.dtype = DType::kF32;
+    scores.shape[2] = ir::Dim::Static(pages_ * program::KvLayout::kPagePositions);
+    kernel.body->AddParameter("scores", scores);
+    kernel.params.push_back(output);
+  }
+  return Finish(std::move(kernel), std::move(*inputs_only));
+}
+
+int KernelHarness::Add(const program::Program& program, int index) {
+  const program::Kernel& from = program.kernels[index];
+  program_.symbols = program.symbols;
+  program::Kernel kernel;
+  kernel.name = absl::StrCat(from.name, "_k", program_.kernels.size());
+  kernel.family = from.family;
+  kernel.params = from.params;
+  absl::flat_hash_map<const ir::Value*, ir::Value*> values, oracle_values;
+  kernel.body = ir::CloneFunction(*from.body, kernel.name, values);
+  auto inputs_only = ir::CloneFunction(*from.body, kernel.name, oracle_values);
+  for (int i = program::NumOutputs(from); i > 0; --i) {
+    inputs_only->RemoveParameter(inputs_only->parameters().back().get());
+  }
+  return Finish(std::move(kernel), std::move(inputs_only));
+}
+
+int KernelHarness::Finish(program::Kernel kernel, std::unique_ptr<ir::Function> inputs_only) {
+  kernel.kv = program::KvOf(*kernel.body);
+  absl::Status status =
+      ir::VerifyFunction(*kernel.body, program_.symbols, ir::Stage::kFused);
+  if (status.ok()) status = program::CheckBody(kernel, program_.symbols);
+  NINFER_CHECK(status.ok()) << kernel.name << ": " << status.ToString();
+  kernel.units = program::UnitsOf(kernel);
+  kernel.scratch_bytes = program::ScratchBytes(kernel, program_.symbols);
+  program_.kernels.push_back(std::move(kernel));
+  oracle_bodies_.push_back(std::move(inputs_only));
+  return static_cast<int>(program_.kernels.size()) - 1;
+}
+
+void KernelHarness::Compile(const codegen::CodegenOptions& options) {
+  for (const Engine& engine : engines_) {
+    if (engine.is_oracle() || !engine.skipped.empty()) continue;
+    auto image = codegen::GenerateCode(program_, *codegen::FindTarget(engine.name), options);
+    ASSERT_TRUE(image.ok()) << engine.name << ": " << image.status();
+    ASSERT_EQ(image->kernels.size(), program_.kernels.size());
+    code_[engine.name] = std::make_unique<Code>(std::move(*image));
+  }
+}
+
+const codegen::CodeImage* KernelHarness::image(const std::string& engine) const {
+  const auto it = code_.find(engine);
+  return it == code_.end() ? nullptr : &it->second->image;
+}
+
+// --- runs ----------------------------------------------------------------------------------------
+
+absl::StatusOr<std::vector<int64_t>> KernelHarness::DimsOf(int index,
+                                                           const Operands& operands) const {
+  std::vector<int64_t> dims(program_.symbols.size(), -1);
+  for (size_t i = 0; i < program_.symbols.size(); ++i) {
+    const auto it = operands.dims.find(program_.symbols[i].name);
+    if (it != operands.dims.end()) dims[i] = it->second;
+  }
+  for (const auto& parameter : oracle_bodies_[index]->parameters()) {
+    if (parameter->type().is_kv) continue;
+    const auto it = operands.tensors.find(parameter->name());
+    if (it == operands.tensors.end()) continue;
+    NINFER_RETURN_IF_ERROR(eager::BindShape(absl::StrCat("%", parameter->name()), parameter->type(),
+                                            it->second.shape, program_.symbols, dims));
+  }
+  return dims;
+}
+
+int64_t KernelHarness::Units(int index, const Operands& operands) const {
+  const auto dims = DimsOf(index, operands);
+  NINFER_CHECK(dims.ok()) << dims.status().ToString();
+  const std::vector<int32_t> values(dims->begin(), dims->end());
+  return kernel(index).units.Count(values.data());
+}
+
+void KernelHarness::FillRandom(int index, uint64_t seed, Operands* operands) const {
+  Random random(seed);
+  const auto dims = DimsOf(index, *operands);
+  NINFER_CHECK(dims.ok()) << dims.status().ToString();
+  for (const auto& parameter : oracle_bodies_[index]->parameters()) {
+    const ir::Type& type = parameter->type();
+    if (type.is_kv || !IsFloat(type.dtype) || operands->tensors.count(parameter->name()) != 0) {
+      continue;
+    }
+    const std::vector<int64_t> shape = ShapeOf(type, *dims);
+    std::vector<float> values(Product(shape, 0));
+    for (float& value : values) value = random.Normal();
+    operands->tensors[parameter->name()] =
+        Rounded(eager::Tensor::Floats(shape, std::move(values)), type.dtype);
+  }
+}
+
+absl::StatusOr<KernelRun> KernelHarness::Run(const std::string& engine, int index,
+                                             const Operands& operands,
+                                             const std::vector<int64_t>& cuts) const {
+  for (const auto& parameter : oracle_bodies_[index]->parameters()) {
+    const bool given = parameter->type().is_kv ? !operands.pool.empty()
+                                               : operands.tensors.count(parameter->name()) != 0;
+    if (!given) {
+      return InvalidArgument("kernel ", kernel(index).name, ": no operand %", parameter->name());
+    }
+  }
+  if (engine == kOracle) return RunOracle(index, operands);
+  const auto it = code_.find(engine);
+  if (it == code_.end()) return InvalidArgument("no code for ", engine);
+  auto run = RunCode(*it->second, index, operands, cuts);
+  if (run.ok()) return run;
+  return Annotate(run.status(), absl::StrCat(engine, ": kernel ", kernel(index).name));
+}
+
+absl::StatusOr<KernelRun> KernelHarness::RunOracle(int index, const Operands& operands) const {
+  eager::ThreadPool threads(1);
+  eager::Workspace workspace;
+  eager::Evaluator evaluator({&threads, &workspace}, program_.symbols);
+  KernelRun run;
+  run.pool = operands.pool;
+  const program::KvLayout& kv = kernel(index).kv;
+  const int64_t pages = run.pool.empty() ? 0 : static_cast<int64_t>(run.pool.size()) / kv.page_bytes();
+  eager::LayoutStore store(kv, run.pool.data(), pages);
+  std::vector<eager::Slot> slots;
+  for (const auto& parameter : oracle_bodies_[index]->parameters()) {
+    eager::Slot slot;
+    if (parameter->type().is_kv) {
+      slot.kv = &store;
+    } else {
+      slot.tensor = operands.tensors.at(parameter->name());
+      slot.tensor.dtype = parameter->type().dtype;
+    }
+    slots.push_back(std::move(slot));
+  }
+  NINFER_ASSIGN_OR_RETURN(std::vector<int64_t> dims, DimsOf(index, operands));
+  evaluator.set_dims(std::move(dims));
+  NINFER_ASSIGN_OR_RETURN(std::vector<eager::Slot> results,
+                          evaluator.Run(*oracle_bodies_[index], slots, nullptr));
+  for (eager::Slot& result : results) {
+    if (result.kv == nullptr) run.results.push_back(std::move(result.tensor));
+  }
+  return run;
+}
+
+absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
+                                                 const Operands& operands,
+                                                 const std::vector<int64_t>& cuts) const {
+  const program::Kernel& kernel = program_.kernels[index];
+  NINFER_ASSIGN_OR_RETURN(std::vector<int64_t> dims, DimsOf(index, operands));
+  const auto parameters = kernel.body->parameters();
+  std::vector<std::unique_ptr<Guarded>> memory;
+  std::vector<void*> addresses;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const ir::Type& type = parameters[i]->type();
+    const program::KernelParam& param = kernel.params[i];
+    const std::string name = absl::StrCat("%", parameters[i]->name());
+    const auto tensor = operands.tensors.find(parameters[i]->name());
+    if (type.is_kv) {
+      memory.push_back(std::make_unique<Guarded>(name, operands.pool.size()));
+      std::memcpy(memory.back()->data(), operands.pool.data(), operands.pool.size());
+    } else if (param.kind == program::OperandKind::kWeight) {
+      const formats::PackedShape shape = PackedShapeOf(type, param.segments);
+      memory.push_back(
+          std::make_unique<Guarded>(name, formats::PackedBytes(param.format, shape)));
+      Pack(tensor->second, param.format, shape, memory.back()->data());
+    } else {
+      const Extent extent = ExtentOf(type, dims, param.kind == program::OperandKind::kArgument);
+      memory.push_back(std::make_unique<Guarded>(
+          name, extent.rows * extent.stride * DTypeSize(type.dtype)));
+      if (i < oracle_bodies_[index]->parameters().size()) {
+        Store(tensor->second, type, extent, memory.back()->data());
+      }
+    }
+    addresses.push_back(memory.back()->data());
+  }
+  memory.push_back(std::make_unique<Guarded>("scratch", kernel.scratch_bytes));
+  Guarded& scratch = *memory.back();
+  // Symbols that the kernel cannot know have a value that no loop survives.
+  std::vector<int32_t> values;
+  for (const int64_t dim : dims) values.push_back(dim < 0 ? INT32_MAX : static_cast<int32_t>(dim));
+  std::vector<int64_t> bounds = {0};
+  bounds.insert(bounds.end(), cuts.begin(), cuts.end());
+  bounds.push_back(kernel.units.Count(values.data()));
+  for (size_t i = 0; i + 1 < bounds.size(); ++i) {
+    scratch.Poison();
+    if (CallGuarded(code.mapped.At(code.image.kernels[index].offset), addresses.data(),
+                    values.data(), bounds[i], bounds[i + 1], scratch.data())) {
+      continue;
+    }
+    for (const auto& block : memory) {
+      if (!block->Near(stray_address)) continue;
+      return absl::OutOfRangeError(absl::StrCat("reads or writes at byte ",
+                                                block->OffsetOf(stray_address), " of ",
+                                                block->name()));
+    }
+    return absl::OutOfRangeError(absl::StrCat("stopped by signal ", stray_signal));
+  }
+  for (const auto& block : memory) {
+    if (!block->Intact()) return absl::OutOfRangeError(absl::StrCat("writes beside ", block->name()));
+  }
+  KernelRun run;
+  size_t next = oracle_bodies_[index]->parameters().size();
+  for (const ir::Value* result : kernel.body->results()) {
+    if (result->type().is_kv) continue;
+    run.results.push_back(Load(result->type(), dims, ExtentOf(result->type(), dims, false),
+                               memory[next++]->data()));
+  }
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i]->type().is_kv) continue;
+    run.pool.assign(memory[i]->data(), memory[i]->data() + operands.pool.size());
+    if (!kernel.params[i].written && run.pool != operands.pool) {
+      return absl::OutOfRangeError("writes to a KV pool that it only reads");
+    }
+  }
+  return run;
+}
+
+// --- expectations --------------------------------------------------------------------------------
+
+void KernelHarness::ForEachEngine(
+    int index, const std::function<void(const std::string& engine)>& check) const {
+  int ran = 0;
+  for (const Engine& engine : engines_) {
+    if (engine.is_oracle() || !engine.skipped.empty()) continue;
+    ++ran;
+    SCOPED_TRACE(absl::StrCat(engine.name, ": ", kernel(index).name));
+    check(engine.name);
+  }
+  EXPECT_GT(ran, 0) << kernel(index).name
+                    << " ran on no engine but the oracle: " << DescribeEngines(engines_);
+}
+
+void KernelHarness::ExpectAgree(int index, const Operands& operands, Bound bound,
+                                const std::vector<eager::Tensor>* reference) const {
+  std::vector<eager::Tensor> expected;
+  if (reference == nullptr) {
+    auto oracle = Run(kOracle, index, operands);
+    ASSERT_TRUE(oracle.ok()) << kernel(index).name << ": " << oracle.status();
+    expected = oracle->results;
+  } else {
+    expected = *reference;
+  }
+  std::vector<std::vector<double>> bounds;
+  for (const eager::Tensor& tensor : expected) {
+    bounds.emplace_back();
+    if (tensor.floats == nullptr) continue;
+    for (const float value : *tensor.floats) {
+      bounds.back().push_back(bound.absolute + bound.relative * std::abs(value));
+    }
+  }
+  ExpectWithin(index, operands, expected, bounds);
+}
+
+void KernelHarness::ExpectWithin(int index, const Operands& operands,
+                                 const std::vector<eager::Tensor>& reference,
+                                 const std::vector<std::vector<double>>& bounds) const {
+  ForEachEngine(index, [&](const std::string& engine) {
+    const auto run = Run(engine, index, operands);
+    ASSERT_TRUE(run.ok()) << run.status();
+    ASSERT_EQ(run->results.size(), reference.size());
+    for (size_t r = 0; r < reference.size(); ++r) {
+      ASSERT_EQ(run->results[r].shape, reference[r].shape);
+      if (reference[r].ints != nullptr) {
+        EXPECT_EQ(*run->results[r].ints, *reference[r].ints);
+        continue;
+      }
+      const std::vector<float>& expected = *reference[r].floats;
+      const std::vector<float>& found = *run->results[r].floats;
+      const int64_t columns = Product(reference[r].shape, 1);
+      int64_t wrong = 0;
+      std::string first;
+      for (size_t i = 0; i < expected.size(); ++i) {
+        if (SameNumber(found[i], expected[i], bounds[r][i])) continue;
+        if (wrong++ > 2) continue;
+        absl::StrAppend(&first, "\n  row ", static_cast<int64_t>(i) / columns, " column ",
+                        static_cast<int64_t>(i) % columns, ": expected ", expected[i], ", found ",
+                        found[i], ", bound ", bounds[r][i]);
+      }
+      EXPECT_EQ(wrong, 0) << "result " << r << ", of " << expected.size() << " elements" << first;
+    }
+  });
+}
+
+void KernelHarness::ExpectUnitsIndependent(int index, const Operands& operands,
+                                           uint64_t seed) const {
+  const int64_t units = Units(index, operands);
+  if (units < 2) return;
+  Random random(seed);
+  ForEachEngine(index, [&](const std::string& engine) {
+    const auto whole = Run(engine, index, operands);
+    ASSERT_TRUE(whole.ok()) << whole.status();
+    std::vector<std::vector<int64_t>> cuts = {{units / 2}, {random.Between(1, units - 1)}, {}};
+    for (int64_t cut = 1; cut < units; cut += random.Between(1, 2)) cuts.back().push_back(cut);
+    for (const std::vector<int64_t>& cut : cuts) {
+      const auto parts = Run(engine, index, operands, cut);
+      ASSERT_TRUE(parts.ok()) << parts.status();
+      for (size_t r = 0; r < whole->results.size(); ++r) {
+        EXPECT_TRUE(SameBits(whole->results[r], parts->results[r]))
+            << "result " << r << ", units cut at " << absl::StrJoin(cut, ", ");
+      }
+      EXPECT_TRUE(whole->pool == parts->pool) << "units cut at " << absl::StrJoin(cut, ", ");
+    }
+  });
+}
+
+namespace {
+
+eager::Tensor SliceRows(const eager::Tensor& tensor, int64_t first, int64_t last) {
+  std::vector<int64_t> shape = tensor.shape;
+  shape[0] = last - first;
+  const int64_t columns = Product(shape, 1);
+  eager::Tensor slice;
+  if (tensor.ints != nullptr) {
+    slice = eager::Tensor::Ints(shape, {tensor.ints->begin() + first * columns,
+                                        tensor.ints->begin() + last * columns});
+  } else {
+    slice = eager::Tensor::Floats(shape, {tensor.floats->begin() + first * columns,
+                                          tensor.floats->begin() + last * columns});
+  }
+  slice.dtype = tensor.dtype;
+  return slice;
+}
+
+}  // namespace
+
+void KernelHarness::ExpectRowsIndependent(int index, const Operands& operands,
+                                          const std::string& symbol, int64_t first,
+                                          int64_t last) const {
+  Operands alone = operands;
+  alone.dims.erase(symbol);
+  for (const auto& parameter : oracle_bodies_[index]->parameters()) {
+    const ir::Type& type = parameter->type();
+    if (type.is_kv || type.rank() == 0 || type.shape[0].is_static()) continue;
+    if (program_.symbols[type.shape[0].symbol].name != symbol) continue;
+    eager::Tensor& tensor = alone.tensors[parameter->name()];
+    tensor = SliceRows(tensor, first, last);
+  }
+  ForEachEngine(index, [&](const std::string& engine) {
+    const auto among = Run(engine, index, operands);
+    ASSERT_TRUE(among.ok()) << among.status();
+    const auto run = Run(engine, index, alone);
+    ASSERT_TRUE(run.ok()) << run.status();
+    for (size_t r = 0; r < run->results.size(); ++r) {
+      EXPECT_TRUE(SameBits(SliceRows(among->results[r], first, last), run->results[r]))
+          << "result " << r << ", rows " << first << " to " << last;
+    }
+  });
+}
+
+}  // namespace ninfer

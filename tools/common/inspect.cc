@@ -1,0 +1,241 @@
+#include "tools/common/inspect.h"
+
+#include <algorithm>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace ninfer::tools {
+namespace {
+
+using plan::Plan;
+
+template <typename T>
+std::string OrNone(const absl::optional<T>& value) {
+  return value.has_value() ? absl::StrCat(*value) : "none";
+}
+
+std::string PrintModel(const Plan& plan) {
+  const plan::Metadata& m = plan.metadata;
+  std::string text;
+  const auto line = [&text](const char* name, const std::string& value) {
+    absl::StrAppendFormat(&text, "%-16s %s\n", name, value);
+  };
+  line("name", m.model_name);
+  line("architecture", m.architecture);
+  line("vocabulary", absl::StrCat(m.vocab_size));
+  line("context", absl::StrCat(m.context_length));
+  line("parameters", absl::StrCat(m.parameters, m.random_weights ? ", random" : ""));
+  line("types", absl::StrCat("weights ", m.weights_dtype, ", activations ", m.activations_dtype,
+                             ", cache ", m.has_kv_cache ? m.kv_dtype : "none"));
+  line("logits", m.logits_for_wanted_rows ? "of the rows that are wanted" : "of all rows");
+  line("first id", OrNone(m.bos_id));
+  line("end ids", m.eos_ids.empty() ? "none" : absl::StrJoin(m.eos_ids, ", "));
+  line("padding id", OrNone(m.pad_id));
+  line("sampling", absl::StrCat(m.do_sample.value_or(false) ? "on" : "off", ", temperature ",
+                                OrNone(m.temperature), ", top k ", OrNone(m.top_k), ", top p ",
+                                OrNone(m.top_p)));
+  line("default prompt", absl::StrCat("\"", absl::CEscape(m.default_prompt), "\""));
+  line("chat template", absl::StrCat(m.chat_template.size(), " bytes"));
+  line("tokenizer", absl::StrCat(plan.tokenizer.size(), " bytes"));
+  line("content digest", plan.content_digest);
+  return text;
+}
+
+std::string PrintSymbols(const Plan& plan) {
+  std::string text;
+  for (const plan::Symbol& symbol : plan.symbols) {
+    absl::StrAppendFormat(&text, "%s in [%d, %d]\n", symbol.name, symbol.min, symbol.max);
+  }
+  return text;
+}
+
+std::string PrintEntries(const Plan& plan) {
+  std::string text;
+  for (const plan::Entry& entry : plan.entries) {
+    absl::StrAppendFormat(&text, "%s(%s) -> %s\n", entry.name, absl::StrJoin(entry.arguments, ", "),
+                          plan.buffers[entry.output].name);
+    absl::StrAppendFormat(&text, "  %d launches, few rows up to %d\n", entry.launches.size(),
+                          entry.few_rows);
+    absl::StrAppendFormat(&text, "  arena %d bytes, lower bound %d, replicas %d for each thread\n",
+                          entry.arena_bytes, entry.arena_lower_bound, entry.replica_bytes);
+  }
+  return text;
+}
+
+std::string OperandName(const Plan& plan, const plan::Entry& entry, const plan::Operand& operand) {
+  switch (operand.kind) {
+    case plan::OperandKind::kBuffer:
+      return absl::StrCat("%", plan.buffers[operand.index].name);
+    case plan::OperandKind::kWeight:
+      return absl::StrCat("@", plan.weights[operand.index].name);
+    case plan::OperandKind::kArgument:
+      return entry.arguments[operand.index];
+    case plan::OperandKind::kKv:
+      return absl::StrCat("kv.", operand.index);
+  }
+  return "";
+}
+
+std::string UnitsText(const Plan& plan, const plan::Launch& launch) {
+  if (launch.symbol < 0) return absl::StrCat(launch.factor);
+  return absl::StrFormat("%d x %s/%d", launch.factor, plan.symbols[launch.symbol].name,
+                         launch.block);
+}
+
+std::string PrintLaunches(const Plan& plan) {
+  static constexpr const char* kBarriers[] = {"", "barrier if many", "barrier"};
+  std::string text;
+  for (const plan::Entry& entry : plan.entries) {
+    absl::StrAppend(&text, entry.name, ":\n");
+    for (size_t i = 0; i < entry.launches.size(); ++i) {
+      const plan::Launch& launch = entry.launches[i];
+      std::vector<std::string> operands;
+      for (const plan::Operand& operand : launch.operands) {
+        operands.push_back(OperandName(plan, entry, operand));
+      }
+      absl::StrAppendFormat(
+          &text, "%4d %-15s %s [%s]%s (%s)  # %s\n", i, kBarriers[static_cast<int>(launch.barrier)],
+          plan.kernels[launch.kernel].name, UnitsText(plan, launch),
+          launch.replicated ? " replicated" : "", absl::StrJoin(operands, ", "), launch.provenance);
+    }
+  }
+  return text;
+}
+
+// Buffers whose bytes this one takes over.
+std::string Reuses(const Plan& plan, const plan::Buffer& buffer) {
+  std::vector<std::string> names;
+  for (const plan::Buffer& other : plan.buffers) {
+    const bool overlap =
+        other.offset < buffer.offset + buffer.bytes && buffer.offset < other.offset + other.bytes;
+    if (&other != &buffer && other.replicated == buffer.replicated && overlap &&
+        other.last_launch <= buffer.first_launch) {
+      names.push_back(other.name);
+    }
+  }
+  return names.empty() ? "" : absl::StrCat("  reuses ", absl::StrJoin(names, " "));
+}
+
+std::string PrintBuffers(const Plan& plan) {
+  std::string text;
+  for (const plan::Buffer& buffer : plan.buffers) {
+    absl::StrAppendFormat(&text, "%-24s %-18s stride %-6d %s %9d +%-9d launches %d to %d%s\n",
+                          buffer.name, buffer.type, buffer.ld,
+                          buffer.replicated ? "replica" : "arena  ", buffer.offset, buffer.bytes,
+                          buffer.first_launch, buffer.last_launch, Reuses(plan, buffer));
+  }
+  return text;
+}
+
+std::string PrintCache(const Plan& plan) {
+  std::string text;
+  int64_t page = 0;
+  for (size_t i = 0; i < plan.kv_layers.size(); ++i) {
+    const plan::KvLayer& layer = plan.kv_layers[i];
+    absl::StrAppendFormat(&text,
+                          "layer %-3d %s, %d heads of %d, %d positions and %d bytes a page\n", i,
+                          DTypeName(layer.dtype), layer.heads, layer.head_dim, layer.page_positions,
+                          layer.page_bytes);
+    page += layer.page_bytes;
+  }
+  absl::StrAppendFormat(&text, "%d bytes a page in all layers\n", page);
+  return text;
+}
+
+std::string PrintWeights(const Plan& plan) {
+  std::string text;
+  for (const plan::Weight& weight : plan.weights) {
+    absl::StrAppendFormat(&text, "%10d +%-10d %-12s [%d x %d, %d]  %s\n", weight.offset,
+                          weight.bytes, weight.format, weight.segments, weight.n, weight.k,
+                          weight.name);
+  }
+  absl::StrAppendFormat(&text, "%d bytes\n", plan.weight_bytes);
+  return text;
+}
+
+int64_t LaunchesOf(const Plan& plan, size_t kernel) {
+  int64_t count = 0;
+  for (const plan::Entry& entry : plan.entries) {
+    for (const plan::Launch& launch : entry.launches) count += launch.kernel == kernel;
+  }
+  return count;
+}
+
+std::string PrintCode(const Plan& plan) {
+  std::string text;
+  for (const plan::CodeImage& image : plan.images) {
+    absl::StrAppendFormat(&text, "%s (%s): %d bytes, %d of them code, needs %s\n", image.target,
+                          image.cpu, image.bytes.size(), image.executable_bytes,
+                          absl::StrJoin(image.required_features, " "));
+    for (size_t i = 0; i < image.kernels.size(); ++i) {
+      const plan::KernelSymbol& symbol = image.kernels[i];
+      const plan::Kernel& kernel = plan.kernels[i];
+      absl::StrAppendFormat(&text, "%8d +%-7d %-9s stack %-5d scratch %-8d launches %-4d %s\n",
+                            symbol.offset, symbol.size, kernel.family, symbol.stack_bytes,
+                            kernel.scratch_bytes, LaunchesOf(plan, i),
+                            symbol.name.empty() ? kernel.name : symbol.name);
+    }
+  }
+  return text;
+}
+
+std::string PrintPasses(const Plan& plan) {
+  std::string text = absl::StrFormat("%-16s %9s %9s %13s %25s\n", "pass", "ms", "rewrites", "ops",
+                                     "bytes of intermediates");
+  for (const plan::PassLog& pass : plan.provenance.passes) {
+    if (pass.skipped) {
+      absl::StrAppendFormat(&text, "%-16s   skipped\n", pass.name);
+      continue;
+    }
+    absl::StrAppendFormat(&text, "%-16s %9.2f %9d %6d %6d %12d %12d\n", pass.name,
+                          pass.seconds * 1e3, pass.rewrites, pass.ops_before, pass.ops_after,
+                          pass.bytes_before, pass.bytes_after);
+  }
+  return text;
+}
+
+std::string PrintEvidence(const Plan& plan) {
+  const plan::Evidence& e = plan.evidence;
+  std::string text = absl::StrFormat("compared          %s\n", e.compared);
+  absl::StrAppendFormat(&text, "largest error     %.3g of the largest logit, allowed %.3g\n",
+                        e.max_error, e.bound);
+  absl::StrAppendFormat(&text, "KL divergence     %.3g\n", e.kl_divergence);
+  absl::StrAppendFormat(&text, "argmax flips      %d\n", e.argmax_flips);
+  absl::StrAppendFormat(&text, "digest of logits  %016x\n", e.logits_digest);
+  absl::StrAppendFormat(&text, "calibration ids   %s\n", absl::StrJoin(e.calibration_ids, " "));
+  return text;
+}
+
+std::string PrintProvenance(const Plan& plan) {
+  return absl::StrFormat("compiler %s\noptions  %s\nsource   %s\n",
+                         plan.provenance.compiler_version, plan.provenance.options,
+                         plan.provenance.source);
+}
+
+}  // namespace
+
+const std::vector<InspectSection>& InspectSections() {
+  static const auto& sections = *new std::vector<InspectSection>{
+      {"model", "what generation knows of the model", PrintModel},
+      {"symbols", "dimensions that a step decides", PrintSymbols},
+      {"entries", "entry points", PrintEntries},
+      {"passes", "what the passes changed", PrintPasses},
+      {"imported", "the graph after import",
+       [](const Plan& plan) { return plan.imported_graph_text; }},
+      {"graph", "the graph after the last pass",
+       [](const Plan& plan) { return plan.final_graph_text; }},
+      {"program", "the kernel program", [](const Plan& plan) { return plan.program_text; }},
+      {"launches", "kernel calls of a step, in order", PrintLaunches},
+      {"buffers", "places in the arena, with lifetime and reuse", PrintBuffers},
+      {"cache", "pages of keys and values", PrintCache},
+      {"weights", "packed weights", PrintWeights},
+      {"code", "machine code by kernel", PrintCode},
+      {"evidence", "how far the result is from the imported graph", PrintEvidence},
+      {"provenance", "how the plan was made", PrintProvenance},
+  };
+  return sections;
+}
+
+}  // namespace ninfer::tools

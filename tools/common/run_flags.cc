@@ -1,0 +1,232 @@
+#include "tools/common/run_flags.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/status.h"
+
+namespace ninfer::tools {
+namespace {
+
+constexpr uint64_t kPromptLimit = uint64_t{64} << 20;
+
+void AddOutputFlags(CLI::App* app, RunFlags* flags) {
+  app->add_flag("--stats", flags->stats, "print load, speed and bandwidth at the end");
+  app->add_flag("--json", flags->json, "print one JSON object instead of the text");
+  app->add_flag("--no-echo", flags->no_echo, "print what is generated, without the prompt");
+  app->add_option("--logits", flags->logits,
+                  "write the logits of every position to this .npy file");
+  app->add_option("--dump-tensors", flags->dump_tensors,
+                  "keep the tensors whose names match this regular expression");
+  app->add_option("--dump-to", flags->dump_to, "write them to this safetensors file");
+  app->add_flag("-v,--verbose", flags->verbose, "say what is being done");
+}
+
+void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
+  const char* group = "For model folders";
+  app->add_option("--target", flags->target, "CPUs to make code for, separated by commas")
+      ->group(group);
+  app->add_option("--weights", flags->weights, "storage: auto, f32, bf16 or f16")->group(group);
+  app->add_option("--activations", flags->activations, "arithmetic: auto, f32 or bf16")
+      ->group(group);
+  app->add_option("--kv-cache", flags->kv_cache, "auto, f32 or bf16")->group(group);
+  app->add_option("--attention", flags->attention, "flash, efficient or naive")->group(group);
+  app->add_option("--context", flags->context, "longest text; the model's own when absent")
+      ->group(group)
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
+  app->add_option("--disable-pass", flags->disable_pass, "an optional pass to leave out")
+      ->group(group)
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app->add_flag("--no-cache", flags->no_cache, "neither use nor keep a compiled plan")
+      ->group(group);
+}
+
+template <typename T>
+void AddSampler(CLI::App* app, const std::string& field, std::optional<T>* value,
+                const std::string& help) {
+  app->add_option("--" + absl::StrReplaceAll(field, {{"_", "-"}}), *value, help);
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
+  std::vector<int32_t> ids;
+  for (absl::string_view part : absl::StrSplit(text, absl::ByAnyChar(", "), absl::SkipEmpty())) {
+    int32_t id = 0;
+    if (!absl::SimpleAtoi(part, &id)) {
+      return InvalidArgument("--prompt-ids: expected numbers separated by commas, found \"", part,
+                             "\"");
+    }
+    ids.push_back(id);
+  }
+  if (ids.empty()) return InvalidArgument("--prompt-ids: expected one id at least, found none");
+  return ids;
+}
+
+// A pipe that says nothing for a while may be one that nobody meant to use.
+void WaitForInput() {
+  pollfd input = {STDIN_FILENO, POLLIN, 0};
+  if (poll(&input, 1, 2000) == 0) {
+    std::fprintf(stderr,
+                 "ninfer-run: reading the prompt from standard input; --prompt gives one\n");
+  }
+}
+
+// What is piped in, without its last newline; empty when standard input is a terminal, closed or
+// empty.
+absl::StatusOr<std::string> PipedInput() {
+  struct stat info;
+  if (fstat(STDIN_FILENO, &info) != 0 || isatty(STDIN_FILENO) || S_ISDIR(info.st_mode)) return "";
+  WaitForInput();
+  std::string text;
+  char chunk[65536];
+  while (true) {
+    const ssize_t count = read(STDIN_FILENO, chunk, sizeof(chunk));
+    if (count < 0 && errno == EINTR) return absl::CancelledError("interrupted");
+    if (count < 0) return InvalidArgument("standard input: cannot read: ", strerror(errno));
+    if (count == 0) break;
+    text.append(chunk, static_cast<size_t>(count));
+    if (text.size() > kPromptLimit) {
+      return InvalidArgument("standard input: expected at most ", kPromptLimit,
+                             " bytes, found more");
+    }
+  }
+  if (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+absl::StatusOr<std::vector<int32_t>> EncodePrompt(const runtime::Model& model,
+                                                  const std::string& source,
+                                                  const std::string& text) {
+  if (text.empty()) return InvalidArgument(source, ": expected some text, found none");
+  if (model.tokenizer() == nullptr) {
+    return InvalidArgument(source,
+                           ": the model has no tokenizer: expected --prompt-ids, found text");
+  }
+  return model.tokenizer()->Encode(text, /*add_special_tokens=*/true);
+}
+
+}  // namespace
+
+void AddRunFlags(CLI::App* app, RunFlags* flags) {
+  app->add_option("model", flags->model,
+                  "a plan, or a model folder; the bundled model when absent");
+  app->add_option("--prompt", flags->prompt, "the text to continue");
+  app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
+  app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");
+  app->add_option("--max-tokens", flags->max_tokens, "most new tokens")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 31));
+#define SAMPLER(function, field, type, neutral, least, most, help) \
+  AddSampler(app, #field, &flags->field, help);
+#include "runtime/sampling/samplers.def"
+  app->add_option("--seed", flags->seed, "makes sampling repeatable");
+  app->add_option("--stop", flags->stop, "end before this text; may be given several times")
+      ->allow_extra_args(false);
+  app->add_flag("--ignore-eos", flags->ignore_eos, "go on past the end of a text");
+  app->add_option("--chunk", flags->chunk, "tokens of the prompt in one step")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
+  app->add_option("--engine", flags->engine, "compiled, or eager for a model folder")
+      ->check(CLI::IsMember({"compiled", "eager"}));
+  app->add_option("--threads", flags->threads, "as many as there are CPUs when absent")
+      ->check(CLI::Range(1, 1024));
+  app->add_option("--weights-memory", flags->weights_memory, "auto, map or copy");
+  app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
+  app->add_flag("--perf-map", flags->perf_map, "tell perf the names of kernels");
+  AddOutputFlags(app, flags);
+  AddCompilerFlags(app, flags);
+}
+
+absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
+  const int prompts =
+      flags.prompt.has_value() + flags.prompt_file.has_value() + flags.prompt_ids.has_value();
+  if (prompts > 1) {
+    return InvalidArgument("expected one of --prompt, --prompt-file and --prompt-ids, found ",
+                           prompts);
+  }
+  if (flags.prompt.has_value() && flags.prompt->empty()) {
+    return InvalidArgument("--prompt: expected some text, found none");
+  }
+  if (flags.dump_tensors.empty() != flags.dump_to.empty()) {
+    return InvalidArgument("expected --dump-tensors and --dump-to together, found one");
+  }
+  nlohmann::ordered_json compiler = nlohmann::ordered_json::object();
+  const auto add = [&compiler](const char* key, const std::string& value) {
+    if (!value.empty()) compiler[key] = value;
+  };
+  if (!flags.target.empty()) {
+    compiler["targets"] = std::vector<std::string>(absl::StrSplit(flags.target, ','));
+  }
+  add("weights", flags.weights);
+  add("activations", flags.activations);
+  add("kv_cache", flags.kv_cache);
+  add("attention", flags.attention);
+  if (flags.context > 0) compiler["context"] = flags.context;
+  if (!flags.disable_pass.empty()) compiler["disable_passes"] = flags.disable_pass;
+  if (!compiler.empty() && !IsDirectory(flags.model)) {
+    return InvalidArgument("flags for the compiler: expected a model folder, found ",
+                           flags.model.empty() ? "the bundled plan" : flags.model);
+  }
+  runtime::ModelOptions options;
+  options.path = flags.model;
+  options.eager = flags.engine == "eager";
+  options.threads = flags.threads;
+  options.perf_map = flags.perf_map;
+  options.cache = !flags.no_cache;
+  options.read.verify = !flags.no_verify;
+  NINFER_ASSIGN_OR_RETURN(options.read.weights_memory,
+                          plan::WeightsMemoryFromName(flags.weights_memory));
+  if (!compiler.empty()) {
+    options.compiler_options =
+        compiler.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  }
+  options.dump_tensors = flags.dump_tensors;
+  return options;
+}
+
+runtime::SamplingOptions SamplingOf(const RunFlags& flags, const plan::Metadata& metadata) {
+  runtime::SamplingOptions options = runtime::DefaultSampling(metadata);
+#define SAMPLER(function, field, ...) \
+  if (flags.field.has_value()) {      \
+    options.field = *flags.field;     \
+    options.sample = true;            \
+  }
+#include "runtime/sampling/samplers.def"
+  if (options.temperature == 0) options.sample = false;
+  if (flags.seed.has_value()) {
+    options.seed = *flags.seed;
+  } else {
+    uint32_t random = 0;  // short enough to be typed again
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random)) random = 1;
+    options.seed = random;
+  }
+  return options;
+}
+
+absl::StatusOr<std::vector<int32_t>> PromptOf(const RunFlags& flags, const runtime::Model& model) {
+  if (flags.prompt_ids.has_value()) return ParseIds(*flags.prompt_ids);
+  if (flags.prompt.has_value()) return EncodePrompt(model, "--prompt", *flags.prompt);
+  if (flags.prompt_file.has_value()) {
+    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*flags.prompt_file, kPromptLimit));
+    return EncodePrompt(model, *flags.prompt_file, text);
+  }
+  NINFER_ASSIGN_OR_RETURN(const std::string piped, PipedInput());
+  if (!piped.empty()) return EncodePrompt(model, "standard input", piped);
+  const plan::Metadata& metadata = model.executor()->metadata();
+  if (!metadata.default_prompt.empty() && model.tokenizer() != nullptr) {
+    return EncodePrompt(model, "default prompt", metadata.default_prompt);
+  }
+  return std::vector<int32_t>{metadata.bos_id.value_or(0)};
+}
+
+}  // namespace ninfer::tools

@@ -1,0 +1,60 @@
+#include "tools/common/terminal.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+
+namespace ninfer::tools {
+namespace {
+
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void OnInterrupt(int) { interrupted = true; }
+
+}  // namespace
+
+ProgressBar::ProgressBar() : terminal_(isatty(STDERR_FILENO) != 0) {}
+
+void ProgressBar::Show(absl::string_view phase, double done) {
+  if (!terminal_) return;
+  constexpr int kWidth = 30;
+  const int filled = std::clamp(static_cast<int>(done * kWidth), 0, kWidth);
+  std::string line = absl::StrFormat("%-16s [%s%s] %3d%%", phase, std::string(filled, '#'),
+                                     std::string(kWidth - filled, ' '),
+                                     std::clamp(static_cast<int>(done * 100), 0, 100));
+  if (line == shown_) return;
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  std::fflush(stderr);
+  shown_ = std::move(line);
+}
+
+void ProgressBar::Clear() {
+  if (!shown_.empty()) std::fprintf(stderr, "\r\033[K");
+  shown_.clear();
+}
+
+int Fail(absl::string_view program, const absl::Status& status) {
+  const std::string message = absl::StrReplaceAll(status.message(), {{"\n", " "}, {"\r", " "}});
+  std::fflush(stdout);
+  std::fprintf(stderr, "%.*s: %s\n", static_cast<int>(program.size()), program.data(),
+               message.c_str());
+  return absl::IsCancelled(status) ? 130 : kBadInput;
+}
+
+void CatchInterrupt() {
+  struct sigaction action = {};
+  action.sa_handler = OnInterrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+bool Interrupted() { return interrupted; }
+
+}  // namespace ninfer::tools

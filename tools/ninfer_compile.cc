@@ -1,0 +1,128 @@
+// ninfer-compile MODEL -o plan.bin: flags, and one call of the compiler. Texts that were asked for
+// go to stdout, all else to stderr. The plan appears whole, under its name, or not at all. Tested
+// by tests/compile_errors_test.cc, tests/compile_flags_test.cc.
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <mutex>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "codegen/codegen.h"
+#include "compiler/compile.h"
+#include "plan/writer.h"
+#include "tools/common/terminal.h"
+#include "tools/compile_flags.h"
+
+namespace ninfer::tools {
+namespace {
+
+bool PrintLists(const CompileFlags& flags) {
+  if (flags.architectures) {
+    for (const std::string& name : frontend::ListArchitectures()) std::puts(name.c_str());
+  }
+  if (flags.targets) {
+    for (const std::string& name : codegen::ListTargets()) std::puts(name.c_str());
+  }
+  if (flags.passes) {
+    for (const passes::PassInfo& pass : passes::ListPasses()) {
+      std::fputs(absl::StrFormat("%-14s %-9s %s\n", pass.name,
+                                 pass.optional ? "optional" : "required", pass.summary)
+                     .c_str(),
+                 stdout);
+    }
+  }
+  return flags.architectures || flags.targets || flags.passes;
+}
+
+// What the compiler says: lines above the bar, texts on stdout.
+class Console {
+ public:
+  explicit Console(bool quiet) : quiet_(quiet) {}
+
+  void Line(const std::string& text) {
+    if (quiet_) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    bar_.Clear();
+    std::fprintf(stderr, "%s%s", text.c_str(), absl::EndsWith(text, "\n") ? "" : "\n");
+  }
+  void Text(const std::string& text) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    bar_.Clear();
+    std::fputs(text.c_str(), stdout);
+  }
+  void Progress(const char* phase, double done) {
+    if (quiet_) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    bar_.Show(phase, done);
+  }
+
+ private:
+  bool quiet_;
+  std::mutex mutex_;
+  ProgressBar bar_;
+};
+
+absl::Status WriteText(const plan::Plan& plan, const std::string& path, Console& console) {
+  const std::string& text = plan.program_text.empty() ? plan.final_graph_text : plan.program_text;
+  if (!path.empty()) return WriteFile(path, text);
+  console.Text(text);
+  return absl::OkStatus();
+}
+
+absl::Status Run(const CompileFlags& flags) {
+  const auto start = std::chrono::steady_clock::now();
+  NINFER_ASSIGN_OR_RETURN(const compiler::Options options,
+                          compiler::ParseOptions(flags.OptionsText(), compiler::Caller::kCompile));
+  const bool text_only = !options.stop_after.empty();
+  if (!flags.output.empty()) {
+    // Before the work: that the file can be made. What this leaves is gone at once.
+    NINFER_RETURN_IF_ERROR(AtomicFile::Create(flags.output).status());
+  } else if (!text_only) {
+    return InvalidArgument("-o: expected a file for the plan, found none");
+  }
+  Console console(flags.quiet);
+  compiler::Callbacks callbacks;
+  callbacks.log = [&](const std::string& line) { console.Line(line); };
+  callbacks.print = [&](const std::string& text) { console.Text(text); };
+  callbacks.progress = [&](const char* phase, double done) { console.Progress(phase, done); };
+  callbacks.cancelled = Interrupted;
+  NINFER_ASSIGN_OR_RETURN(const compiler::Compiled compiled, compiler::Compile(options, callbacks));
+  const plan::Plan& plan = compiled.plan;
+  if (text_only) {
+    NINFER_RETURN_IF_ERROR(WriteText(plan, flags.output, console));
+  } else {
+    NINFER_RETURN_IF_ERROR(plan::WritePlan(plan, compiled.weights->data(), flags.output,
+                                           compiler::ThreadsOrDefault(options.threads)));
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    console.Line(absl::StrFormat("wrote %s: %.1f MB of weights, %d kernels, in %.2f s",
+                                 flags.output, plan.weight_bytes / 1e6, plan.kernels.size(),
+                                 seconds.count()));
+  }
+  if (flags.verbose || options.verify_each) console.Line(compiled.pass_table);
+  if (std::fflush(stdout) != 0) return InvalidArgument("standard output: cannot write");
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace ninfer::tools
+
+int main(int argc, char** argv) {
+  CLI::App app("Compiles a language model into a plan.", "ninfer-compile");
+  ninfer::tools::CompileFlags flags;
+  ninfer::tools::AddCompileFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return ninfer::tools::Fail("ninfer-compile", ninfer::InvalidArgument(error.what()));
+  }
+  if (ninfer::tools::PrintLists(flags)) return 0;
+  ninfer::tools::CatchInterrupt();
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
+  const absl::Status status = ninfer::tools::Run(flags);
+  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-compile", status);
+}

@@ -1,0 +1,128 @@
+// ninfer-opt graph.ir: reads the text of a graph or program, runs named passes, prints or executes
+// it. Tested by tests/opt_test.cc.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "ir/ops_markdown.h"
+#include "passes/passes_markdown.h"
+#include "tools/common/terminal.h"
+#include "tools/opt_graph.h"
+
+namespace ninfer::tools {
+namespace {
+
+struct Flags {
+  std::string input, output, docs, weights = "f32", activations = "f32", kv_cache = "f32";
+  std::vector<std::string> passes;
+  passes::PassOptions options;
+  OptRun run;
+  bool verify = true, execute = false, verbose = false, list_ops = false, list_passes = false;
+};
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  const auto types = CLI::IsMember({"f32", "bf16", "f16"});
+  app.add_option("input", flags.input, "Text of a graph or of a kernel program");
+  app.add_option("-o,--output", flags.output, "Where the result goes (default: stdout)");
+  app.add_option("--passes", flags.passes, "Passes to run, in this order, with commas")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_flag("--verify,!--no-verify", flags.verify, "Checks the text before and after (default)");
+  app.add_flag("--run", flags.execute,
+               "Executes the result: a graph by eager, a program by its interpreter");
+  app.add_option("--weights", flags.run.weights, "Model folder that holds the text's weights");
+  app.add_option("--prompt-ids", flags.run.ids, "Tokens to run, with commas")->delimiter(',');
+  app.add_option("--logits", flags.run.logits, "Writes their logits to this .npy file");
+  app.add_option("--threads", flags.run.threads, "Threads (default: one for each CPU)")
+      ->check(CLI::Range(0, 4096));
+  app.add_option("--weight-type", flags.weights, "precision: storage of linear weights")
+      ->check(types);
+  app.add_option("--activations", flags.activations, "precision: arithmetic")->check(types);
+  app.add_option("--kv-cache", flags.kv_cache, "precision: the cache")->check(types);
+  app.add_option("--attention", flags.options.attention, "attention: naive, efficient or flash")
+      ->check(CLI::IsMember({"naive", "efficient", "flash"}));
+  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 31);
+  app.add_option("--context", flags.options.context_length, "kv-cache: positions of a sequence")
+      ->check(positive);
+  app.add_option("--max-tokens", flags.options.max_tokens, "kv-cache: tokens of a step")
+      ->check(positive);
+  app.add_option("--max-sequences", flags.options.max_sequences, "kv-cache: sequences of a step")
+      ->check(positive);
+  app.add_option("--max-rows", flags.options.max_rows, "last-rows: rows of a step")
+      ->check(positive);
+  app.add_option("--stop-after", flags.options.stop_after,
+                 "PASS or PASS.n: after its n-th rewrite");
+  app.add_option("--dump-ir", flags.options.dump_dir, "Folder for the text around every pass");
+  app.add_flag("--print-changed", flags.options.print_changed_diff, "What each pass changes");
+  app.add_flag("--list-ops", flags.list_ops, "The ops of graphs, and ends");
+  app.add_flag("--list-passes", flags.list_passes, "The passes in their order, and ends");
+  app.add_option("--docs", flags.docs,
+                 "ops or passes: the page of docs/ that is made from the table")
+      ->check(CLI::IsMember({"ops", "passes"}));
+  app.add_flag("-v,--verbose", flags.verbose, "Ends in a table of the passes");
+}
+
+bool PrintTables(const Flags& flags) {
+  if (flags.list_ops) {
+    for (const ir::OpInfo& info : ir::AllOps()) {
+      std::puts(absl::StrFormat("%-16s %s", info.name, info.mathematics).c_str());
+    }
+  }
+  if (flags.list_passes) {
+    for (const passes::PassInfo& pass : passes::ListPasses()) std::puts(pass.name.c_str());
+  }
+  if (flags.docs == "ops") std::fputs(ir::OpsMarkdown().c_str(), stdout);
+  if (flags.docs == "passes") std::fputs(passes::PassesMarkdown().c_str(), stdout);
+  return flags.list_ops || flags.list_passes || !flags.docs.empty();
+}
+
+absl::Status Run(Flags& flags) {
+  if (flags.input.empty()) return InvalidArgument("expected the path of a text, found none");
+  NINFER_ASSIGN_OR_RETURN(OptGraph graph, ReadOptGraph(flags.input));
+  if (flags.verify) NINFER_RETURN_IF_ERROR(Annotate(graph.Verify(), flags.input));
+  passes::PassOptions& options = flags.options;
+  options.weights = *DTypeFromName(flags.weights);
+  options.activations = *DTypeFromName(flags.activations);
+  options.kv_cache = *DTypeFromName(flags.kv_cache);
+  if (options.context_length == 0) options.context_length = ContextOf(graph);
+  options.print = [](const std::string& text) { std::fputs(text.c_str(), stderr); };
+  std::string table;
+  if (!flags.passes.empty()) {
+    NINFER_ASSIGN_OR_RETURN(table, RunOptPasses(flags.passes, options, graph));
+    if (flags.verify && options.stop_after.empty()) NINFER_RETURN_IF_ERROR(graph.Verify());
+  }
+  std::string shown;
+  if (flags.execute) {
+    NINFER_ASSIGN_OR_RETURN(shown, RunOptGraph(graph, flags.run));
+  }
+  if (!flags.output.empty()) {
+    NINFER_RETURN_IF_ERROR(WriteFile(flags.output, graph.Text()));
+  } else if (!flags.execute) {
+    shown = graph.Text();
+  }
+  std::fputs(shown.c_str(), stdout);
+  if (std::fflush(stdout) != 0) return InvalidArgument("standard output: cannot write");
+  if (flags.verbose) std::fputs(table.c_str(), stderr);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace ninfer::tools
+
+int main(int argc, char** argv) {
+  CLI::App app("Runs passes on the text of a graph or kernel program.", "ninfer-opt");
+  ninfer::tools::Flags flags;
+  ninfer::tools::AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return ninfer::tools::Fail("ninfer-opt", ninfer::InvalidArgument(error.what()));
+  }
+  if (ninfer::tools::PrintTables(flags)) return 0;
+  const absl::Status status = ninfer::tools::Run(flags);
+  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-opt", status);
+}

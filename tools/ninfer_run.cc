@@ -1,0 +1,101 @@
+// ninfer-run: continues a text with a plan, a model folder, or the bundled model. The text goes to
+// standard output, everything else to standard error. Tested by tests/run_test.py.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <mutex>
+
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "runtime/model.h"
+#include "runtime/session.h"
+#include "tools/common/npy.h"
+#include "tools/common/run_flags.h"
+#include "tools/common/run_report.h"
+#include "tools/common/terminal.h"
+
+namespace ninfer::tools {
+namespace {
+
+void Print(absl::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags) {
+  NINFER_ASSIGN_OR_RETURN(runtime::ModelOptions options, ModelOptionsOf(flags));
+  ProgressBar bar;
+  std::mutex mutex;  // the thread that writes to the cache logs too
+  static const bool verbose = flags.verbose;
+  options.callbacks.log = [](absl::string_view line) {
+    if (verbose) std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+  };
+  options.callbacks.progress = [&](absl::string_view phase, double done) {
+    std::lock_guard<std::mutex> lock(mutex);
+    bar.Show(phase, done);
+  };
+  options.callbacks.cancelled = [] { return Interrupted(); };
+  return runtime::OpenModel(options);
+}
+
+runtime::GenerateOptions GenerateOptionsOf(const RunFlags& flags, const runtime::Model& model) {
+  runtime::GenerateOptions options;
+  options.max_tokens = flags.max_tokens;
+  options.prefill_chunk = flags.chunk;
+  options.sampling = SamplingOf(flags, model.executor()->metadata());
+  options.stop = flags.stop;
+  options.ignore_eos = flags.ignore_eos;
+  options.all_logits = !flags.logits.empty();
+  options.cancelled = [] { return Interrupted(); };
+  if (flags.json) return options;
+  if (model.tokenizer() != nullptr) {
+    if (!flags.no_echo) options.on_prompt_text = Print;
+    options.on_text = Print;
+  } else {
+    options.on_id = [](int32_t id) { Print(absl::StrCat(id, " ")); };
+  }
+  return options;
+}
+
+absl::Status WriteFiles(const RunFlags& flags, runtime::Model* model,
+                        const runtime::Generation& generation) {
+  if (!flags.logits.empty()) {
+    const int64_t vocab = model->executor()->metadata().vocab_size;
+    const int64_t rows = static_cast<int64_t>(generation.logits.size()) / vocab;
+    NINFER_RETURN_IF_ERROR(WriteNpy(flags.logits, rows, vocab, generation.logits));
+  }
+  return flags.dump_to.empty() ? absl::OkStatus() : model->WriteDump(flags.dump_to);
+}
+
+absl::Status Run(const RunFlags& flags) {
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Model> model, Open(flags));
+  NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptOf(flags, *model));
+  const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model);
+  runtime::Session session(model->executor(), model->tokenizer());
+  NINFER_ASSIGN_OR_RETURN(const runtime::Generation generation, session.Generate(prompt, options));
+  const bool stats = flags.stats || generation.finish == runtime::FinishReason::kCancelled;
+  const double bandwidth = flags.stats ? MeasuredBandwidth(*model, generation, flags.threads) : 0;
+  Print(flags.json ? FormatJson(*model, generation, options.sampling, bandwidth) + "\n" : "\n");
+  if (stats) std::fputs(FormatStats(*model, generation, bandwidth).c_str(), stderr);
+  NINFER_RETURN_IF_ERROR(WriteFiles(flags, model.get(), generation));
+  if (std::ferror(stdout)) return InvalidArgument("standard output: cannot write");
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace ninfer::tools
+
+int main(int argc, char** argv) {
+  CLI::App app("Continues a text with a compiled language model.", "ninfer-run");
+  ninfer::tools::RunFlags flags;
+  ninfer::tools::AddRunFlags(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return ninfer::tools::Fail("ninfer-run", ninfer::InvalidArgument(error.what()));
+  }
+  ninfer::tools::CatchInterrupt();
+  const absl::Status status = ninfer::tools::Run(flags);
+  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-run", status);
+}

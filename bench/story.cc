@@ -61,8 +61,9 @@ std::string CellName(const Cell& cell) {
 
 // One repetition of ours on one prompt, with the read probe where there is a limit to compare with.
 absl::Status MeasureOurs(Engine* engine, const Story& story, Cell* cell) {
-  NINFER_ASSIGN_OR_RETURN(const runtime::Generation generation,
-                          engine->Generate(story.prompt_ids, story.new_tokens));
+  absl::StatusOr<runtime::Generation> result = engine->Generate(story.prompt_ids, story.new_tokens);
+  NINFER_RETURN_IF_ERROR(Annotate(result.status(), CellName(*cell)));
+  const runtime::Generation& generation = *result;
   const runtime::GenerationStats& stats = generation.stats;
   cell->seconds.push_back(stats.first_token_seconds + stats.decode_seconds);
   cell->first_token_seconds.push_back(stats.first_token_seconds);
@@ -139,8 +140,9 @@ absl::Status MeasureCell(const StoryOptions& options, Engine* engine, bool compi
     theirs.peer = true;
     theirs.open_seconds = 0;
     // Warm: pages touched, threads awake, the peer's code compiled.
-    NINFER_RETURN_IF_ERROR(
-        engine->Generate(story.prompt_ids, std::min<int64_t>(story.new_tokens, 4)).status());
+    NINFER_RETURN_IF_ERROR(Annotate(
+        engine->Generate(story.prompt_ids, std::min<int64_t>(story.new_tokens, 4)).status(),
+        CellName(ours)));
     if (options.peer != nullptr) {
       Story warm = story;
       warm.new_tokens = std::min<int64_t>(story.new_tokens, 4);

@@ -1,18 +1,6 @@
 # Helpers of the build: a room, a test, a fuzz target.
 
 find_package(absl REQUIRED)
-# Debian's package describes Abseil's shared libraries; the static ones lie beside them, and make programs
-# that need the C library alone.
-get_property(imported DIRECTORY PROPERTY IMPORTED_TARGETS)
-foreach(target ${imported})
-  get_target_property(location ${target} IMPORTED_LOCATION_NONE)
-  if(target MATCHES "^absl::" AND location)
-    string(REGEX REPLACE "[.]so[.0-9]*$" ".a" location ${location})
-    if(EXISTS ${location})
-      set_target_properties(${target} PROPERTIES IMPORTED_LOCATION_NONE ${location})
-    endif()
-  endif()
-endforeach()
 find_package(GTest REQUIRED)
 find_package(Threads REQUIRED)
 find_path(NLOHMANN_JSON_INCLUDE nlohmann/json.hpp REQUIRED)

@@ -15,6 +15,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Raised by every change to this header that an older caller or library would misread. */
 #define NINFER_COMPILER_INTERFACE 1
@@ -122,6 +123,7 @@ int64_t ninfer_eager_scratch_bytes(const struct ninfer_eager* eager);
    steps follow those of earlier ones. */
 int32_t ninfer_eager_write_dump(struct ninfer_eager* eager, const char* path, const char** message);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

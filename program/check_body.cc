@@ -1,19 +1,18 @@
 // What each family takes; everything else is refused, by the node's text. Checked for every kernel:
-// - all: inputs, then outputs; an output has its result's type and no use; a weight is of a panel
-// where
-//   a linear reads it, of plain rows or panels where an embedding does, of plain rows elsewhere;
-// - linear: one linear over a column range of an input and a panel weight; in the epilogue,
-// elementwise
-//   ops and casts of values that are as wide as the result, of [N] weights and of constants; two
-//   segments where, and only where, the result is read through its two halves alone;
+// - all: inputs, then outputs; an output has its result's type and no use; a weight is of panels
+//   where a linear reads it, of plain rows or panels where an embedding does, of plain rows
+//   elsewhere;
+// - linear: one linear over a stretch of an input's columns and a panel weight; in the epilogue,
+//   elementwise ops and casts of values that are as wide as the result, of [N] weights and of
+//   constants; with two segments the result is read through its two halves alone;
 // - rowwise: elementwise ops, casts, reductions, rope, gathers, reshapes that keep the rows and
-// slices
-//   of a row's elements; every result has the same rows;
+//   slices of a row's elements; every result has the same rows;
 // - kv_append: rowwise ops, then one kv_append, which is the only result;
-// - attention: one paged_attention over a column range, then reshapes and casts;
+// - attention: one paged_attention over a stretch of columns, then reshapes and casts;
 // - pages: one scratch_pages.
 // Not checked here: types and attributes of the nodes, which ir::VerifyFunction checks.
-// Tested by tests/program_body_test.cc.
+//
+// Tested by tests/program_body_test.cc, tests/program_verifier_test.cc.
 #include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_map.h"
 #include "base/status.h"

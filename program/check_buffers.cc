@@ -1,21 +1,19 @@
 // Follows which value each byte of the arena holds, and asks at every read. Trusts nothing of the
-// planner but the offsets: not lifetimes, not which buffers share a place. After regalloc2's
-// checker.
+// planner but the offsets: not lifetimes, not which buffers share a place. The idea is that of
+// regalloc2's checker.
 //
-// Lattice: a byte holds Nothing (never written, or its value was partly overwritten), or the value
-// of one buffer. There is no join, since a step has no branches; CheckOrder shows that threads keep
-// the order in which launches are walked here, and that replicas and shared memory may be walked
-// alike: thread i's block of replicas is one space, the shared arena another.
+// Lattice: a byte holds nothing, or the value of one buffer. There is no join, since a step has no
+// branches; CheckOrder shows that threads keep the order in which launches are walked here, and
+// that replicas and shared memory may be walked alike: thread i's block of replicas is one space,
+// the shared arena another.
 //
 // Transfer, for each launch in order:
-//   read of buffer b    every byte of b's range must hold b;
-//   write of buffer b   before it, b's range may overlap that of another operand of the same launch
-//   only
-//                       in place: the other is read, lies at the same offset with the same size and
-//                       row stride, is not read again by a later launch (its bytes no longer hold
-//                       it), and the kernel reads each element before it writes it. After it, b's
-//                       bytes hold b, and every other value that lost a byte is gone;
-//   end of the step     the output's bytes must hold the output.
+// - read of buffer b: every byte of b's range must hold b.
+// - write of buffer b: before it, b's range may overlap that of another operand of the launch only
+//   in place. Then the other is read, lies at the same offset with the same size and row stride,
+//   and the kernel reads each element before it writes it. After it, b's bytes hold b, and a value
+//   that lost a byte is found no more.
+// - end of the step: the output's bytes must hold the output.
 // Every range must lie inside its block, aligned to 64.
 //
 // Tested by tests/program_checker_test.cc.

@@ -4,16 +4,16 @@
 //
 // For each kind of step (few rows, many rows) and each stretch of launches without a barrier of
 // that kind, every two accesses by different launches of the stretch are compared, one of them
-// writing. Each access is a byte range: of the arena when offsets are assigned, else of the buffer
-// as an island of its own; or a layer's KV pool. Two overlapping accesses are allowed in two cases
-// alone:
-//   replica   few rows, and both ranges lie in the threads' own blocks: a thread's own order
-//   suffices; own rows  both launches are dealt with the same units, both accesses touch row u in
-//   unit u alone, and
-//             row u lies at the same bytes for both: the same thread does both, in order.
-// Besides: within few rows a launch that every thread repeats may write replicas only, and a dealt
-// launch may write no replica; many rows deal every launch, and replica 0 is shared memory like any
-// other. Not checked: which value a read finds (CheckBuffers).
+// writing. An access is a byte range: of the arena when offsets are assigned, else of the buffer as
+// an island of its own; or a layer's KV pool. Two overlapping accesses are allowed in two cases:
+// - replicas: few rows, and both ranges lie in the threads' own blocks, so that a thread's own order
+//   suffices;
+// - own rows: both launches are dealt with the same units, both accesses touch row u in unit u
+//   alone, and row u lies at the same bytes for both, so that one thread does both, in order.
+// Besides, a launch that every thread repeats in steps of few rows may write replicas only, and a
+// dealt launch may write no replica. Steps of many rows deal every launch, and replica 0 is shared
+// memory like any other.
+// Not checked: which value a read finds (CheckBuffers).
 //
 // Tested by tests/program_checker_test.cc.
 #include <algorithm>

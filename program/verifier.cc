@@ -3,17 +3,15 @@
 // Checked:
 // - dimensions: names are words and unique, bounds ordered, not negative and at most 2^40;
 // - arguments: i32, unique names; KV states: unique names, heads and head_dim of at least 1;
-// - weights: one result of @weights for each, of the format's dtype and the shape's size; bytes as
-// the
-//   format packs; offsets aligned to 64, inside the section and apart, or all unassigned;
-// - kernels: unique names; the body verifies as a graph and is one that its family takes (the list
-//   stands at the head of check_body.cc); units and KV layout as the body implies;
-// - buffers: unique names; ld, bytes as the type implies; at most 2^46 bytes; offsets aligned to
-// 64;
-// - launches: as many operands as parameters, of the kind and type that the parameter has; a buffer
-// is
-//   written by one launch and read by later ones only; a replicated launch writes replicated
-//   buffers, another launch none;
+// - weights: one result of @weights for each, of the format's dtype and the shape's size; bytes
+//   as the format packs; offsets aligned to 64, inside the section and apart, or all unassigned;
+// - kernels: unique names; the body verifies as a graph and is one that its family takes (the
+//   list stands at the head of check_body.cc); units and KV layout as the body implies;
+// - buffers: unique names; ld and bytes as the type implies, at most 2^46 bytes; offsets aligned
+//   to 64;
+// - launches: as many operands as parameters, of the kind and type that the parameter has; a
+//   buffer is written by one launch and read by later ones only; a replicated launch is rowwise
+//   and writes replicated buffers, another launch writes none;
 // - the output: a buffer that some launch writes, marked, and not replicated.
 // Not checked: barriers (CheckOrder), what a byte of the arena holds at a read (CheckBuffers),
 // lifetimes.

@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t kStrideAlignment = 4096;
 constexpr int64_t kMostValues = int64_t{1} << 28;  // of one step argument
+constexpr int64_t kMostPages = int64_t{1} << 24;   // a thousand million positions
 
 uint64_t AlignStride(uint64_t bytes) {
   return (bytes + kStrideAlignment - 1) / kStrideAlignment * kStrideAlignment;
@@ -90,6 +91,10 @@ absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
     return InvalidArgument("plan: symbols: expected at most ", kMostValues,
                            " values in a step's arguments");
   }
+  if (limits_.total_pages > kMostPages) {
+    return InvalidArgument("cache: expected at most ", kMostPages, " pages, found ",
+                           limits_.total_pages);
+  }
   checker_ = std::make_unique<StepChecker>(limits_, plan.metadata.vocab_size);
   return absl::OkStatus();
 }
@@ -126,10 +131,7 @@ absl::Status CpuExecutor::Allocate() {
   if (!limits_.has_kv_cache) return absl::OkStatus();
   used_pages_.assign(limits_.total_pages, false);
   for (const plan::KvLayer& layer : plan_->plan.kv_layers) {
-    if (limits_.total_pages > (int64_t{1} << 46) / layer.page_bytes) {
-      return InvalidArgument("cache: expected at most ", (int64_t{1} << 46) / layer.page_bytes,
-                             " pages, found ", limits_.total_pages);
-    }
+    // At most 2^24 pages of 2^40 bytes: no overflow.
     // A short text touches the first pages of each layer only: there, huge pages would mostly be
     // empty.
     NINFER_ASSIGN_OR_RETURN(

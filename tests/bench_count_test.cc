@@ -1,8 +1,7 @@
 // The operations of a step, against counts made by hand.
-#include "bench/count.h"
-
 #include <gtest/gtest.h>
 
+#include "bench/count.h"
 #include "frontend/frontend.h"
 #include "frontend/presets.h"
 #include "tests/test_data.h"
@@ -10,8 +9,8 @@
 namespace ninfer::bench {
 namespace {
 
-// Width 8, 2 query heads and 1 KV head of 4, vocabulary 32; a bias that is itself a product of weights
-// costs a step nothing.
+// Width 8, 2 query heads and 1 KV head of 4, vocabulary 32; a bias that is itself a product of
+// weights costs a step nothing.
 constexpr char kTiny[] = R"(module "tiny" stage imported
 dim T in [1, 16]
 dim S in [1, 4]
@@ -81,8 +80,9 @@ TEST(CountTest, RefusesATextWithoutAStep) {
   EXPECT_EQ(cost.status().message(), "graph: expected a function @step, found none");
 }
 
-// 12 layers of 12 * 768^2 parameters in linears, two products of 768 for each pair and layer, a head of
-// 50257 x 768: GPT-2 124M's figures by hand. Conv1D's transposes are of weights alone and cost nothing.
+// 12 layers of 12 * 768^2 parameters in linears, two products of 768 for each pair and layer, a
+// head of 50257 x 768: GPT-2 124M's figures by hand. Conv1D's transposes are of weights alone and
+// cost nothing.
 TEST(CountTest, CountsGpt2AsItsPaperWould) {
   const frontend::Preset* preset = frontend::FindPreset("gpt2-124m");
   ASSERT_NE(preset, nullptr);

@@ -1,11 +1,10 @@
 // The probes work; how fast they find the machine to be is asserted nowhere.
-#include "bench/machine.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "base/status.h"
+#include "bench/machine.h"
 
 namespace ninfer::bench {
 namespace {

@@ -1,7 +1,7 @@
 // The talk with a peer, by a shell in its place.
-#include "bench/peer.h"
-
 #include <gtest/gtest.h>
+
+#include "bench/peer.h"
 
 namespace ninfer::bench {
 namespace {

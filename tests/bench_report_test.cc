@@ -1,6 +1,6 @@
-#include "bench/report.h"
-
 #include <gtest/gtest.h>
+
+#include "bench/report.h"
 
 namespace ninfer::bench {
 namespace {

@@ -1,7 +1,7 @@
 // What the 2x2 says of ids; the runs themselves are in tests/bench_test.py.
-#include "bench/story.h"
-
 #include <gtest/gtest.h>
+
+#include "bench/story.h"
 
 namespace ninfer::bench {
 namespace {

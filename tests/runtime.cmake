@@ -18,3 +18,6 @@ ninfer_test(runtime_compiler_library_test
 target_compile_definitions(runtime_compiler_library_test PRIVATE
                            FAKE_COMPILER="$<TARGET_FILE:ninfer-fake-compiler>"
                            FAKE_OLD_COMPILER="$<TARGET_FILE:ninfer-old-compiler>")
+
+ninfer_script_test(run_test run_test.py)
+ninfer_script_test(inspect_test inspect_test.py)

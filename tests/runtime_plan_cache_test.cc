@@ -1,5 +1,6 @@
 // The cached plan's name changes with whatever changes the plan, and with nothing else.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -19,6 +20,7 @@ class PlanCacheTest : public testing::Test {
     Put("m/model.safetensors", std::string(3 << 20, 'w'));
     Put("m/README.md", "hello");
     Put("lib.so", "code");
+    unlink(JoinPath(tmp_, "m/tokenizer.json").c_str());
   }
   ~PlanCacheTest() override { setenv("XDG_CACHE_HOME", old_cache_.c_str(), 1); }
   void Put(const std::string& name, const std::string& text) {

@@ -1,5 +1,9 @@
 // Single normalizers, pre-tokenizers and decoders against tests/data/tokenizer-zoo/components.json.
+#include <utf8proc.h>
+
+#include <cstdlib>
 #include <map>
+#include <random>
 #include <set>
 
 #include "tests/text_testing.h"
@@ -105,6 +109,33 @@ TEST(TextComponentsTest, SequencesNestedTooDeeplyAreRefused) {
   std::vector<Step> steps;
   EXPECT_EQ(ReadNormalizer(part, "normalizer", &steps).message(),
             "normalizer: sequences nested too deeply");
+}
+
+TEST(TextComponentsTest, NormalFormsAreThoseOfUtf8proc) {
+  const int options[] = {UTF8PROC_COMPOSE, UTF8PROC_DECOMPOSE, UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+                         UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT};
+  std::mt19937 random(4);
+  for (int form = 0; form < 4; ++form) {
+    Step step;
+    step.kind = static_cast<uint8_t>(form);
+    std::vector<CompiledStep> compiled;
+    ASSERT_TRUE(CompileSteps({step}, &compiled).ok());
+    for (char32_t c = 1; c < 0x30000; ++c) {
+      if (c >= 0xD800 && c <= 0xDFFF) continue;
+      std::string text = "e";
+      AppendUtf8(c, &text);
+      for (int i = random() % 4; i > 0; --i) AppendUtf8(0x300 + random() % 0x70, &text);
+      utf8proc_uint8_t* expected = nullptr;
+      const auto size =
+          utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), text.size(),
+                       &expected, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | options[form]));
+      bool at_start = true;
+      std::string normal = text;
+      Normalize(compiled, &normal, &at_start);
+      ASSERT_EQ(normal, std::string(reinterpret_cast<const char*>(expected), size)) << text;
+      std::free(expected);
+    }
+  }
 }
 
 TEST(TextComponentsTest, StripOfMoreThanThePieceLeavesNothing) {

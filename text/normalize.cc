@@ -4,7 +4,7 @@
 
 #include <utf8proc.h>
 
-#include <cstdlib>
+#include <algorithm>
 
 #include "base/status.h"
 #include "text/unicode.h"
@@ -12,8 +12,7 @@
 namespace ninfer {
 namespace {
 
-constexpr int kCompose = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
-constexpr int kDecompose = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
+enum class Form { kNfc, kNfd, kNfkc, kNfkd };
 
 // Text below U+0300 is in NFC as it stands.
 bool IsBelowCombining(absl::string_view text) {
@@ -23,15 +22,52 @@ bool IsBelowCombining(absl::string_view text) {
   return true;
 }
 
-void NormalForm(int options, std::string* text) {
-  if (IsAscii(*text) || (options == kCompose && IsBelowCombining(*text))) return;
-  utf8proc_uint8_t* out = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(
-      reinterpret_cast<const utf8proc_uint8_t*>(text->data()),
-      static_cast<utf8proc_ssize_t>(text->size()), &out, static_cast<utf8proc_option_t>(options));
-  NINFER_CHECK(size >= 0) << utf8proc_errmsg(size);
-  text->assign(reinterpret_cast<const char*>(out), static_cast<size_t>(size));
-  std::free(out);
+int CombiningClass(utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; }
+
+// The code points of `text`, decomposed, with each run of combining marks in canonical order.
+// utf8proc_map orders a run in time quadratic in its length; the rest of it is used here piecewise.
+std::vector<utf8proc_int32_t> Decompose(bool compatibility, absl::string_view text) {
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE |
+                                                      (compatibility ? UTF8PROC_COMPAT : 0));
+  std::vector<utf8proc_int32_t> points;
+  points.reserve(text.size() + text.size() / 4);
+  utf8proc_int32_t decomposed[32];  // the longest decomposition has 18
+  int boundary = 0;
+  for (size_t pos = 0; pos < text.size();) {
+    const CodePoint c = DecodeAt(text, pos);
+    pos += c.length;
+    const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.value),
+                                                           decomposed, 32, options, &boundary);
+    NINFER_CHECK(count >= 0 && count <= 32) << static_cast<uint32_t>(c.value);
+    points.insert(points.end(), decomposed, decomposed + count);
+  }
+  for (auto run = points.begin(); run != points.end();) {
+    if (CombiningClass(*run) == 0) {
+      ++run;
+      continue;
+    }
+    const auto end =
+        std::find_if(run, points.end(), [](utf8proc_int32_t c) { return CombiningClass(c) == 0; });
+    std::stable_sort(run, end, [](utf8proc_int32_t a, utf8proc_int32_t b) {
+      return CombiningClass(a) < CombiningClass(b);
+    });
+    run = end;
+  }
+  return points;
+}
+
+void NormalForm(Form form, std::string* text) {
+  if (IsAscii(*text) || (form == Form::kNfc && IsBelowCombining(*text))) return;
+  std::vector<utf8proc_int32_t> points =
+      Decompose(form == Form::kNfkc || form == Form::kNfkd, *text);
+  auto count = static_cast<utf8proc_ssize_t>(points.size());
+  if (form == Form::kNfc || form == Form::kNfkc) {
+    count = utf8proc_normalize_utf32(
+        points.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    NINFER_CHECK(count >= 0) << utf8proc_errmsg(count);
+  }
+  text->clear();
+  for (utf8proc_ssize_t i = 0; i < count; ++i) AppendUtf8(points[i], text);
 }
 
 // Appends to `out` what `map(c, out)` makes of each character.
@@ -100,7 +136,7 @@ void Bert(uint32_t flags, std::string* text) {
     });
   }
   if ((flags & kBertStripAccents) != 0) {
-    NormalForm(kDecompose, text);
+    NormalForm(Form::kNfd, text);
     StripAccents(IsNonspacingMark, text);
   }
   if ((flags & kBertLowercase) != 0) Lowercase(text);
@@ -155,16 +191,16 @@ void Normalize(absl::Span<const CompiledStep> steps, std::string* text, bool* at
     const Step& step = compiled.step;
     switch (static_cast<NormalizerKind>(step.kind)) {
       case NormalizerKind::kNfc:
-        NormalForm(kCompose, text);
+        NormalForm(Form::kNfc, text);
         break;
       case NormalizerKind::kNfd:
-        NormalForm(kDecompose, text);
+        NormalForm(Form::kNfd, text);
         break;
       case NormalizerKind::kNfkc:
-        NormalForm(kCompose | UTF8PROC_COMPAT, text);
+        NormalForm(Form::kNfkc, text);
         break;
       case NormalizerKind::kNfkd:
-        NormalForm(kDecompose | UTF8PROC_COMPAT, text);
+        NormalForm(Form::kNfkd, text);
         break;
       case NormalizerKind::kLowercase:
         Lowercase(text);

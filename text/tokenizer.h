@@ -33,7 +33,7 @@ class Tokenizer {
   // vocab.bpe. Null where the folder has none of them.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromFolder(const std::string& folder);
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromSpec(TokenizerSpec spec);
-  // The tables that Serialize gave. Copies `bytes`.
+  // The tables that `Serialize` gave. Copies `bytes`.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Deserialize(absl::string_view bytes);
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;

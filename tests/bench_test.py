@@ -1,0 +1,129 @@
+"""Tests ninfer-bench as a user meets it: the 2x2 on the bundled model, throughput, formats, and refusals. No time is
+asserted."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+import script_main
+
+DEMO = os.path.join(script_main.ROOT, "models", "demo")
+
+
+def bench(*arguments):
+    program = os.path.join(script_main.BIN, "ninfer-bench")
+    return subprocess.run([program] + list(arguments), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL, timeout=600, check=False)
+
+
+class BenchTest(unittest.TestCase):
+    def tables(self, *arguments):
+        done = bench(*arguments, "-o", "json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def refused(self, message, *arguments):
+        done = bench(*arguments)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", "ninfer-bench: %s\n" % message))
+
+
+class StoryTest(BenchTest):
+    def test_the_four_say_the_same_within_each_type(self):
+        tables = self.tables(DEMO, "--new-tokens", "6,5", "-r", "1", "--attention", "0")
+        self.assertEqual(len(tables), 4)  # two types, two prompts
+        for table, (kind, prompt, count) in zip(tables, [("f32", "Deep learning is", 6),
+                                                         ("f32", "What does hello mean", 5),
+                                                         ("bf16", "Deep learning is", 6),
+                                                         ("bf16", "What does hello mean", 5)]):
+            self.assertIn("demo, %s weights and activations" % kind, table["title"])
+            self.assertIn('"%s"' % prompt, table["title"])
+            self.assertIn("%d new tokens" % count, table["title"])
+            rows = table["rows"]
+            self.assertEqual([(row["engine"], row["kv_cache"]) for row in rows],
+                             [("ninfer eager", "no"), ("ninfer eager", "yes"),
+                              ("ninfer compiled", "no"), ("ninfer compiled", "yes")])
+            if kind == "f32":
+                self.assertEqual(table["notes"], ["Ids of ninfer's engines: equal."])
+            self.assertEqual(len(set(row["ids_digest"] for row in rows)) == 1, "equal" in table["notes"][0])
+            for row in rows:
+                # Prompt tokens are not counted: the rate is that of the new ones.
+                self.assertAlmostEqual(row["tokens_per_second"] * row["seconds"], count, places=6)
+                self.assertGreater(row["scratch_mib"], 0)
+                self.assertGreater(row["first_token_ms"], 0)
+
+    def test_random_weights_are_labelled_and_start_from_fixed_ids(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "config.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 300,
+                           "n_positions": 256, "n_embd": 64, "n_layer": 2, "n_head": 2}, file)
+            tables = self.tables("--random-weights", path, "--type", "f32", "--new-tokens", "3,3", "-r", "1",
+                                 "--attention", "0")
+        self.assertIn("with random weights", tables[0]["title"])
+        self.assertIn("fixed ids (4 tokens)", tables[0]["title"])
+
+    def test_forms_of_attention_agree_and_naive_stores_most(self):
+        table = self.tables(DEMO, "--type", "f32", "--new-tokens", "1,1", "-r", "1", "--attention", "64,256")[-1]
+        self.assertIn("attention of 4 query and 2 KV heads of 32, f32", table["title"])
+        self.assertEqual([row["positions"] for row in table["rows"]], [64, 256])
+        for row in table["rows"]:
+            self.assertLess(float(row["largest_difference"]), 1e-4)
+            self.assertGreater(row["naive_kib"], row["efficient_kib"])
+            self.assertGreater(row["efficient_kib"], row["flash_kib"])
+        # Four heads' scores in f32, less what they share with what lives before and after them.
+        scores = 4 * 256 ** 2 * 4 / 1024
+        self.assertGreater(table["rows"][1]["naive_kib"] - table["rows"][1]["flash_kib"], 0.75 * scores)
+
+
+class ThroughputTest(BenchTest):
+    def test_every_depth_has_its_rows_and_its_share(self):
+        rows = self.tables(DEMO, "-p", "16,40", "-n", "4", "-d", "0,70", "-r", "2")[0]["rows"]
+        self.assertEqual([row["test"] for row in rows],
+                         ["pp16", "pp40", "tg4", "pp16 @ d70", "pp40 @ d70", "tg4 @ d70"])
+        for row in rows:
+            self.assertEqual(len(row["samples"]), 2)
+            self.assertAlmostEqual(row["share_percent"],
+                                   100 * row["tokens_per_second"] / row["limit_tokens_per_second"], places=6)
+        self.assertGreater(rows[5]["bytes_per_token"], rows[2]["bytes_per_token"])
+        self.assertGreater(rows[3]["operations"], rows[0]["operations"])
+        self.assertEqual(rows[0]["weights"], "bf16")  # as stored
+
+    def test_csv_has_a_line_for_each_test(self):
+        done = bench(DEMO, "-n", "2", "-r", "1", "-o", "csv")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        self.assertEqual([(row["engine"], row["test"]) for row in rows], [("ninfer", "tg2")])
+
+
+class RefusalTest(BenchTest):
+    def test_a_model_is_asked_for(self):
+        self.refused("expected a model folder or --random-weights, found neither")
+        self.refused("expected a model folder or --random-weights, found both", DEMO, "--random-weights", "gpt2-124m")
+        self.refused("no-such-folder: expected a model folder or a plan, found nothing", "no-such-folder")
+
+    def test_a_plan_has_no_2x2(self):
+        file = os.path.join(DEMO, "config.json")
+        self.refused(file + ": expected a model folder for the 2x2, found a file (with -p or -n a plan will do)", file)
+
+    def test_values_are_checked_by_name(self):
+        self.refused("--output: expected md, csv or json, found 'xml'", DEMO, "-o", "xml")
+        self.refused("--type: expected f32 or bf16, found 'int8'", DEMO, "--type", "int8")
+        self.refused("--peer: expected torch, found 'jax'", DEMO, "--peer", "jax")
+        self.refused("-n: expected 1 to 16777216, found 0", DEMO, "-n", "0")
+        self.refused("--new-tokens: expected 2 numbers, found 1", DEMO, "--new-tokens", "5")
+
+    def test_an_unknown_shape_is_refused_with_the_known_ones(self):
+        self.refused("random weights: expected smollm2-135m, gpt2-124m, qwen2.5-0.5b, tinyllama-1.1b or the path of a "
+                     "config.json, found 'gpt5'", "--random-weights", "gpt5", "-n", "4")
+
+    def test_a_text_longer_than_the_context_is_refused(self):
+        self.refused("-p, -n, -d: expected texts of at most 1024 positions, the context's length, found 1030",
+                     DEMO, "-n", "6", "-d", "1024", "-r", "1")
+
+
+if __name__ == "__main__":
+    script_main.main()

@@ -1,0 +1,7 @@
+set(deps compiler runtime eager frontend test_support)
+ninfer_test(goldens_test SOURCES goldens_test.cc DEPS ${deps})
+ninfer_test(goldens_full_test SOURCES goldens_test.cc DEPS ${deps} LABELS full)
+if(TARGET goldens_full_test)
+  target_compile_definitions(goldens_full_test PRIVATE NINFER_ALL_MODELS)
+endif()
+ninfer_test(invariance_test SOURCES invariance_test.cc DEPS ${deps})

@@ -1,0 +1,155 @@
+// Compiling folders in memory and running texts on executors, for tests of the whole way.
+#ifndef NINFER_TESTS_COMPILER_TESTING_H_
+#define NINFER_TESTS_COMPILER_TESTING_H_
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compiler/compile.h"
+#include "compiler/eager_executor.h"
+#include "nlohmann/json.hpp"
+#include "plan/reader.h"
+#include "plan/writer.h"
+#include "runtime/cpu_executor.h"
+#include "runtime/session.h"
+#include "tests/eager_models.h"
+
+namespace ninfer::compiler {
+
+using Json = nlohmann::json;
+
+// f32 throughout, the logits of every row of a step at hand.
+inline Json ExactOptions(const std::string& model) {
+  return {{"model", model},      {"weights", "f32"},  {"activations", "f32"},
+          {"max_tokens", 512}, {"max_rows", 512}, {"threads", 2}};
+}
+
+inline absl::StatusOr<Compiled> CompileWith(const Json& json, const Callbacks& callbacks = {}) {
+  auto options = ParseOptions(json.dump(), Caller::kCompile);
+  if (!options.ok()) return options.status();
+  return Compile(*options, callbacks);
+}
+
+// The plan as it is run in place.
+inline absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>> InPlace(Compiled compiled) {
+  std::shared_ptr<plan::Memory> weights = std::move(compiled.weights);
+  auto loaded = plan::PlanInMemory(plan::SerializeSections(compiled.plan), "plan", weights->data(),
+                                   compiled.plan.weight_bytes, weights);
+  if (!loaded.ok()) return loaded.status();
+  return std::make_shared<const plan::LoadedPlan>(*std::move(loaded));
+}
+
+inline absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>> CompileInPlace(const Json& json) {
+  auto compiled = CompileWith(json);
+  if (!compiled.ok()) return compiled.status();
+  return InPlace(*std::move(compiled));
+}
+
+inline absl::StatusOr<std::unique_ptr<runtime::CpuExecutor>> Execute(
+    std::shared_ptr<const plan::LoadedPlan> plan, int threads = 2, int64_t pages = 0) {
+  runtime::CpuExecutorOptions options;
+  options.threads = threads;
+  options.total_pages = pages;
+  return runtime::CpuExecutor::Create(std::move(plan), options);
+}
+
+// A text on its pages, taken into steps together with others.
+struct Sequence {
+  std::vector<int32_t> ids, pages;
+  std::vector<float> logits = {};  // of the tokens done so far, [done, vocab]
+  int64_t done = 0;
+
+  int64_t left() const { return static_cast<int64_t>(ids.size()) - done; }
+};
+
+// One step that takes `counts[i]` more tokens of each sequence (0: it rests).
+inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Sequence*>& sequences,
+                            const std::vector<int64_t>& counts) {
+  std::vector<int32_t> tokens, positions, bounds = {0}, cached, table, rows, rope_len;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const Sequence& sequence = *sequences[s];
+    if (counts[s] == 0) continue;
+    for (int64_t i = sequence.done; i < sequence.done + counts[s]; ++i) {
+      rows.push_back(static_cast<int32_t>(tokens.size()));
+      tokens.push_back(sequence.ids[i]);
+      positions.push_back(static_cast<int32_t>(i));
+      rope_len.push_back(static_cast<int32_t>(sequence.ids.size()));
+    }
+    bounds.push_back(static_cast<int32_t>(tokens.size()));
+    cached.push_back(static_cast<int32_t>(sequence.done));
+    for (int64_t p = 0; p < executor.limits().pages_per_sequence; ++p) {
+      table.push_back(p < static_cast<int64_t>(sequence.pages.size()) ? sequence.pages[p] : 0);
+    }
+  }
+  const int64_t vocab = executor.metadata().vocab_size;
+  std::vector<float> logits(rows.size() * vocab);
+  const absl::Status status =
+      executor.Step({tokens, positions, bounds, cached, table, rows, rope_len}, logits.data());
+  if (!status.ok()) return status;
+  auto next = logits.begin();
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    sequences[s]->logits.insert(sequences[s]->logits.end(), next, next + counts[s] * vocab);
+    next += counts[s] * vocab;
+    sequences[s]->done += counts[s];
+  }
+  return absl::OkStatus();
+}
+
+// Pages 0, 1, 2, ... enough for the text.
+inline std::vector<int32_t> PagesInOrder(const runtime::Executor& executor, int64_t positions) {
+  std::vector<int32_t> pages;
+  const int64_t size = executor.limits().page_positions;
+  for (int64_t p = 0; p * size < positions; ++p) pages.push_back(static_cast<int32_t>(p));
+  return pages;
+}
+
+// Logits [ids, vocab] of one text in steps of at most `chunk` tokens (0: whole, and so is every step of
+// an executor without a cache, which takes the text once).
+inline absl::StatusOr<std::vector<float>> RunText(runtime::Executor& executor,
+                                                  const std::vector<int32_t>& ids,
+                                                  int64_t chunk = 0) {
+  Sequence text{ids, PagesInOrder(executor, static_cast<int64_t>(ids.size()))};
+  for (const int32_t page : text.pages) executor.ClearPage(page);
+  while (text.left() > 0) {
+    const int64_t count = chunk == 0 ? text.left() : std::min(chunk, text.left());
+    const absl::Status status = RunStep(executor, {&text}, {count});
+    if (!status.ok()) return status;
+  }
+  return text.logits;
+}
+
+// What a golden text consists of: the prompt, and what greedy decoding answers.
+struct GoldenText {
+  std::vector<int32_t> prompt, answer;
+};
+
+inline GoldenText GoldenTextOf(const std::string& folder, const GoldenModel& model) {
+  const std::vector<int32_t> ids = model.Ids("input_ids"), greedy = model.Ids("greedy_ids");
+  if (!greedy.empty()) return {ids, greedy};
+  // input_ids are prompt and answer; where the answer starts stands in golden.json.
+  const absl::StatusOr<std::string> text = ReadFile(folder + "/golden.json");
+  const Json json = Json::parse(text.ok() ? *text : "", nullptr, false);
+  if (json.is_discarded() || !json.contains("prompt_ids")) return {};
+  const auto prompt = ids.begin() + static_cast<int64_t>(json["prompt_ids"].size());
+  return {{ids.begin(), prompt}, {prompt, ids.end()}};
+}
+
+// Generates as many ids as the golden answer has, by the runtime's own loop.
+inline absl::StatusOr<std::vector<int32_t>> GreedyIds(runtime::Executor& executor,
+                                                      const GoldenText& text) {
+  runtime::Session session(&executor, nullptr);
+  runtime::GenerateOptions options;
+  options.max_tokens = static_cast<int64_t>(text.answer.size());
+  options.ignore_eos = true;
+  auto generation = session.Generate(text.prompt, options);
+  if (!generation.ok()) return generation.status();
+  return generation->ids;
+}
+
+}  // namespace ninfer::compiler
+
+#endif  // NINFER_TESTS_COMPILER_TESTING_H_

@@ -1,0 +1,187 @@
+// The whole way, against Hugging Face transformers: every folder with goldens, compiled in f32, through
+// the plan's code, the eager executor and the program's interpreter; then the same with passes left out,
+// for other CPUs, and with every form of attention. Built twice: the quick tier tries the variants on two
+// models, with NINFER_ALL_MODELS on all of them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "compiler/run_text.h"
+#include "program/text.h"
+#include "runtime/cpu_limits.h"
+#include "tests/compiler_testing.h"
+
+namespace ninfer::compiler {
+namespace {
+
+constexpr double kLogitBound = 2e-5;  // of the largest logit
+
+class GoldensTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(LoadGoldenModel(GetParam(), model_));
+    ids_ = model_.IdsWithLogits();
+    expected_ = model_.Floats("logits");
+    text_ = GoldenTextOf(GetParam(), model_);
+    ASSERT_FALSE(text_.answer.empty());
+  }
+
+  void ExpectGolden(runtime::Executor& executor, const std::string& what) {
+    const auto logits = RunText(executor, ids_);
+    ASSERT_TRUE(logits.ok()) << what << ": " << logits.status();
+    EXPECT_LE(LargestError(*logits, expected_), kLogitBound) << what;
+    const auto greedy = GreedyIds(executor, text_);
+    ASSERT_TRUE(greedy.ok()) << what << ": " << greedy.status();
+    EXPECT_EQ(*greedy, text_.answer) << what;
+  }
+
+  void ExpectGolden(const Json& options) {
+    const auto plan = CompileInPlace(options);
+    ASSERT_TRUE(plan.ok()) << options << ": " << plan.status();
+    const auto executor = Execute(*plan);
+    ASSERT_TRUE(executor.ok()) << options << ": " << executor.status();
+    ExpectGolden(**executor, options.dump());
+  }
+
+  Json Options() const { return ExactOptions(GetParam()); }
+
+  GoldenModel model_;
+  std::vector<int32_t> ids_;
+  std::vector<float> expected_;
+  GoldenText text_;
+};
+
+TEST_P(GoldensTest, CompiledCodeEqualsTransformers) { ExpectGolden(Options()); }
+
+TEST_P(GoldensTest, EagerEqualsTransformers) {
+  auto options = ParseOptions(Json{{"model", GetParam()}, {"threads", 2}}.dump(), Caller::kEager);
+  ASSERT_TRUE(options.ok()) << options.status();
+  auto executor = EagerExecutor::Create(*options, {});
+  ASSERT_TRUE(executor.ok()) << executor.status();
+  ExpectGolden(**executor, "eager");
+}
+
+// The program as the plan carries it: printed, parsed back, interpreted in its arena.
+TEST_P(GoldensTest, TheProgramsInterpreterEqualsTransformers) {
+  Json options = Options();
+  options["stop_after"] = "plan-buffers";
+  const auto compiled = CompileWith(options);
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  const auto program = program::Parse(compiled->plan.program_text, "plan");
+  ASSERT_TRUE(program.ok()) << program.status();
+  const auto logits = RunProgram(*program, *model_.imported->weights, ids_, 4, 2);
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  EXPECT_LE(LargestError(logits->values, expected_), kLogitBound);
+  std::vector<int32_t> all = text_.prompt;
+  all.insert(all.end(), text_.answer.begin(), text_.answer.end());
+  const auto whole = RunProgram(*program, *model_.imported->weights, all, 0, 2);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  for (size_t i = 0; i < text_.answer.size(); ++i) {
+    const auto row = whole->values.begin() +
+                     static_cast<int64_t>(text_.prompt.size() + i - 1) * whole->vocab;
+    ASSERT_EQ(std::max_element(row, row + whole->vocab) - row, text_.answer[i]) << i;
+  }
+}
+
+// --- variants ------------------------------------------------------------------------------------
+
+class GoldenVariantsTest : public GoldensTest {};
+
+std::vector<std::string> OptionalPasses() {
+  std::vector<std::string> names;
+  for (const passes::PassInfo& pass : passes::ListPasses()) {
+    if (pass.optional) names.push_back(pass.name);
+  }
+  return names;
+}
+
+TEST_P(GoldenVariantsTest, WithEachOptionalPassLeftOutItStillEqualsTransformers) {
+  Json options = Options();
+  for (const std::string& name : OptionalPasses()) {
+    options["disable_passes"] = {name};
+    ExpectGolden(options);
+  }
+}
+
+TEST_P(GoldenVariantsTest, WithAllOptionalPassesLeftOutItStillEqualsTransformers) {
+  Json options = Options();
+  options["disable_passes"] = OptionalPasses();
+  ExpectGolden(options);
+}
+
+TEST_P(GoldenVariantsTest, EveryFormOfAttentionEqualsTransformersWithAndWithoutACache) {
+  for (const char* form : {"naive", "efficient"}) {
+    Json options = Options();
+    options["attention"] = form;
+    ExpectGolden(options);
+    options["disable_passes"] = {"kv-cache"};
+    ExpectGolden(options);
+  }
+}
+
+TEST_P(GoldenVariantsTest, CodeForOtherCpusEqualsTransformersWhereThisOneRunsIt) {
+  const auto features = runtime::CpuFeatures();
+  int run = 0;
+  for (const std::string& name : codegen::ListTargets()) {
+    const auto target = codegen::FindTarget(name);
+    ASSERT_TRUE(target.ok()) << target.status();
+    const auto lacks = [&](const std::string& flag) { return !features.contains(flag); };
+    if (std::any_of(target->required_features.begin(), target->required_features.end(), lacks)) {
+      continue;
+    }
+    Json options = Options();
+    options["targets"] = {name};
+    ExpectGolden(options);
+    ++run;
+  }
+  EXPECT_GT(run, 0) << "no target fits this CPU";
+}
+
+// In f32 and in bf16; every pass at both levels must have been compared.
+TEST_P(GoldenVariantsTest, EveryPassStaysWithinItsBoundUnderVerifyEach) {
+  for (const char* type : {"f32", "bf16"}) {
+    Json options = Options();
+    options["weights"] = options["activations"] = type;
+    options["verify_each"] = true;
+    options["targets"] = {"native"};
+    const auto compiled = CompileWith(options);
+    ASSERT_TRUE(compiled.ok()) << type << ": " << compiled.status();
+    EXPECT_THAT(compiled->pass_table, testing::HasSubstr("of 1e-04")) << compiled->pass_table;
+  }
+}
+
+// What the user may lose by reduced precision: greedy answers may differ, logits by the bound only.
+TEST_P(GoldenVariantsTest, HalfPrecisionStaysWithinItsBound) {
+  Json options = Options();
+  options["weights"] = options["activations"] = "bf16";
+  for (const bool cached : {true, false}) {
+    options["disable_passes"] = cached ? Json::array() : Json{"kv-cache"};
+    const auto plan = CompileInPlace(options);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const auto executor = Execute(*plan);
+    ASSERT_TRUE(executor.ok()) << executor.status();
+    const auto logits = RunText(**executor, ids_);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    EXPECT_LE(LargestError(*logits, expected_), 0.06);
+    EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";
+  }
+}
+
+#ifdef NINFER_ALL_MODELS
+std::vector<std::string> VariantFolders() { return GoldenModelFolders(); }
+#else
+INSTANTIATE_TEST_SUITE_P(Models, GoldensTest, testing::ValuesIn(GoldenModelFolders()),
+                         FolderTestName);
+std::vector<std::string> VariantFolders() {
+  return {NINFER_SOURCE_DIR "/tests/data/hf-models/llama-gqa",
+          NINFER_SOURCE_DIR "/tests/data/hf-models/gpt2"};
+}
+#endif
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldensTest);
+INSTANTIATE_TEST_SUITE_P(Models, GoldenVariantsTest, testing::ValuesIn(VariantFolders()),
+                         FolderTestName);
+
+}  // namespace
+}  // namespace ninfer::compiler

@@ -1,0 +1,242 @@
+// Logits that are equal to the bit, whatever the number of threads, the chunks of the prompt, the company
+// of other texts, the pages, what lay on them before, and the way of the code into memory. In f32 and
+// bf16, on texts of several pages.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/compiler_testing.h"
+#include "tests/support/model_folder.h"
+#include "tests/support/random.h"
+
+namespace ninfer::compiler {
+namespace {
+
+constexpr int64_t kContext = 320;  // five pages
+
+std::vector<int32_t> RandomIds(int64_t count, int64_t vocab, uint64_t seed) {
+  Random random(seed);
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(random.Below(vocab)));
+  return ids;
+}
+
+void ExpectSameBits(const std::vector<float>& found, const std::vector<float>& expected,
+                    int64_t vocab, const std::string& what) {
+  ASSERT_EQ(found.size(), expected.size()) << what;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (std::memcmp(&found[i], &expected[i], sizeof(float)) == 0) continue;
+    FAIL() << what << ": position " << i / vocab << ", logit " << i % vocab << ": expected "
+           << expected[i] << ", found " << found[i];
+  }
+}
+
+struct Case {
+  const char* model;  // "llama", "gpt2", "demo"
+  const char* type;
+  const char* attention;
+};
+
+class InvarianceTest : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const std::string model = GetParam().model;
+    std::string path = folder_.path();
+    testing::TinyOptions tiny;
+    tiny.context = kContext;
+    tiny.heads = 6;
+    tiny.hidden = 42;  // heads of 7 columns
+    tiny.kv_heads = 2;
+    tiny.inner = 50;
+    tiny.vocab = 75;
+    if (model == "llama") testing::WriteModel(path, testing::TinyLlama(tiny));
+    if (model == "gpt2") testing::WriteModel(path, testing::TinyGpt2(tiny));
+    if (model == "demo") path = NINFER_SOURCE_DIR "/models/demo";
+    options_ = ExactOptions(path);
+    options_["context"] = kContext;
+    options_["max_tokens"] = kContext;
+    options_["max_rows"] = kContext;
+    options_["weights"] = options_["activations"] = GetParam().type;
+    options_["attention"] = GetParam().attention;
+    auto compiled = CompileWith(options_);
+    ASSERT_TRUE(compiled.ok()) << compiled.status();
+    const std::string file = folder_.File("plan.bin");
+    const absl::Status written = plan::WritePlan(compiled->plan, compiled->weights->data(), file);
+    ASSERT_TRUE(written.ok()) << written;
+    auto loaded = plan::ReadPlan(file, {});
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    from_file_ = std::make_shared<const plan::LoadedPlan>(*std::move(loaded));
+    auto in_place = InPlace(*std::move(compiled));
+    ASSERT_TRUE(in_place.ok()) << in_place.status();
+    plan_ = *in_place;
+    vocab_ = plan_->plan.metadata.vocab_size;
+    text_ = RandomIds(150, vocab_, 1);
+    executor_ = NewExecutor(1);
+    expected_ = Run(*executor_, text_);
+  }
+
+  std::unique_ptr<runtime::CpuExecutor> NewExecutor(int threads, int64_t pages = 0) {
+    auto executor = Execute(plan_, threads, pages);
+    EXPECT_TRUE(executor.ok()) << executor.status();
+    return executor.ok() ? *std::move(executor) : nullptr;
+  }
+  std::vector<float> Run(runtime::Executor& executor, const std::vector<int32_t>& ids,
+                         int64_t chunk = 0) {
+    auto logits = RunText(executor, ids, chunk);
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    return logits.ok() ? *logits : std::vector<float>();
+  }
+
+  testing::TemporaryFolder folder_;
+  Json options_;
+  std::shared_ptr<const plan::LoadedPlan> plan_, from_file_;
+  std::unique_ptr<runtime::CpuExecutor> executor_;
+  int64_t vocab_ = 0;
+  std::vector<int32_t> text_;
+  std::vector<float> expected_;
+};
+
+TEST_P(InvarianceTest, AnyNumberOfThreadsGivesTheSameBits) {
+  for (const int threads : {2, 3, 5}) {
+    const auto executor = NewExecutor(threads);
+    const std::string what = absl::StrCat(threads, " threads");
+    ExpectSameBits(Run(*executor, text_), expected_, vocab_, what);
+    const std::vector<int32_t> start(text_.begin(), text_.begin() + 20);
+    const std::vector<float> begin(expected_.begin(), expected_.begin() + 20 * vocab_);
+    ExpectSameBits(Run(*executor, start, 1), begin, vocab_, what + ", token by token");
+  }
+}
+
+TEST_P(InvarianceTest, APromptInChunksGivesTheSameBits) {
+  const auto two = NewExecutor(2);
+  for (const int64_t chunk : {1, 3, 16, 64, 149}) {
+    ExpectSameBits(Run(*(chunk == 3 ? two : executor_), text_, chunk), expected_, vocab_,
+                   absl::StrCat("chunks of ", chunk));
+  }
+}
+
+// Texts of unequal lengths on shuffled pages: prompts together, then some answer while others still have
+// chunks of their prompts in the same step.
+TEST_P(InvarianceTest, TextsInOneStepOnShuffledPagesGiveTheBitsOfEachAlone) {
+  const int64_t lengths[] = {70, 5, 131, 64};
+  std::vector<Sequence> texts;
+  std::vector<std::vector<float>> alone;
+  for (size_t i = 0; i < std::size(lengths); ++i) {
+    texts.push_back({RandomIds(lengths[i], vocab_, 10 + i), {}});
+    alone.push_back(Run(*executor_, texts.back().ids));
+  }
+  const auto executor = NewExecutor(2, 16);
+  const std::vector<int32_t> shuffled = {11, 2, 14, 7, 0, 9, 5, 13, 3, 15, 1, 8, 12, 4, 10, 6};
+  for (size_t count = 1; count <= texts.size(); ++count) {
+    std::vector<Sequence*> running;
+    size_t next_page = count;
+    for (size_t s = 0; s < count; ++s) {
+      texts[s].pages.clear();
+      texts[s].logits.clear();
+      texts[s].done = 0;
+      for (int64_t p = 0; p * 64 < lengths[s]; ++p) {
+        texts[s].pages.push_back(shuffled[next_page++ % shuffled.size()]);
+        executor->ClearPage(texts[s].pages.back());
+      }
+      running.push_back(&texts[s]);
+    }
+    for (int step = 0;; ++step) {
+      std::vector<int64_t> counts;
+      for (const Sequence* text : running) {
+        const int64_t chunk = step == 0 ? text->left() / 2 : step % 3 == 0 ? 1 : 7;
+        counts.push_back(std::min(std::max<int64_t>(chunk, 1), text->left()));
+      }
+      if (std::accumulate(counts.begin(), counts.end(), int64_t{0}) == 0) break;
+      const absl::Status status = RunStep(*executor, running, counts);
+      ASSERT_TRUE(status.ok()) << status;
+    }
+    for (size_t s = 0; s < count; ++s) {
+      ExpectSameBits(texts[s].logits, alone[s], vocab_, absl::StrCat("text ", s, " of ", count));
+    }
+  }
+}
+
+TEST_P(InvarianceTest, ThePlanReadBackGivesTheBitsOfTheCodeInPlace) {
+  ASSERT_EQ(from_file_->plan.images.size(), plan_->plan.images.size());
+  EXPECT_EQ(from_file_->plan.images[0].bytes, plan_->plan.images[0].bytes);
+  auto executor = Execute(from_file_, 2);
+  ASSERT_TRUE(executor.ok()) << executor.status();
+  ExpectSameBits(Run(**executor, text_), expected_, vocab_, "from the file");
+  ExpectSameBits(Run(**executor, text_, 16), expected_, vocab_, "from the file, in chunks");
+}
+
+TEST_P(InvarianceTest, PagesThatHeldAnotherTextGiveTheSameBitsOnceCleared) {
+  const auto executor = NewExecutor(2, 5);
+  Run(*executor, RandomIds(kContext, vocab_, 3));  // fills every position of every page
+  ExpectSameBits(Run(*executor, text_), expected_, vocab_, "whole");
+  Run(*executor, RandomIds(kContext, vocab_, 4));
+  ExpectSameBits(Run(*executor, text_, 16), expected_, vocab_, "in chunks");
+}
+
+// Also: what follows a text in its last page is not looked at, whatever the number of rows asked for.
+TEST_P(InvarianceTest, RowsAskedForDoNotChangeTheirBits) {
+  const std::vector<int32_t> pages = PagesInOrder(*executor_, text_.size());
+  for (const int32_t page : pages) executor_->ClearPage(page);
+  std::vector<int32_t> positions(text_.size()), table = pages;
+  std::iota(positions.begin(), positions.end(), 0);
+  table.resize(executor_->limits().pages_per_sequence);
+  const int32_t bounds[] = {0, static_cast<int32_t>(text_.size())}, cached[] = {0};
+  const std::vector<int32_t> rows = {0, 63, 64, 149};
+  std::vector<float> logits(rows.size() * vocab_), expected;
+  const absl::Status status =
+      executor_->Step({text_, positions, bounds, cached, table, rows, positions}, logits.data());
+  ASSERT_TRUE(status.ok()) << status;
+  for (const int32_t row : rows) {
+    expected.insert(expected.end(), expected_.begin() + row * vocab_,
+                    expected_.begin() + (row + 1) * vocab_);
+  }
+  ExpectSameBits(logits, expected, vocab_, "four rows");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, InvarianceTest,
+    ::testing::Values(Case{"llama", "f32", "flash"}, Case{"llama", "bf16", "flash"},
+                    Case{"gpt2", "f32", "efficient"}, Case{"gpt2", "bf16", "naive"},
+                    Case{"demo", "f32", "flash"}, Case{"demo", "bf16", "flash"}),
+    [](const auto& info) {
+      return absl::StrCat(info.param.model, "_", info.param.type, "_", info.param.attention);
+    });
+
+// Without a cache: the same bits for any number of threads and in any company, and the text may grow to
+// the context with the same code.
+TEST(InvarianceWithoutCache, ThreadsAndCompanyDoNotChangeTheBits) {
+  for (const char* type : {"f32", "bf16"}) {
+    Json options = ExactOptions(NINFER_SOURCE_DIR "/tests/data/hf-models/llama-gqa");
+    options["weights"] = options["activations"] = type;
+    options["disable_passes"] = {"kv-cache"};
+    options["max_rows"] = 128;
+    const auto plan = CompileInPlace(options);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    auto one = Execute(*plan, 1), three = Execute(*plan, 3);
+    ASSERT_TRUE(one.ok() && three.ok()) << one.status();
+    const int64_t vocab = (*plan)->plan.metadata.vocab_size;
+    std::vector<Sequence> texts;
+    std::vector<Sequence*> running;
+    for (const int64_t length : {40, 1, 66, 21}) {
+      texts.push_back({RandomIds(length, vocab, length), {}});
+    }
+    std::vector<int64_t> counts;
+    for (Sequence& text : texts) {
+      running.push_back(&text);
+      counts.push_back(text.left());
+    }
+    const absl::Status status = RunStep(**three, running, counts);
+    ASSERT_TRUE(status.ok()) << status;
+    for (const Sequence& text : texts) {
+      const auto alone = RunText(**one, text.ids);
+      ASSERT_TRUE(alone.ok()) << alone.status();
+      ExpectSameBits(text.logits, *alone, vocab, absl::StrCat(type, ", ", text.ids.size()));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ninfer::compiler

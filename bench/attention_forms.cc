@@ -1,5 +1,5 @@
 // A plan for each length and form: scratch is planned for the longest text, so only a plan made for
-// a length shows what that length takes. Tested by tests/bench_story_test.cc.
+// a length shows what that length takes. Tested by tests/bench_test.py.
 #include "bench/attention_forms.h"
 
 #include <unistd.h>

@@ -1,7 +1,7 @@
 // Attention's three forms side by side at several lengths: naive (all scores stored), efficient
 // (those of a chunk of rows) and flash (none). A model's own heads in one layer that is otherwise
 // as small as can be, so that attention is what takes time and memory. Tested by
-// tests/bench_story_test.cc.
+// tests/bench_test.py.
 #ifndef NINFER_BENCH_ATTENTION_FORMS_H_
 #define NINFER_BENCH_ATTENTION_FORMS_H_
 

@@ -1,5 +1,5 @@
 // The compiler is reached through its C interface, as ninfer-run reaches it. Tested by
-// tests/bench_story_test.cc.
+// tests/bench_test.py.
 #include "bench/engine.h"
 
 #include <algorithm>

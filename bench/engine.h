@@ -1,6 +1,6 @@
 // One engine to measure: the eager interpreter or compiled code, of a model folder, a plan, or a
 // shape with random weights. It lives on a thread of its own, where everything that touches it
-// runs. Tested by tests/bench_story_test.cc.
+// runs. Tested by tests/bench_test.py.
 #ifndef NINFER_BENCH_ENGINE_H_
 #define NINFER_BENCH_ENGINE_H_
 

@@ -1,6 +1,6 @@
 // The token at a position is always the same, so that every test writes the same keys and values:
 // the cache is filled once, and tests run in any order, interleaved with the probes. Tested by
-// tests/bench_throughput_test.cc.
+// tests/bench_test.py.
 #include "bench/throughput.h"
 
 #include <algorithm>

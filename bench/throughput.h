@@ -4,7 +4,7 @@
 // - decoding cannot be faster than reading the step's bytes (the plan's weights and the cache)
 // once;
 // - prefill cannot be faster than its products' operations at the vector units' peak.
-// Choosing the token is no part of either. Tested by tests/bench_throughput_test.cc.
+// Choosing the token is no part of either. Tested by tests/bench_test.py.
 #ifndef NINFER_BENCH_THROUGHPUT_H_
 #define NINFER_BENCH_THROUGHPUT_H_
 

@@ -285,11 +285,13 @@ class AttentionEmitter {
 
   // tile_.Scores(r) = query r times the page's keys.
   void KeyTile(int all, LV page) {
-    e_.Call(absl::StrCat("keys_", all), {page},
-            [&](const std::vector<LV>& parameters) { EmitKeyTile(all, parameters[0]); });
+    e_.Call(absl::StrCat("keys_", all), {page, tile_.Query(e_.I64(0)), tile_.Scores(e_.I64(0))},
+            [&](const std::vector<LV>& p) { EmitKeyTile(all, p[0], p[1], p[2]); });
   }
 
-  void EmitKeyTile(int all, LV base) {
+  // Queries and scores come as addresses of their own: what LLVM knows to lie apart it would load
+  // once and hold, or spill.
+  void EmitKeyTile(int all, LV base, LV queries, LV scores) {
     const int lanes = e_.lanes();
     const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
     ForParts(key_mode_, all, [&](int r0, int count) {
@@ -298,7 +300,9 @@ class AttentionEmitter {
       tile.a_dtype = QueryType();
       tile.k = dim_;
       tile.b_stride = kPage * step;
-      for (int r = 0; r < count; ++r) tile.a_rows.push_back(tile_.Query(e_.I64(r0 + r)));
+      for (int r = 0; r < count; ++r) {
+        tile.a_rows.push_back(e_.Offset(queries, (r0 + r) * kv_.v_columns() * 4));
+      }
       const int slots = TileFor(e_.target(), key_mode_, count).slots;
       for (int64_t j = 0; j < kPage; j += slots * lanes) {
         tile.b_slots.clear();
@@ -306,7 +310,7 @@ class AttentionEmitter {
           tile.b_slots.push_back(e_.Offset(base, (j + s * lanes) * step));
         const std::vector<LV> acc = EmitDotTile(e_, tile);
         for (int r = 0; r < count; ++r) {
-          LV row = tile_.Scores(e_.I64(r0 + r));
+          LV row = e_.Offset(scores, (r0 + r) * kPage * 4);
           for (int s = 0; s < slots; ++s) {
             e_.StoreFloat(acc[r * slots + s], e_.Offset(row, (j + s * lanes) * 4), DType::kF32,
                           lanes);
@@ -319,11 +323,11 @@ class AttentionEmitter {
   // tile_.Values(r) = tile_.Values(r) * tile_.Correction(r) + tile_.Scores(r) times the page's
   // values.
   void ValueTile(int all, LV page) {
-    e_.Call(absl::StrCat("values_", all), {page},
-            [&](const std::vector<LV>& parameters) { EmitValueTile(all, parameters[0]); });
+    e_.Call(absl::StrCat("values_", all), {page, tile_.Scores(e_.I64(0)), tile_.Values(e_.I64(0))},
+            [&](const std::vector<LV>& p) { EmitValueTile(all, p[0], p[1], p[2]); });
   }
 
-  void EmitValueTile(int all, LV base) {
+  void EmitValueTile(int all, LV base, LV weights, LV sums) {
     const int lanes = e_.lanes();
     const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
     LV values = e_.Offset(base, kv_.k_bytes());
@@ -333,7 +337,9 @@ class AttentionEmitter {
       tile.a_dtype = DType::kF32;
       tile.k = kPage;
       tile.b_stride = kv_.v_columns() * step;
-      for (int r = 0; r < count; ++r) tile.a_rows.push_back(tile_.Scores(e_.I64(r0 + r)));
+      for (int r = 0; r < count; ++r) {
+        tile.a_rows.push_back(e_.Offset(weights, (r0 + r) * kPage * 4));
+      }
       const int64_t slots = std::min<int64_t>(TileFor(e_.target(), value_mode_, count).slots,
                                               kv_.v_columns() / lanes);
       for (int64_t c = 0; c < kv_.v_columns(); c += slots * lanes) {
@@ -344,7 +350,7 @@ class AttentionEmitter {
         }
         const std::vector<LV> acc = EmitDotTile(e_, tile);
         for (int r = 0; r < count; ++r) {
-          LV row = tile_.Values(e_.I64(r0 + r));
+          LV row = e_.Offset(sums, (r0 + r) * kv_.v_columns() * 4);
           LV correction =
               e_.SplatValue(e_.LoadFloat(tile_.Correction(e_.I64(r0 + r)), DType::kF32, 1), lanes);
           for (int64_t s = 0; s < here; ++s) {

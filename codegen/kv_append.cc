@@ -17,6 +17,40 @@ void Scatter(Emitter& e, LV value, int lanes, DType dtype, const std::function<L
   }
 }
 
+// What a pool that nobody zeroed needs, so that all that attention reads is finite: the partner of an
+// odd last column of the row's keys is zeroed, and after a text's last row the values of the positions
+// behind it in its page. `base` is the page's address and `slot` the row's position in it.
+void ZeroBehind(Emitter& e, LV base, LV slot, LV is_last) {
+  llvm::IRBuilder<>& b = e.b();
+  const program::KvLayout& kv = e.kernel().kv;
+  const int64_t size = DTypeSize(kv.dtype), per_page = program::KvLayout::kPagePositions;
+  LV zero = llvm::ConstantInt::get(size == 2 ? b.getInt16Ty() : b.getInt32Ty(), 0);
+  const auto store = [&](LV address) {
+    b.CreateAlignedStore(zero, address, llvm::Align(size));
+  };
+  if (kv.head_dim % kv.step() != 0) {
+    LV skipped = b.CreateMul(slot, e.I64(kv.step() * size));
+    for (int64_t head = 0; head < kv.heads; ++head) {
+      store(e.Offset(e.Offset(base, skipped), kv.KOffset(head, 0, kv.head_dim)));
+    }
+  }
+  e.If(is_last, [&] {
+    LV behind = b.CreateAdd(slot, e.I64(1));
+    e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
+      LV values = e.Offset(e.Offset(base, b.CreateMul(head, e.I64(kv.head_bytes()))), kv.k_bytes());
+      e.For(behind, e.I64(per_page), 1, [&](LV position) {
+        LV group = b.CreateMul(b.CreateUDiv(position, e.I64(kv.step())),
+                               e.I64(kv.v_columns() * kv.step() * size));
+        LV lane = b.CreateMul(b.CreateURem(position, e.I64(kv.step())), e.I64(size));
+        LV first = e.Offset(e.Offset(values, group), lane);
+        e.For(e.I64(0), e.I64(kv.v_columns()), 1, [&](LV column) {
+          store(e.Offset(first, b.CreateMul(column, e.I64(kv.step() * size))));
+        });
+      });
+    });
+  });
+}
+
 }  // namespace
 
 LV FindSequence(Emitter& e, LV bounds, LV row) {
@@ -98,6 +132,10 @@ absl::Status EmitKvAppend(Emitter& e) {
         return e.Offset(base, e.AddMul(bytes, head, kv.head_bytes()));
       });
     });
+    if (e.ParameterInfo(append->operand(0)).kind != program::OperandKind::kBuffer) return;
+    LV next = b.CreateMul(b.CreateAdd(sequence, e.I64(1)), e.I64(4));
+    LV end = b.CreateZExt(e.LoadI32(e.Offset(bounds, next)), b.getInt64Ty());
+    ZeroBehind(e, base, slot, b.CreateICmpEQ(b.CreateAdd(row, e.I64(1)), end));
   });
   e.Finish();
   return absl::OkStatus();

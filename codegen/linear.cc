@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "codegen/emitter.h"
 #include "codegen/row_evaluator.h"
+#include "program/scratch.h"
 
 namespace ninfer::codegen {
 namespace {
@@ -27,16 +28,84 @@ class LinearEmitter {
 
   absl::Status Run() {
     NINFER_RETURN_IF_ERROR(Analyse());
-    const int group = e_.target().avx512 && segments_ == 1 ? 2 : 1;
-    LV pairs = e_.b().CreateSub(
-        e_.end(), e_.b().CreateURem(e_.b().CreateSub(e_.end(), e_.begin()), e_.I64(group)));
-    e_.For(e_.begin(), pairs, group, [&](LV panel) { Panels(panel, group); });
-    if (group > 1) e_.For(pairs, e_.end(), 1, [&](LV panel) { Panels(panel, 1); });
+    StoreI64(e_.begin(), kFirstPanel);
+    StoreI64(e_.end(), kLastPanel);
+    const auto block = [this](LV from) {
+      e_.Call("block", {from}, [this](const std::vector<LV>& p) { AllPanels(p[0]); });
+    };
+    if (Widens()) {
+      e_.For(e_.I64(0), Rows(), program::kLinearRowBlock, [&](LV from) {
+        e_.Call("widen", {from}, [this](const std::vector<LV>& p) { Widen(p[0]); });
+        block(from);
+      });
+    } else {
+      block(e_.I64(0));
+    }
     e_.Finish();
     return absl::OkStatus();
   }
 
  private:
+  // Widening bf16 activations in the tile would cost as many instructions as half of its products,
+  // so it is done once for a block of rows.
+  bool Widens() const { return mode_ == DotMode::kBf16Pairs && input_.dtype == DType::kBF16; }
+
+  LV Rows() { return e_.DimValue(linear_->result()->type().shape[0]); }
+
+  // Rows of the block that begins at `from`.
+  LV BlockRows(LV from) {
+    LV left = e_.b().CreateSub(Rows(), from);
+    if (!Widens()) return left;
+    LV block = e_.I64(program::kLinearRowBlock);
+    return e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
+  }
+
+  // The block's rows of x as f32, behind the tile's accumulators in scratch.
+  void Widen(LV from) {
+    LV count = BlockRows(from);
+    const int64_t ld = program::LeadingDimension(k_);
+    e_.For(e_.I64(0), count, 1, [&](LV r) {
+      LV row = e_.b().CreateAdd(from, r);
+      LV element = e_.AddMul(e_.I64(input_.first_column), row, input_.ld);
+      LV source = e_.Offset(e_.ParameterAddress(input_.buffer),
+                            e_.b().CreateMul(element, e_.I64(DTypeSize(input_.dtype))));
+      LV target = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), r, ld * 4));
+      e_.ForColumns(k_, e_.lanes(), [&](LV c, int lanes) {
+        LV value =
+            e_.LoadFloat(e_.Offset(source, e_.b().CreateMul(c, e_.I64(2))), DType::kBF16, lanes);
+        e_.StoreFloat(value, e_.Offset(target, e_.b().CreateMul(c, e_.I64(4))), DType::kF32, lanes);
+      });
+    });
+  }
+
+  // The call's range of panels, kept in scratch behind the accumulators.
+  static constexpr int64_t kFirstPanel = program::kLinearTileBytes - 16;
+  static constexpr int64_t kLastPanel = program::kLinearTileBytes - 8;
+  void StoreI64(LV value, int64_t at) {
+    e_.b().CreateAlignedStore(value, e_.Offset(e_.scratch(), at), llvm::Align(8));
+  }
+  LV LoadI64(int64_t at) {
+    LV address = e_.Offset(e_.scratch(), at);
+    return e_.b().CreateAlignedLoad(e_.b().getInt64Ty(), address, llvm::Align(8));
+  }
+
+  // All panels of the call for the block of rows that begins at `from`: pairs where the registers
+  // hold two, and a last one alone.
+  void AllPanels(LV from) {
+    const int group = e_.target().avx512 && segments_ == 1 ? 2 : 1;
+    const auto panels = [&](LV panel, int count) {
+      e_.Call(absl::StrCat("panels_", count), {panel, from},
+              [&](const std::vector<LV>& p) { Panels(p[0], count, p[1]); });
+    };
+    LV last = LoadI64(kLastPanel);
+    LV stop = e_.b().CreateSub(last, e_.I64(group - 1));
+    e_.For(LoadI64(kFirstPanel), stop, group, [&](LV panel) { panels(panel, group); });
+    if (group == 1) return;
+    LV odd = e_.b().CreateAnd(e_.b().CreateSub(last, LoadI64(kFirstPanel)), e_.I64(1));
+    e_.If(e_.b().CreateICmpNE(odd, e_.I64(0)),
+          [&] { panels(e_.b().CreateSub(LoadI64(kLastPanel), e_.I64(1)), 1); });
+  }
+
   absl::Status Analyse() {
     for (const auto& node : e_.body().nodes()) {
       if (node->op() == ir::Op::kLinear) linear_ = node.get();
@@ -131,39 +200,54 @@ class LinearEmitter {
     return slots;
   }
 
-  void Panels(LV panel, int group) {
+  void Panels(LV panel, int group, LV from) {
+    LV rows = BlockRows(from);
     group_slots_ = group * static_cast<int>(formats::kPanelColumns / e_.lanes());
-    LV rows = e_.DimValue(linear_->result()->type().shape[0]);
     const TileShape full = LargestTile(e_.target(), mode_);
     LV whole = e_.b().CreateSub(rows, e_.b().CreateURem(rows, e_.I64(full.rows)));
     e_.For(e_.I64(0), whole, full.rows, [&](LV row) {
-      Tile(panel, row, full.rows, group);
-      Epilogue(panel, row, e_.I64(full.rows), group);
+      CallTile(panel, from, row, full.rows, group);
+      CallEpilogue(panel, e_.b().CreateAdd(from, row), e_.I64(full.rows), group);
     });
     LV left = e_.b().CreateSub(rows, whole);
     for (int count = 1; count < full.rows; ++count) {
-      e_.If(e_.b().CreateICmpEQ(left, e_.I64(count)), [&] { Tile(panel, whole, count, group); });
+      e_.If(e_.b().CreateICmpEQ(left, e_.I64(count)),
+            [&] { CallTile(panel, from, whole, count, group); });
     }
-    e_.If(e_.b().CreateICmpSGT(left, e_.I64(0)), [&] { Epilogue(panel, whole, left, group); });
+    e_.If(e_.b().CreateICmpSGT(left, e_.I64(0)),
+          [&] { CallEpilogue(panel, e_.b().CreateAdd(from, whole), left, group); });
   }
 
-  // scratch[row][slot][lane] = accumulators of `count` rows from `row` on.
-  void Tile(LV panel, LV row, int count, int group) {
+  // Tile and epilogue are functions of their own, so that neither keeps registers from the other.
+  void CallTile(LV panel, LV from, LV row, int count, int group) {
+    e_.Call(absl::StrCat("tile_", group, "_", count), {panel, from, row},
+            [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], count, group); });
+  }
+  void CallEpilogue(LV panel, LV row, LV count, int group) {
+    e_.Call(absl::StrCat("epilogue_", group), {panel, row, count},
+            [&](const std::vector<LV>& p) { Epilogue(p[0], p[1], p[2], group); });
+  }
+
+  // scratch[row][slot][lane] = accumulators of `count` rows from row `row` of the block that begins
+  // at `from` on.
+  void Tile(LV panel, LV from, LV row, int count, int group) {
     const AddressScope scope(e_);
     const std::vector<LV> slots = Slots(panel, group);
     const TileShape shape = TileFor(e_.target(), mode_, count);
-    const int64_t row_bytes = input_.ld * DTypeSize(input_.dtype);
     DotTile tile;
     tile.mode = mode_;
-    tile.a_dtype = input_.dtype;
+    tile.a_dtype = Widens() ? DType::kF32 : input_.dtype;
     tile.k = k_;
     tile.b_stride = formats::kPanelColumns * Step() * ElementBytes();
-    LV first =
-        e_.Offset(e_.ParameterAddress(input_.buffer), e_.b().CreateMul(row, e_.I64(row_bytes)));
-    for (int r = 0; r < count; ++r) {
-      const int64_t skipped = input_.first_column * DTypeSize(input_.dtype);
-      tile.a_rows.push_back(e_.Offset(first, r * row_bytes + skipped));
+    const int64_t size = DTypeSize(tile.a_dtype);
+    const int64_t ld = Widens() ? program::LeadingDimension(k_) : input_.ld;
+    LV first = e_.Offset(e_.scratch(), program::kLinearTileBytes);
+    if (!Widens()) {
+      first = e_.Offset(e_.ParameterAddress(input_.buffer),
+                        e_.AddMul(e_.I64(input_.first_column * size), from, ld * size));
     }
+    first = e_.Offset(first, e_.b().CreateMul(row, e_.I64(ld * size)));
+    for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * ld * size));
     const int lanes = e_.lanes();
     for (size_t s = 0; s < slots.size(); s += shape.slots) {
       const size_t stop = std::min(slots.size(), s + shape.slots);
@@ -183,17 +267,29 @@ class LinearEmitter {
     const int lanes = e_.lanes();
     const int64_t row_bytes = int64_t{4} * group_slots_ * segments_ * lanes;
     LV first_column = e_.b().CreateMul(panel, e_.I64(formats::kPanelColumns));
+    const auto visit = [&](LV row, LV accumulators, LV c, int width) {
+      epilogue_address_ = e_.Offset(accumulators, e_.b().CreateMul(c, e_.I64(4)));
+      LV column = e_.b().CreateAdd(first_column, c);
+      for (size_t i = 0; i < e_.body().results().size(); ++i) {
+        StoreResult(static_cast<int>(i), Place{row, width, 0, nullptr}, column);
+      }
+    };
     e_.For(e_.I64(0), count, 1, [&](LV r) {
       const AddressScope scope(e_);
       LV row = e_.b().CreateAdd(first_row, r);
       LV accumulators = e_.Offset(e_.scratch(), e_.b().CreateMul(r, e_.I64(row_bytes)));
-      e_.For(e_.I64(0), e_.I64(group * formats::kPanelColumns), lanes, [&](LV c) {
-        epilogue_address_ = e_.Offset(accumulators, e_.b().CreateMul(c, e_.I64(4)));
-        LV column = e_.b().CreateAdd(first_column, c);
-        for (size_t i = 0; i < e_.body().results().size(); ++i) {
-          StoreResult(static_cast<int>(i), Place{row, lanes, 0, nullptr}, column);
-        }
-      });
+      LV columns = e_.I64(group * formats::kPanelColumns);
+      LV whole = columns;
+      if (n_ % formats::kPanelColumns != 0) {
+        // The last panel has columns that no bias and, in a buffer of one column, no row has.
+        LV left = e_.b().CreateSub(e_.I64(n_), first_column);
+        columns = e_.b().CreateSelect(e_.b().CreateICmpSLT(left, columns), left, columns);
+        whole = e_.b().CreateSub(columns, e_.b().CreateURem(columns, e_.I64(lanes)));
+      }
+      e_.For(e_.I64(0), whole, lanes, [&](LV c) { visit(row, accumulators, c, lanes); });
+      if (n_ % lanes != 0) {
+        e_.For(whole, columns, 1, [&](LV c) { visit(row, accumulators, c, 1); });
+      }
     });
   }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "frontend/presets.h"
@@ -85,8 +86,15 @@ const std::vector<Field>& Fields() {
   return *fields;
 }
 
+constexpr int64_t kMaxNumber = INT32_MAX;
+
+// Messages name an option as the programs' flags do: --kv-cache for "kv_cache".
+std::string FlagOf(absl::string_view key) {
+  return absl::StrCat("--", absl::StrReplaceAll(key, {{"_", "-"}}));
+}
+
 absl::Status WrongType(absl::string_view key, absl::string_view expected, const Json& found) {
-  return InvalidArgument("option ", key, ": expected ", expected, ", found ", found.type_name());
+  return InvalidArgument(FlagOf(key), ": expected ", expected, ", found ", found.type_name());
 }
 
 absl::Status SetField(const Field& field, const Json& value, Options* options) {
@@ -96,9 +104,9 @@ absl::Status SetField(const Field& field, const Json& value, Options* options) {
   } else if (field.number != nullptr) {
     if (!value.is_number_integer()) return WrongType(field.key, "a whole number", value);
     options->*field.number = value.get<int64_t>();
-    if (options->*field.number < 0) {
-      return InvalidArgument("option ", field.key, ": expected 0 or more, found ",
-                             options->*field.number);
+    if (options->*field.number < 0 || options->*field.number > kMaxNumber) {
+      return InvalidArgument(FlagOf(field.key), ": expected 0 to ", kMaxNumber, ", found ",
+                             value.dump());
     }
   } else if (field.flag != nullptr) {
     if (!value.is_boolean()) return WrongType(field.key, "true or false", value);
@@ -118,7 +126,7 @@ absl::Status SetField(const Field& field, const Json& value, Options* options) {
 absl::Status OneOf(absl::string_view key, const std::string& value,
                    std::vector<std::string> allowed) {
   if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return absl::OkStatus();
-  return InvalidArgument("option ", key, ": expected ", absl::StrJoin(allowed, ", "), ", found '",
+  return InvalidArgument(FlagOf(key), ": expected ", absl::StrJoin(allowed, ", "), ", found '",
                          value, "'");
 }
 
@@ -140,7 +148,7 @@ absl::StatusOr<frontend::ImportedModel> RandomModel(const Options& options,
   } else {
     std::vector<std::string> names;
     for (const frontend::Preset& known : frontend::Presets()) names.emplace_back(known.name);
-    return InvalidArgument("random weights: expected ", absl::StrJoin(names, ", "),
+    return InvalidArgument("--random-weights: expected ", absl::StrJoin(names, ", "),
                            " or the path of a config.json, found '", options.random_weights, "'");
   }
   return frontend::ImportRandomModel(options.random_weights, config,
@@ -229,8 +237,7 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
   for (const auto& [key, value] : document.items()) {
     if (key == "threads") {
       if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > 4096) {
-        return InvalidArgument("option threads: expected a number from 0 to 4096, found ",
-                               value.dump());
+        return InvalidArgument("--threads: expected 0 to 4096, found ", value.dump());
       }
       options.threads = value.get<int>();
       continue;
@@ -246,11 +253,12 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
     const int sources =
         !options.model.empty() + !options.from_ir.empty() + !options.random_weights.empty();
     if (sources != 1) {
-      return InvalidArgument("options: expected one of model, from_ir and random_weights, found ",
-                             sources);
+      return InvalidArgument(
+          "expected one of a model folder, --from-ir and --random-weights, found ",
+          sources == 0 ? "none" : "several");
     }
     if (options.from_ir.empty() != options.weights_from.empty()) {
-      return InvalidArgument("options: from_ir and weights_from go together");
+      return InvalidArgument("--from-ir and --weights-from: expected both, found one");
     }
   }
   if (!options.print_changed.empty()) {

@@ -1,6 +1,6 @@
 // Folding, once, of what depends on weights alone. What EvaluateRows cannot read in blocks is
 // evaluated op by op.
-// Tested by tests/eager_test.cc.
+// Tested by tests/eager_constants_test.cc.
 #include "eager/constants.h"
 
 #include <algorithm>
@@ -31,20 +31,32 @@ Values ConstantResults(const ir::Function& function) {
   return constant;
 }
 
-bool OnlyLinearWeight(const ir::Value* value, const ir::Function& function) {
-  for (const ir::Value* result : function.results()) {
-    if (result == value) return false;
-  }
+// How a value is used, as far as its layout is concerned.
+struct Uses {
+  bool linear = false;
+  bool other = false;  // than by linears and embeddings
+};
+
+void CollectUses(const ir::Value* value, const ir::Function& function, Uses& uses) {
+  for (const ir::Value* result : function.results()) uses.other |= result == value;
   for (const auto& node : function.nodes()) {
     for (size_t i = 0; i < node->operands().size(); ++i) {
       if (node->operands()[i] != value) continue;
-      const bool linear = node->op() == ir::Op::kLinear && i == 1;
-      const bool inside = node->body() != nullptr &&
-                          OnlyLinearWeight(node->body()->parameters()[i].get(), *node->body());
-      if (!linear && !inside) return false;
+      if (node->body() != nullptr) {
+        CollectUses(node->body()->parameters()[i].get(), *node->body(), uses);
+      } else if (node->op() == ir::Op::kLinear && i == 1) {
+        uses.linear = true;
+      } else if (node->op() != ir::Op::kEmbedding || i != 1) {
+        uses.other = true;
+      }
     }
   }
-  return true;
+}
+
+bool HeldTurned(const ir::Value* value, const ir::Function& function) {
+  Uses uses;
+  CollectUses(value, function, uses);
+  return value->type().rank() == 2 && uses.linear && !uses.other;
 }
 
 bool IsMatrixTranspose(const ir::Value* value) {
@@ -68,12 +80,60 @@ absl::StatusOr<Tensor> ReadWhole(const Context& context, const ir::Module& modul
       const absl::Status status =
           EvaluateRows(value, module, weights, i * step, std::min(rows, (i + 1) * step),
                        tensor.floats->data() + i * step * columns);
+      if (status.ok()) continue;
       std::lock_guard<std::mutex> lock(mutex);
       first_error.Update(status);
     }
   });
   if (!first_error.ok()) return first_error;
   return tensor;
+}
+
+// The value [N, K] as [K, N + padding]: sgemm reads it fastest so, and rows whose length is no
+// power of two do not fall into the same cache sets.
+absl::StatusOr<Slot> ReadTurned(const Context& context, const ir::Module& module,
+                                const ir::Value* value, const ir::WeightSource& weights) {
+  constexpr int64_t kBlock = 64;
+  const int64_t n = value->type().shape[0].offset, k = value->type().shape[1].offset;
+  const int64_t ld = (n + 31) / 32 * 32 + 16;  // an odd number of cache lines
+  Slot slot{Tensor::Floats({k, ld}, std::vector<float>(k * ld)), n};
+  slot.tensor.dtype = value->type().dtype;
+  float* out = slot.tensor.floats->data();
+  const bool stored_turned = IsMatrixTranspose(value);
+  const ir::Value* stored = stored_turned ? value->producer()->operand(0) : value;
+  const int64_t rows = stored_turned ? k : n, columns = stored_turned ? n : k;
+  std::mutex mutex;
+  absl::Status first_error;
+  context.threads->For((rows + kBlock - 1) / kBlock, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> block(kBlock * columns);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row0 = i * kBlock, count = std::min(kBlock, rows - row0);
+      const absl::Status status =
+          EvaluateRows(stored, module, weights, row0, row0 + count, block.data());
+      if (!status.ok()) {
+        std::lock_guard<std::mutex> lock(mutex);
+        first_error.Update(status);
+        return;
+      }
+      for (int64_t c = 0; c < columns && !stored_turned; ++c) {
+        for (int64_t r = 0; r < count; ++r) out[c * ld + row0 + r] = block[r * columns + c];
+      }
+      for (int64_t r = 0; r < count && stored_turned; ++r) {
+        std::copy_n(block.data() + r * columns, columns, out + (row0 + r) * ld);
+      }
+    }
+  });
+  if (!first_error.ok()) return first_error;
+  return slot;
+}
+
+absl::StatusOr<Slot> Read(const Context& context, const ir::Module& module,
+                          const ir::Function& function, const ir::Value* value,
+                          const ir::WeightSource& weights) {
+  if (HeldTurned(value, function)) return ReadTurned(context, module, value, weights);
+  Slot slot;
+  NINFER_ASSIGN_OR_RETURN(slot.tensor, ReadWhole(context, module, value, weights));
+  return slot;
 }
 
 // Constant values that must be evaluated: those that other nodes or the results use, and the
@@ -112,7 +172,7 @@ absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Module& mo
       return InvalidArgument("@", value->name(), ": expected floats, found ",
                              DTypeName(value->type().dtype));
     }
-    NINFER_ASSIGN_OR_RETURN(slots[value].tensor, ReadWhole(context, module, value, weights));
+    NINFER_ASSIGN_OR_RETURN(slots[value], Read(context, module, function, value, weights));
   }
   Evaluator evaluator(context, module.symbols());
   for (const auto& node : function.nodes()) {
@@ -121,9 +181,7 @@ absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Module& mo
       if (!needed.contains(value) || !constant.contains(value)) continue;
       Slot slot;
       if (IsBlockwise(value)) {
-        slot.transposed = IsMatrixTranspose(value) && OnlyLinearWeight(value, function);
-        const ir::Value* stored = slot.transposed ? node->operand(0) : value;
-        NINFER_ASSIGN_OR_RETURN(slot.tensor, ReadWhole(context, module, stored, weights));
+        NINFER_ASSIGN_OR_RETURN(slot, Read(context, module, function, value, weights));
       } else {
         std::vector<Slot> operands;
         for (const ir::Value* operand : node->operands()) operands.push_back(slots.at(operand));

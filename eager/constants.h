@@ -1,6 +1,6 @@
 // Constant expressions (weights, and concat, transpose, cast and slice of them), read block by
 // block from the checkpoint.
-// Tested by tests/eager_test.cc.
+// Tested by tests/eager_constants_test.cc.
 #ifndef NINFER_EAGER_CONSTANTS_H_
 #define NINFER_EAGER_CONSTANTS_H_
 
@@ -18,7 +18,7 @@ namespace ninfer::eager {
 bool IsBlockwise(const ir::Value* value);
 
 // The values of constant expressions that nodes of `function` with other operands, or its results,
-// use. A weight that only linears use, through a transpose, is held as it is stored, [K, N].
+// use; weights that linears alone use are held turned (see Slot).
 absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Module& module,
                                     const ir::Function& function, const ir::WeightSource& weights);
 

@@ -1,7 +1,7 @@
 // EvaluateRows: a block (rows by columns) of an expression is made of blocks of its operands, so
 // that no more than one block of each is in memory. A value is a matrix here, trailing dimensions
 // flattened.
-// Tested by tests/eager_test.cc.
+// Tested by tests/eager_constants_test.cc.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -13,7 +13,8 @@
 namespace ninfer::eager {
 namespace {
 
-constexpr int kMaxDepth = 32;  // of nested expressions
+constexpr int kMaxDepth = 64;          // of nested expressions
+constexpr int kMaxOperands = 1 << 16;  // of all of them, counted along every path
 
 int64_t RowsOf(const ir::Type& type) { return type.rank() == 0 ? 1 : type.shape[0].offset; }
 
@@ -145,7 +146,8 @@ class BlockReader {
   const ir::WeightSource& weights_;
 };
 
-bool IsBlockwise(const ir::Value* value, int depth) {
+bool IsBlockwise(const ir::Value* value, int depth, int& budget) {
+  if (--budget < 0) return false;
   if (value->is_weight()) return IsFloat(value->type().dtype);
   if (value->is_parameter() || depth == 0) return false;
   const ir::Node& node = *value->producer();
@@ -164,8 +166,10 @@ bool IsBlockwise(const ir::Value* value, int depth) {
     default:
       return false;
   }
-  return std::all_of(node.operands().begin(), node.operands().end(),
-                     [depth](const ir::Value* operand) { return IsBlockwise(operand, depth - 1); });
+  for (const ir::Value* operand : node.operands()) {
+    if (!IsBlockwise(operand, depth - 1, budget)) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -174,7 +178,8 @@ bool IsBlockwise(const ir::Value* value) {
   for (const ir::Dim& dim : value->type().shape) {
     if (!dim.is_static()) return false;
   }
-  return IsBlockwise(value, kMaxDepth);
+  int budget = kMaxOperands;
+  return IsBlockwise(value, kMaxDepth, budget);
 }
 
 absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
@@ -184,7 +189,8 @@ absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
                            value->is_weight()             ? "weight"
                            : value->producer() == nullptr ? "parameter"
                                                           : value->producer()->info().name,
-                           "): expected concat, transpose, cast and slice of weights");
+                           "): expected concat, transpose, cast and slice of weights, at most ",
+                           kMaxDepth, " deep");
   }
   NINFER_CHECK(0 <= row0 && row0 <= row1 && row1 <= RowsOf(value->type()));
   BlockReader reader(module, weights);

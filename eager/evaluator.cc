@@ -204,11 +204,11 @@ absl::StatusOr<Tensor> Evaluator::Compute(const ir::Node& node, absl::Span<const
     case ir::Op::kLayerNorm:
       return LayerNorm(context_, x(0), x(1), x(2), node.attr_float("eps"));
     case ir::Op::kLinear:
-      return Linear(context_, x(0), x(1), operands[1].transposed);
+      return Linear(context_, x(0), x(1), operands[1].turned_rows);
     case ir::Op::kMatMul:
       return MatMul(context_, x(0), x(1), node.attr_bool("transpose_b", false));
     case ir::Op::kEmbedding:
-      return Embedding(context_, x(0), x(1));
+      return Embedding(context_, x(0), x(1), operands[1].turned_rows);
     case ir::Op::kGatherRows:
       return GatherRows(context_, x(0), x(1));
     case ir::Op::kReshape: {

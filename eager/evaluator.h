@@ -18,10 +18,11 @@
 
 namespace ninfer::eager {
 
-// A value at run time. A weight that only linears use may be held transposed, [K, N].
+// A value at run time. A weight that linears (and embeddings) alone use is held turned: the tensor
+// is [K, N and some padding], `turned_rows` is N.
 struct Slot {
   Tensor tensor;
-  bool transposed = false;
+  int64_t turned_rows = 0;
   KvStore* kv = nullptr;  // of a KV state
 };
 

@@ -87,7 +87,7 @@ absl::StatusOr<std::vector<Tensor>> Interpreter::Run(const StepArguments& argume
       KvPool& pool = (*kv)[stores.size()];
       NINFER_RETURN_IF_ERROR(CheckPool(*parameter, pool));
       stores.push_back(std::make_unique<PoolStore>(&pool));
-      slots.push_back({Tensor(), false, stores.back().get()});
+      slots.push_back({Tensor(), 0, stores.back().get()});
     } else {
       slots.push_back({std::move(values.arguments[next++])});
     }

@@ -40,15 +40,16 @@ Tensor RmsNorm(const Context& context, const Tensor& x, const Tensor& w, double 
 Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const Tensor& b,
                  double eps);
 
-// kernels_matmul.cc. `transposed` weights are held as [K, N].
+// kernels_matmul.cc. A weight with `turned_rows` = N > 0 is held as [K, N and padding].
 void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
           int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc);
-Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, bool transposed);
+Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, int64_t turned_rows);
 absl::StatusOr<Tensor> MatMul(const Context& context, const Tensor& a, const Tensor& b,
                               bool transpose_b);
 
 // kernels_view.cc
-absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table);
+absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table,
+                                 int64_t turned_rows);
 absl::StatusOr<Tensor> GatherRows(const Context& context, const Tensor& x, const Tensor& rows);
 Tensor Transpose(const Context& context, const Tensor& x, absl::Span<const int64_t> perm);
 Tensor Slice(const Context& context, const Tensor& x, int64_t axis, int64_t begin, int64_t end);

@@ -28,8 +28,10 @@ void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const 
   NINFER_CHECK(status == dnnl_success) << "sgemm " << m << " x " << n << " x " << k;
 }
 
-Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, bool transposed) {
-  const int64_t k = w.shape[transposed ? 0 : 1], n = w.shape[transposed ? 1 : 0];
+Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, int64_t turned_rows) {
+  const bool turned = turned_rows > 0;
+  const int64_t k = w.shape[turned ? 0 : 1], n = turned ? turned_rows : w.shape[0];
+  const int64_t ld = w.shape[1];
   const int64_t m = x.elements() / std::max<int64_t>(k, 1);
   std::vector<int64_t> shape = x.shape;
   shape.back() = n;
@@ -38,9 +40,8 @@ Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, bool tra
   const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, m * k * kColumnBlock));
   context.threads->For(blocks, grain, [&](int64_t begin, int64_t end) {
     const int64_t n0 = begin * kColumnBlock, n1 = std::min(end * kColumnBlock, n);
-    const float* columns = w.floats->data() + (transposed ? n0 : n0 * k);
-    Gemm(!transposed, m, n1 - n0, k, 1.0f, x.floats->data(), k, columns, transposed ? n : k,
-         y.floats->data() + n0, n);
+    Gemm(!turned, m, n1 - n0, k, 1.0f, x.floats->data(), k,
+         w.floats->data() + (turned ? n0 : n0 * ld), ld, y.floats->data() + n0, n);
   });
   return y;
 }

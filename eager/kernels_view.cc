@@ -27,14 +27,17 @@ int64_t Product(absl::Span<const int64_t> sizes) {
 
 int64_t RowGrain(int64_t row) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row)); }
 
-absl::StatusOr<Tensor> Rows(const Context& context, const Tensor& index, const Tensor& x,
-                            DType dtype, const char* what) {
-  const int64_t count = x.shape[0];
-  for (const int32_t row : *index.ints) {
-    if (row < 0 || row >= count) {
-      return InvalidArgument(what, " ", row, ": expected 0 to ", count - 1);
+absl::Status CheckIndices(const char* what, const Tensor& index, int64_t count) {
+  for (const int32_t i : *index.ints) {
+    if (i < 0 || i >= count) {
+      return InvalidArgument(what, " ", i, ": expected 0 to ", count - 1);
     }
   }
+  return absl::OkStatus();
+}
+
+// Rows of x, which holds any words, as a tensor of `dtype`.
+Tensor CopyRows(const Context& context, const Tensor& index, const Tensor& x, DType dtype) {
   std::vector<int64_t> shape = x.shape;
   shape[0] = index.elements();
   Tensor y = context.workspace->Make(dtype, shape);
@@ -50,12 +53,24 @@ absl::StatusOr<Tensor> Rows(const Context& context, const Tensor& index, const T
 
 }  // namespace
 
-absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table) {
-  return Rows(context, ids, table, DType::kF32, "id");
+absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table,
+                                 int64_t turned_rows) {
+  NINFER_RETURN_IF_ERROR(CheckIndices("id", ids, turned_rows > 0 ? turned_rows : table.shape[0]));
+  if (turned_rows == 0) return CopyRows(context, ids, table, DType::kF32);
+  const int64_t width = table.shape[0], ld = table.shape[1];  // a row of the table is a column here
+  Tensor y = context.workspace->Floats({ids.elements(), width});
+  context.threads->For(ids.elements(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* from = table.floats->data() + (*ids.ints)[t];
+      for (int64_t i = 0; i < width; ++i) (*y.floats)[t * width + i] = from[i * ld];
+    }
+  });
+  return y;
 }
 
 absl::StatusOr<Tensor> GatherRows(const Context& context, const Tensor& x, const Tensor& rows) {
-  return Rows(context, rows, x, x.dtype, "row");
+  NINFER_RETURN_IF_ERROR(CheckIndices("row", rows, x.shape[0]));
+  return CopyRows(context, rows, x, x.dtype);
 }
 
 Tensor Transpose(const Context& context, const Tensor& x, absl::Span<const int64_t> perm) {

@@ -6,8 +6,8 @@
 // that kind, every two accesses by different launches of the stretch are compared, one of them
 // writing. An access is a byte range: of the arena when offsets are assigned, else of the buffer as
 // an island of its own; or a layer's KV pool. Two overlapping accesses are allowed in two cases:
-// - replicas: few rows, and both ranges lie in the threads' own blocks, so that a thread's own order
-//   suffices;
+// - replicas: few rows, and both ranges lie in the threads' own blocks, where the own order of a
+//   thread suffices;
 // - own rows: both launches are dealt with the same units, both accesses touch row u in unit u
 //   alone, and row u lies at the same bytes for both, so that one thread does both, in order.
 // Besides, a launch that every thread repeats in steps of few rows may write replicas only, and a

@@ -1,12 +1,14 @@
 // Tested by tests/program_body_test.cc.
 #include "program/scratch.h"
 
+#include <algorithm>
+
 #include "program/body.h"
 
 namespace ninfer::program {
 namespace {
 
-constexpr int64_t kTiles = 64 << 10;
+constexpr int64_t kTiles = kLinearTileBytes;
 constexpr int64_t kAttentionTiles = 256 << 10;
 constexpr int64_t kRowsPerUnit = 16;
 
@@ -20,6 +22,15 @@ int64_t RowBytes(const ir::Function& body) {
     if (!type.is_kv) bytes += RoundUp(LeadingDimension(Columns(type)) * 4);
   }
   return bytes;
+}
+
+// For targets that widen bf16: a block of rows of the linear's input in f32.
+int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
+  const ir::Node* linear = FindNode(*kernel.body, ir::Op::kLinear);
+  if (linear == nullptr || linear->operand(0)->type().dtype != DType::kBF16) return kTiles;
+  const ir::Type& x = linear->operand(0)->type();
+  const int64_t rows = std::min(ir::MaxOf(x.shape[0], symbols), kLinearRowBlock);
+  return kTiles + RoundUp(rows * LeadingDimension(Columns(x)) * 4);
 }
 
 int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
@@ -39,7 +50,7 @@ int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbol
 int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
   switch (kernel.family) {
     case Family::kLinear:
-      return kTiles;
+      return LinearBytes(kernel, symbols);
     case Family::kRowwise:
     case Family::kKvAppend:
       return kTiles + RowBytes(*kernel.body);

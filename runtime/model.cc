@@ -79,7 +79,7 @@ class ModelOpener {
     if (!cached.empty() && FileExists(cached)) {
       absl::StatusOr<plan::LoadedPlan> loaded = plan::ReadPlan(cached, ReadOptions());
       if (loaded.ok()) {
-        Log("plan from the cache: ", cached);
+        if (options_.verbose) Log("plan from the cache: ", cached);
         return Annotate(Run(*std::move(loaded)), cached);
       }
       Log("compiling again: ", loaded.status().message());
@@ -91,7 +91,10 @@ class ModelOpener {
     auto plan = std::make_shared<const plan::LoadedPlan>(std::move(loaded));
     // Before the executor pins this thread: what it starts later inherits its CPU.
     if (!cached.empty()) WriteToCache(plan, cached);
-    return RunShared(std::move(plan));
+    NINFER_RETURN_IF_ERROR(RunShared(std::move(plan)));
+    if (options_.verbose)
+      Log(absl::StrFormat("first kernel ready after %.2f s", Seconds() - start));
+    return absl::OkStatus();
   }
 
   // Empty when there is no place for a cache, or it is not wanted.
@@ -177,6 +180,7 @@ class ModelOpener {
     }
     request["model"] = options_.path;
     if (options_.threads > 0) request["threads"] = options_.threads;
+    if (options_.verbose && !options_.eager) request["verbose"] = true;
     request.update(extra);
     return request.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }

@@ -24,7 +24,8 @@ struct ModelOptions {
   int threads = 0;
   int64_t total_pages = 0;  // of the cache; 0: one text as long as the context
   bool perf_map = false;
-  bool cache = true;  // keep and use compiled plans of folders
+  bool cache = true;     // keep and use compiled plans of folders
+  bool verbose = false;  // log more
   plan::ReadOptions read;
   std::string compiler_options;  // a JSON object: further keys for the compiler; empty for none
   std::string dump_tensors;      // a regular expression; empty for none

@@ -346,8 +346,18 @@ KernelSource AppendCase::source() const {
                   2 * columns, ", end = ", 3 * columns, "} : ", flat, "\n  %3 = reshape %2 : ", x, split,
                   "\n");
   if (rope) absl::StrAppend(&body, "  %4 = rope %1, %c, %s {style = \"half\"} : f32", split, "\n");
-  absl::StrAppend(&body, "  %5 = kv_append %kv, ", rope ? "%4" : "%1",
-                  ", %3, %positions, %seq_bounds, %page_table : ", kv, "\n  return %5\n}");
+  std::string k = rope ? "%4" : "%1", v = "%3";
+  const std::string cached = std::string(DTypeName(cache));
+  if (rope ? cache != DType::kF32 : cache != input) {
+    absl::StrAppend(&body, "  %5 = cast ", k, " : ", cached, split, "\n");
+    k = "%5";
+  }
+  if (cache != input) {
+    absl::StrAppend(&body, "  %6 = cast ", v, " : ", cached, split, "\n");
+    v = "%6";
+  }
+  absl::StrAppend(&body, "  %7 = kv_append %kv, ", k, ", ", v,
+                  ", %positions, %seq_bounds, %page_table : ", kv, "\n  return %7\n}");
   KernelSource source{absl::StrCat("kv_append_", x, "_", DTypeName(cache), "_", heads, "x", dim,
                                    rope ? "_rope" : "", scratch ? "_scratch" : ""),
                       Family::kKvAppend, body};

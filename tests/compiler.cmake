@@ -5,3 +5,12 @@ if(TARGET goldens_full_test)
   target_compile_definitions(goldens_full_test PRIVATE NINFER_ALL_MODELS)
 endif()
 ninfer_test(invariance_test SOURCES invariance_test.cc DEPS ${deps})
+ninfer_test(compile_errors_test SOURCES compile_errors_test.cc DEPS test_support
+            PROGRAMS ninfer-compile)
+ninfer_test(compile_flags_test SOURCES compile_flags_test.cc DEPS passes plan test_support
+            PROGRAMS ninfer-compile)
+ninfer_test(opt_test SOURCES opt_test.cc DEPS passes test_support
+            PROGRAMS ninfer-compile ninfer-opt)
+foreach(test compiler compiler_options compiler_eager compiler_verify)
+  ninfer_test(${test}_test SOURCES ${test}_test.cc DEPS ${deps})
+endforeach()

@@ -24,8 +24,8 @@ using Json = nlohmann::json;
 
 // f32 throughout, the logits of every row of a step at hand.
 inline Json ExactOptions(const std::string& model) {
-  return {{"model", model},      {"weights", "f32"},  {"activations", "f32"},
-          {"max_tokens", 512}, {"max_rows", 512}, {"threads", 2}};
+  return {{"model", model},    {"weights", "f32"}, {"activations", "f32"},
+          {"max_tokens", 512}, {"max_rows", 512},  {"threads", 2}};
 }
 
 inline absl::StatusOr<Compiled> CompileWith(const Json& json, const Callbacks& callbacks = {}) {
@@ -107,8 +107,8 @@ inline std::vector<int32_t> PagesInOrder(const runtime::Executor& executor, int6
   return pages;
 }
 
-// Logits [ids, vocab] of one text in steps of at most `chunk` tokens (0: whole, and so is every step of
-// an executor without a cache, which takes the text once).
+// Logits [ids, vocab] of one text in steps of at most `chunk` tokens (0: whole, and so is every
+// step of an executor without a cache, which takes the text once).
 inline absl::StatusOr<std::vector<float>> RunText(runtime::Executor& executor,
                                                   const std::vector<int32_t>& ids,
                                                   int64_t chunk = 0) {

@@ -1,3 +1,4 @@
+ninfer_test(eager_constants_test SOURCES eager_constants_test.cc DEPS eager test_support)
 ninfer_test(eager_test SOURCES eager_test.cc DEPS eager test_support)
 ninfer_test(eager_ops_test SOURCES eager_ops_test.cc DEPS eager test_support)
 ninfer_test(eager_state_test SOURCES eager_state_test.cc DEPS eager test_support)

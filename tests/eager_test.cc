@@ -1,5 +1,4 @@
-// The interpreter around its ops: threads, memory, constants, the step's arguments, regions, and
-// random graphs.
+// The interpreter around its ops: threads, memory, the step's arguments, and random graphs.
 #include "eager/eager.h"
 
 #include <gmock/gmock.h>
@@ -13,7 +12,6 @@
 
 #include "eager/thread_pool.h"
 #include "eager/workspace.h"
-#include "ir/builder.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
 #include "tests/support/memory_weights.h"
@@ -78,149 +76,6 @@ TEST(Workspace, BuffersAreUsedAgainAndBytesAliveAreCounted) {
     outlives = other.Floats({3});
   }
   EXPECT_EQ(outlives.floats->size(), 3u);
-}
-
-// The same expression in blocks and op by op.
-class Constants : public ::testing::Test {
- protected:
-  Constants() : module_("m") {
-    const auto type = [](DType dtype, int64_t rows, int64_t columns) {
-      return ir::Type{dtype, {ir::Dim::Static(rows), ir::Dim::Static(columns)}};
-    };
-    a_ = module_.AddWeight("a", type(DType::kF32, 5, 7));
-    b_ = module_.AddWeight("b", type(DType::kF32, 3, 7));
-    t_ = module_.AddWeight("t", type(DType::kF16, 7, 40));
-    literal_ = module_.AddLiteral("literal", {1, 2.5, 3, 4, 5, 6, 1.001f});
-    module_.AddSymbol("T", 1, 16);
-    function_ = module_.AddFunction("step");
-    weights_ = std::make_shared<MemoryWeights>();
-    weights_->AddRandom(module_, 3, 1.0f);
-  }
-
-  ir::Module module_;
-  ir::Function* function_;
-  ir::Value *a_, *b_, *t_, *literal_;
-  std::shared_ptr<MemoryWeights> weights_;
-};
-
-TEST_F(Constants, RowsOfAnExpressionEqualThoseOfTheWhole) {
-  ir::Builder builder(&module_, function_);
-  ir::Value* by_row = builder.Concat({a_, b_}, 0);                                   // [8, 7]
-  ir::Value* turned = builder.Transpose(builder.Slice(t_, 1, 4, 12), {1, 0});        // [8, 7]
-  ir::Value* wide = builder.Concat({builder.Cast(by_row, DType::kF16), turned}, 1);  // [8, 14]
-  ir::Value* rounded = builder.Cast(builder.Slice(wide, 1, 3, 12), DType::kBF16);    // [8, 9]
-  ir::Value* result = builder.Slice(rounded, 0, 1, 8);                               // [7, 9]
-  function_->results() = {result, literal_};
-  ASSERT_TRUE(builder.status().ok()) << builder.status();
-  // Op by op, with the weights for parameters.
-  ir::Function plain("plain");
-  absl::flat_hash_map<const ir::Value*, ir::Value*> values;
-  std::vector<Tensor> operands;
-  for (ir::Value* weight : {a_, b_, t_}) {
-    values[weight] = plain.AddParameter(weight->name(), weight->type());
-    std::vector<float> whole(weight->type().shape[0].offset * weight->type().shape[1].offset);
-    ASSERT_TRUE(
-        EvaluateRows(weight, module_, *weights_, 0, weight->type().shape[0].offset, whole.data())
-            .ok());
-    operands.push_back(Tensor::Floats(
-        {weight->type().shape[0].offset, weight->type().shape[1].offset}, std::move(whole)));
-  }
-  for (const auto& node : function_->nodes()) {
-    std::vector<ir::Value*> inputs;
-    for (ir::Value* operand : node->operands()) inputs.push_back(values.at(operand));
-    const ir::Type types[] = {node->result()->type()};
-    values[node->result()] = plain.Insert(node->op(), inputs, types, node->attrs())->result();
-  }
-  plain.results() = {values.at(result)};
-  auto expected = RunFunction(plain, module_.symbols(), operands);
-  ASSERT_TRUE(expected.ok()) << expected.status();
-  for (int64_t row0 = 0; row0 <= 7; ++row0) {
-    for (int64_t row1 = row0; row1 <= 7; ++row1) {
-      std::vector<float> found((row1 - row0) * 9);
-      ASSERT_TRUE(EvaluateRows(result, module_, *weights_, row0, row1, found.data()).ok());
-      ASSERT_TRUE(
-          std::equal(found.begin(), found.end(), (*expected)[0].floats->begin() + row0 * 9));
-    }
-  }
-  std::vector<float> part(3);
-  ASSERT_TRUE(EvaluateRows(literal_, module_, *weights_, 1, 4, part.data()).ok());
-  EXPECT_THAT(part, ElementsAre(2.5f, 3, 4));
-}
-
-TEST_F(Constants, WhatIsNoExpressionOfWeightsAndWrongTensorsAreRefusedByName) {
-  ir::Builder builder(&module_, function_);
-  ir::Value* product = builder.Mul(a_, a_);
-  std::vector<float> out(64);
-  EXPECT_EQ(EvaluateRows(product, module_, *weights_, 0, 5, out.data()).message(),
-            "% (mul): expected concat, transpose, cast and slice of weights");
-  MemoryWeights wrong;
-  wrong.Add("a", DType::kBF16, {5, 7}, std::vector<float>(35));
-  EXPECT_EQ(EvaluateRows(a_, module_, wrong, 0, 5, out.data()).message(),
-            "@a: expected f32[5,7], found bf16[5,7]");
-  EXPECT_THAT(EvaluateRows(b_, module_, wrong, 0, 3, out.data()).message(), HasSubstr("b"));
-}
-
-TEST(Interpreter, ConstantsAreFoldedInWhateverWayTheyAreUsed) {
-  // @w is used as it is, turned for a linear, turned twice, in a product, as a result, and by a
-  // region.
-  const ir::Module module = ParseModule(R"(module "m" stage fused
-dim T in [1, 16]
-weight @e : f32[9,4]
-weight @w : f32[4,6]
-func @step(%tokens: i32[T]) {
-  %x = embedding %tokens, @e : f32[T,4]
-  %t = transpose @w {perm = [1, 0]} : f32[6,4]
-  %y = linear %x, %t : f32[T,6]
-  %z = linear %y, @w : f32[T,4]
-  %p = mul @w, @w : f32[4,6]
-  %q = transpose %p {perm = [1, 0]} : f32[6,4]
-  %u = linear %z, %q : f32[T,6]
-  %r = fused(%a = %z, %b = %t) {family = "linear"} {
-    %c = constant {value = 2} : f32[]
-    %0 = linear %a, %b : f32[T,6]
-    %1 = mul %0, %c : f32[T,6]
-    return %1
-  } : f32[T,6]
-  %s = add %u, %r : f32[T,6]
-  return %s, %p, @e
-})");
-  auto weights = std::make_shared<MemoryWeights>();
-  weights->AddRandom(module, 4, 0.5f);
-  auto interpreter = Interpreter::Create(&module, weights, 2);
-  ASSERT_TRUE(interpreter.ok()) << interpreter.status();
-  StepArguments arguments;
-  arguments.tokens = {3, 8, 0};
-  int nodes = 0, inner = 0;
-  const auto count = [&](const ir::Node& node, absl::Span<const Tensor> results) {
-    EXPECT_EQ(results.size(), 1u);
-    ++nodes;
-    inner += node.op() == ir::Op::kMul ? 1 : 0;
-  };
-  const Observer observer(count);
-  auto results = (*interpreter)->Run(arguments, nullptr, &observer);
-  ASSERT_TRUE(results.ok()) << results.status();
-  ASSERT_EQ(results->size(), 3u);
-  EXPECT_EQ(nodes, 9) << "embedding, three linears, the region and its three, the sum";
-  EXPECT_EQ(inner, 1) << "the region's product; the constant one was folded";
-  const float* e = static_cast<const float*>(weights->Find("e")->data);
-  const float* w = static_cast<const float*>(weights->Find("w")->data);
-  for (int t = 0; t < 3; ++t) {
-    double y[6] = {}, z[4] = {};
-    for (int n = 0; n < 6; ++n) {
-      for (int k = 0; k < 4; ++k) y[n] += double{e[arguments.tokens[t] * 4 + k]} * w[k * 6 + n];
-    }
-    for (int n = 0; n < 4; ++n) {
-      for (int k = 0; k < 6; ++k) z[n] += y[k] * w[n * 6 + k];
-    }
-    for (int n = 0; n < 6; ++n) {
-      double expected = 0;
-      for (int k = 0; k < 4; ++k)
-        expected += z[k] * (w[k * 6 + n] * w[k * 6 + n] + 2 * w[k * 6 + n]);
-      EXPECT_NEAR(results->at(0).floats->at(t * 6 + n), expected, 1e-5);
-    }
-  }
-  EXPECT_EQ(results->at(1).floats->at(5), w[5] * w[5]);
-  EXPECT_EQ(results->at(2).floats->at(5), e[5]);
 }
 
 constexpr char kChain[] = R"(module "m" stage imported

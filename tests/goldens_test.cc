@@ -1,7 +1,7 @@
-// The whole way, against Hugging Face transformers: every folder with goldens, compiled in f32, through
-// the plan's code, the eager executor and the program's interpreter; then the same with passes left out,
-// for other CPUs, and with every form of attention. Built twice: the quick tier tries the variants on two
-// models, with NINFER_ALL_MODELS on all of them.
+// The whole way, against Hugging Face transformers: every folder with goldens, compiled in f32,
+// through the plan's code, the eager executor and the program's interpreter; then the same with
+// passes left out, for other CPUs, and with every form of attention. Built twice: the quick tier
+// tries the variants on two models, with NINFER_ALL_MODELS on all of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -79,8 +79,8 @@ TEST_P(GoldensTest, TheProgramsInterpreterEqualsTransformers) {
   const auto whole = RunProgram(*program, *model_.imported->weights, all, 0, 2);
   ASSERT_TRUE(whole.ok()) << whole.status();
   for (size_t i = 0; i < text_.answer.size(); ++i) {
-    const auto row = whole->values.begin() +
-                     static_cast<int64_t>(text_.prompt.size() + i - 1) * whole->vocab;
+    const auto row =
+        whole->values.begin() + static_cast<int64_t>(text_.prompt.size() + i - 1) * whole->vocab;
     ASSERT_EQ(std::max_element(row, row + whole->vocab) - row, text_.answer[i]) << i;
   }
 }

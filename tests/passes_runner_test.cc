@@ -261,7 +261,7 @@ TEST(Runner, StopsBetweenProgramPasses) {
 // --- texts ---------------------------------------------------------------------------------------
 
 std::string Folder(const std::string& name) {
-  const std::string folder = JoinPath(GetEnv("TEST_TMPDIR", "."), name);
+  const std::string folder = JoinPath(GetEnv("TEST_TMPDIR", NINFER_BINARY_DIR "/tmp"), name);
   std::filesystem::remove_all(folder);
   return folder;
 }

@@ -200,7 +200,8 @@ class RunTest(unittest.TestCase):
         environment = dict(self.environment, XDG_CACHE_HOME=self.path("cache2"))
         flags = (DEMO, "-v", "--prompt", PROMPT, "--temperature=0", "--max-tokens=5")
         first = self.run_ok(*flags, environment=environment)
-        self.assertRegex(first.stderr, r"compiled in [0-9.]+ s\nwriting the plan to .*cache2/ninfer/demo-[0-9a-f]+\.plan\n")
+        self.assertRegex(first.stderr, r"compiled in [0-9.]+ s\nwriting the plan to .*cache2/ninfer/demo-[0-9a-f]+\.plan\n"
+                                       r"first kernel ready after [0-9.]+ s\n")
         second = self.run_ok(*flags, environment=environment)
         self.assertRegex(second.stderr, r"^plan from the cache: .*cache2/ninfer/demo-[0-9a-f]+\.plan\n$")
         self.assertEqual(first.stdout, second.stdout)

@@ -147,8 +147,9 @@ TEST(ChooseImage, WhatIsMissingIsSaidInOneLine) {
 TEST(CpuImage, GdbShowsKernelsByName) {
   if (std::system("command -v gdb >/dev/null 2>&1") != 0) GTEST_SKIP() << "gdb is not installed";
   const std::string command = absl::StrCat(
-      "gdb -nx -batch -ex 'break ToyStop' -ex run -ex 'info symbol (unsigned long)toy_address' --args ", "/proc/",
-      getpid(),
+      "gdb -nx -batch -ex 'break ToyStop' -ex run -ex 'info symbol (unsigned long)toy_address' "
+      "--args ",
+      "/proc/", getpid(),
       "/exe --gtest_filter=CpuImage.DISABLED_StopsForGdb "
       "--gtest_also_run_disabled_tests 2>&1");
   FILE* pipe = popen(command.c_str(), "r");

@@ -2,6 +2,7 @@
 // Tested by tests/compile_errors_test.cc, tests/compile_flags_test.cc.
 #include "tools/compile_flags.h"
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "compiler/version.h"
 #include "frontend/presets.h"
@@ -15,10 +16,19 @@ void AddText(CLI::App& app, CompileFlags& flags, const char* names, const char* 
       names, [&flags, key](const std::string& value) { flags.options[key] = value; }, help);
 }
 
+// A number too large for the flag's type is refused here: CLI11 would take the nearest.
 void AddNumber(CLI::App& app, CompileFlags& flags, const char* name, const char* key,
                const char* help) {
-  app.add_option_function<int64_t>(
-      name, [&flags, key](const int64_t& value) { flags.options[key] = value; }, help);
+  app.add_option_function<std::string>(
+      name,
+      [&flags, name, key](const std::string& text) {
+        int64_t value = 0;
+        if (!absl::SimpleAtoi(text, &value)) {
+          throw CLI::ValidationError(name, "expected a whole number, found " + text);
+        }
+        flags.options[key] = value;
+      },
+      help);
 }
 
 void AddNames(CLI::App& app, CompileFlags& flags, const char* name, const char* key,

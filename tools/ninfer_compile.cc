@@ -88,12 +88,14 @@ absl::Status Run(const CompileFlags& flags) {
   callbacks.log = [&](const std::string& line) { console.Line(line); };
   callbacks.print = [&](const std::string& text) { console.Text(text); };
   callbacks.progress = [&](const char* phase, double done) { console.Progress(phase, done); };
-  callbacks.cancelled = Interrupted;
   NINFER_ASSIGN_OR_RETURN(const compiler::Compiled compiled, compiler::Compile(options, callbacks));
   const plan::Plan& plan = compiled.plan;
   if (text_only) {
     NINFER_RETURN_IF_ERROR(WriteText(plan, flags.output, console));
   } else {
+    // Until now Ctrl-C ends the program at once, with nothing on the disk; from here on the plan is
+    // written to its end.
+    CatchInterrupt();
     NINFER_RETURN_IF_ERROR(plan::WritePlan(plan, compiled.weights->data(), flags.output,
                                            compiler::ThreadsOrDefault(options.threads)));
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -121,7 +123,6 @@ int main(int argc, char** argv) {
     return ninfer::tools::Fail("ninfer-compile", ninfer::InvalidArgument(error.what()));
   }
   if (ninfer::tools::PrintLists(flags)) return 0;
-  ninfer::tools::CatchInterrupt();
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
   const absl::Status status = ninfer::tools::Run(flags);
   return status.ok() ? 0 : ninfer::tools::Fail("ninfer-compile", status);

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "ir/ops_markdown.h"
-#include "passes/passes_markdown.h"
+#include "passes/runner.h"
 #include "tools/common/terminal.h"
 #include "tools/opt_graph.h"
 

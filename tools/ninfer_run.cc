@@ -1,8 +1,9 @@
 // ninfer-run: continues a text with a plan, a model folder, or the bundled model. The text goes to
 // standard output, everything else to standard error. Tested by tests/run_test.py.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <mutex>
 
 #include "absl/strings/str_join.h"
 #include "base/status.h"
@@ -24,13 +25,11 @@ void Print(absl::string_view text) {
 absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags) {
   NINFER_ASSIGN_OR_RETURN(runtime::ModelOptions options, ModelOptionsOf(flags));
   ProgressBar bar;
-  std::mutex mutex;  // the thread that writes to the cache logs too
-  static const bool verbose = flags.verbose;
+  static const char* const clear = isatty(STDERR_FILENO) ? "\r\033[K" : "";  // the bar's line
   options.callbacks.log = [](absl::string_view line) {
-    if (verbose) std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+    std::fprintf(stderr, "%s%.*s\n", clear, static_cast<int>(line.size()), line.data());
   };
-  options.callbacks.progress = [&](absl::string_view phase, double done) {
-    std::lock_guard<std::mutex> lock(mutex);
+  options.callbacks.progress = [&bar](absl::string_view phase, double done) {
     bar.Show(phase, done);
   };
   options.callbacks.cancelled = [] { return Interrupted(); };

@@ -9,6 +9,7 @@ Answers carry seconds, first_compile (what the first compiled call took beyond a
 """
 
 import json
+import logging
 import os
 import sys
 import time
@@ -16,8 +17,14 @@ import time
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
+os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # huge pages for the weights, as ours have
+# Compiled anew in every process, so that the time of the first compilation is what it is; files stay in this folder.
+os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inductor")
 import torch  # noqa: E402  (after stdout has been put aside)
 import torch_models  # noqa: E402
+
+torch._logging.set_logs(all=logging.ERROR)
 
 
 class Peer:
@@ -30,7 +37,7 @@ class Peer:
         with torch.device("cpu"):
             self.model = torch_models.Model(request["config"], request["context"]).to(dtype).eval()
         # Weights packed once for the matrix products of their shapes, as far as the compiler can.
-        torch._inductor.config.freezing = bool(int(os.environ.get("FRZ","1")))
+        torch._inductor.config.freezing = True
         self.compiled = {}
         self.cache = self.model.new_cache()
         return {"version": torch.__version__, "threads": torch.get_num_threads()}

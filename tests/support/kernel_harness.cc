@@ -486,7 +486,7 @@ absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
     } else if (param.kind == program::OperandKind::kWeight) {
       const formats::PackedShape shape = PackedShapeOf(type, param.segments);
       memory.push_back(
-          std::make_unique<Guarded>(name, formats::PackedBytes(param.format, shape)+(getenv("SLACK")?128:0)));
+          std::make_unique<Guarded>(name, formats::PackedBytes(param.format, shape)));
       Pack(tensor->second, param.format, shape, memory.back()->data());
     } else {
       const Extent extent = ExtentOf(type, dims, param.kind == program::OperandKind::kArgument);

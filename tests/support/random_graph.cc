@@ -200,12 +200,12 @@ class Generator {
   void Join() {
     Value* x = Recent();
     Value* y = Any();
-    if (Columns(x) + Columns(y) <= 128) Push(builder_.Concat({x, y}, 1));
+    if (options_.moves && Columns(x) + Columns(y) <= 128) Push(builder_.Concat({x, y}, 1));
   }
 
   void Repeat() {
     Value* x = Recent();
-    if (Columns(x) <= 32) Push(builder_.Repeat(x, 1, random_.Between(1, 3)));
+    if (options_.moves && Columns(x) <= 32) Push(builder_.Repeat(x, 1, random_.Between(1, 3)));
   }
 
   // To heads, rotated, there and back transposed, and to columns again.
@@ -214,7 +214,7 @@ class Generator {
     const int64_t head_dim = 2 * random_.Between(1, 9);
     Value* x = Split(Project(Recent(), heads * head_dim), heads, head_dim);
     if (random_.OneIn(2)) x = Rotate(x);
-    if (random_.OneIn(3)) x = builder_.Transpose(builder_.Transpose(x, {1, 0, 2}), {1, 0, 2});
+    if (options_.moves && random_.OneIn(3)) x = builder_.Transpose(builder_.Transpose(x, {1, 0, 2}), {1, 0, 2});
     Push(builder_.Reshape(x, {tokens_dim_, Dim::Static(heads * head_dim)}));
   }
 

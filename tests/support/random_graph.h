@@ -22,6 +22,7 @@ struct RandomGraphOptions {
   int steps = 16;             // building blocks, of one to about twenty nodes each
   bool attention = true;      // spelled-out attention among them
   bool half_weights = true;   // some weights in bf16 and f16
+  bool moves = true;          // concat, repeat and transposed heads, which no kernel takes
   int64_t max_tokens = 64;    // upper bound of T
   int64_t max_sequences = 4;  // upper bound of S
 };

@@ -183,6 +183,7 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
   options.threads = flags.threads;
   options.perf_map = flags.perf_map;
   options.cache = !flags.no_cache;
+  options.verbose = flags.verbose;
   options.read.verify = !flags.no_verify;
   NINFER_ASSIGN_OR_RETURN(options.read.weights_memory,
                           plan::WeightsMemoryFromName(flags.weights_memory));

@@ -1,0 +1,511 @@
+// What the machine code is: the instructions of each target, no vector on the stack and no call out of
+// the object in any kernel of whole models, an image that runs wherever it lies and that is the same
+// bytes for any number of threads, and objects that may not be linked.
+#include <elf.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <regex>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "codegen/compile.h"
+#include "frontend/frontend.h"
+#include "ir/text.h"
+#include "passes/pass.h"
+#include "tests/support/kernel_harness.h"
+
+namespace ninfer {
+namespace {
+
+using codegen::CodegenOptions;
+using codegen::CodeImage;
+using codegen::KernelCode;
+using codegen::KernelObject;
+using eager::Tensor;
+using formats::Format;
+using program::Family;
+using testing::HasSubstr;
+
+// Six registers that a callee saves and the word that aligns the stack.
+constexpr int64_t kSavedRegisters = 56;
+
+std::string EmptyFolder(const std::string& name) {
+  const std::string folder = JoinPath(testing::TempDir(), name);
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  return folder;
+}
+
+std::vector<std::string> Instructions(const std::string& assembly) {
+  std::vector<std::string> lines;
+  for (absl::string_view line : absl::StrSplit(assembly, '\n')) {
+    if (line.size() > 1 && line[0] == '\t' && absl::ascii_isalpha(line[1])) {
+      lines.emplace_back(line.substr(1));
+    }
+  }
+  return lines;
+}
+
+bool Matches(const std::string& line, const char* pattern) {
+  return std::regex_search(line, std::regex(pattern));
+}
+
+std::string FirstMatch(const std::string& assembly, const char* pattern) {
+  const std::regex regex(pattern);
+  for (const std::string& line : Instructions(assembly)) {
+    if (std::regex_search(line, regex)) return line;
+  }
+  return "";
+}
+
+// Instructions that move a vector or a mask to the stack or from it, or compute with one there.
+std::vector<std::string> VectorsOnTheStack(const std::string& assembly) {
+  static const std::regex vector("%([xyz]mm[0-9]+|k[0-7])\\b");
+  // Where %rbp is the frame's pointer and no register like others, what it points to is the stack.
+  const bool framed = Matches(assembly, "movq\t%rsp, %rbp");
+  const std::regex stack(framed ? "\\(%r[sb]p[,)]" : "\\(%rsp[,)]");
+  std::vector<std::string> found;
+  for (const std::string& line : Instructions(assembly)) {
+    if (std::regex_search(line, stack) && std::regex_search(line, vector)) found.push_back(line);
+  }
+  return found;
+}
+
+// Calls of what the file does not define.
+std::vector<std::string> CallsOut(const std::string& assembly) {
+  std::vector<std::string> found;
+  for (const std::string& line : Instructions(assembly)) {
+    if (!absl::StartsWith(line, "call")) continue;
+    std::smatch match;
+    const bool direct = std::regex_search(line, match, std::regex("^callq?\t([A-Za-z_.$0-9]+)$"));
+    if (!direct || !absl::StrContains(absl::StrCat("\n", assembly), absl::StrCat("\n", match[1].str(), ":"))) {
+      found.push_back(line);
+    }
+  }
+  return found;
+}
+
+std::string Assembly(const std::string& folder, const KernelCode& kernel) {
+  auto text = ReadFile(JoinPath(folder, kernel.name + ".s"));
+  EXPECT_TRUE(text.ok()) << text.status();
+  return text.ok() ? *text : "";
+}
+
+void ExpectNoSpillNorCall(const std::string& assembly, const KernelCode& kernel) {
+  EXPECT_LE(kernel.stack_bytes, kSavedRegisters) << kernel.name;
+  EXPECT_GE(kernel.stack_bytes, 0) << kernel.name;
+  EXPECT_THAT(VectorsOnTheStack(assembly), testing::IsEmpty()) << kernel.name;
+  EXPECT_THAT(CallsOut(assembly), testing::IsEmpty()) << kernel.name;
+}
+
+// --- the rules by themselves ---------------------------------------------------------------------
+
+TEST(AssemblyRules, FindVectorsOnTheStack) {
+  EXPECT_THAT(VectorsOnTheStack("\tvmovups\t%zmm0, 64(%rsp)                 # 64-byte Spill\n"
+                                "\tvmovups\t(%rsp), %ymm1                    # 32-byte Reload\n"
+                                "\tvfmadd231ps\t-64(%rsp,%rax), %zmm1, %zmm2\n"
+                                "\tvmovss\t%xmm3, 4(%rsp)\n"
+                                "\tkmovw\t%k1, 2(%rsp)\n"
+                                "\tmovq\t%rax, 8(%rsp)\n"
+                                "\tvmovups\t(%rbp,%rax), %zmm0\n"
+                                "\tvmovups\t(%rsi), %zmm0\n"),
+              testing::SizeIs(5));
+  EXPECT_THAT(VectorsOnTheStack("\tmovq\t%rsp, %rbp\n\tvmovups\t%zmm0, -64(%rbp)\n"),
+              testing::SizeIs(1));
+}
+
+TEST(AssemblyRules, FindCallsOut) {
+  EXPECT_THAT(CallsOut("own:\n\tcallq\town\n\tcallq\tmemset@PLT\n\tcallq\tother\n\tcallq\t*%rax\n"),
+              testing::ElementsAre("callq\tmemset@PLT", "callq\tother", "callq\t*%rax"));
+}
+
+// --- whole models --------------------------------------------------------------------------------
+
+constexpr char kGpt2Config[] = R"({
+  "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 211, "n_positions": 256,
+  "n_embd": 96, "n_layer": 2, "n_head": 4, "activation_function": "gelu_new",
+  "layer_norm_epsilon": 1e-05, "tie_word_embeddings": true
+})";
+
+struct Variant {
+  DType weights, activations, cache;
+  const char* attention;
+  bool cached;
+};
+constexpr Variant kVariants[] = {
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true},
+    {DType::kBF16, DType::kBF16, DType::kBF16, "flash", true},
+    {DType::kF16, DType::kF32, DType::kF32, "efficient", true},
+    {DType::kBF16, DType::kF32, DType::kBF16, "naive", true},
+    {DType::kBF16, DType::kBF16, DType::kBF16, "efficient", false},
+};
+
+// Adds the kernels that no program before had.
+void AddKernels(const frontend::ImportedModel& model, const Variant& variant, KernelHarness* harness,
+                std::set<std::string>* seen) {
+  passes::PassOptions options;
+  options.weights = variant.weights;
+  options.activations = variant.activations;
+  options.kv_cache = variant.cache;
+  options.attention = variant.attention;
+  options.context_length = model.info.context_length;
+  if (!variant.cached) options.disabled.insert("kv-cache");
+  auto result = passes::RunPipeline(model.module.Clone(), options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(result->lowered);
+  const program::Program& program = result->program;
+  for (size_t i = 0; i < program.kernels.size(); ++i) {
+    std::string key = ir::PrintFunction(*program.kernels[i].body, program.symbols);
+    for (const program::KernelParam& param : program.kernels[i].params) {
+      absl::StrAppend(&key, static_cast<int>(param.kind), ",", static_cast<int>(param.format), ";");
+    }
+    if (seen->insert(key).second) harness->Add(program, static_cast<int>(i));
+  }
+}
+
+class CodegenModelKernels : public testing::TestWithParam<std::string> {
+ protected:
+  static void SetUpTestSuite() {
+    harness_ = new KernelHarness;
+    std::set<std::string> seen;
+    auto demo = frontend::ImportModel(NINFER_SOURCE_DIR "/models/demo", {});
+    ASSERT_TRUE(demo.ok()) << demo.status();
+    auto gpt2 = frontend::ImportRandomModel("gpt2", kGpt2Config, DType::kF32, 1, {});
+    ASSERT_TRUE(gpt2.ok()) << gpt2.status();
+    for (const frontend::ImportedModel* model : {&*demo, &*gpt2}) {
+      for (const Variant& variant : kVariants) AddKernels(*model, variant, harness_, &seen);
+    }
+  }
+  static void TearDownTestSuite() {
+    delete harness_;
+    harness_ = nullptr;
+  }
+  static KernelHarness* harness_;
+};
+KernelHarness* CodegenModelKernels::harness_ = nullptr;
+
+TEST_P(CodegenModelKernels, NeitherSpillVectorsNorCallOutOfTheObject) {
+  const std::string folder = EmptyFolder("asm_" + GetParam());
+  const auto target = codegen::FindTarget(GetParam());
+  ASSERT_TRUE(target.ok()) << target.status();
+  const auto image = codegen::GenerateCode(harness_->program(), *target, {"", folder, 2});
+  ASSERT_TRUE(image.ok()) << image.status();
+  ASSERT_GT(image->kernels.size(), 20u);
+  for (const KernelCode& kernel : image->kernels) {
+    const std::string assembly = Assembly(folder, kernel);
+    ExpectNoSpillNorCall(assembly, kernel);
+    if (target->avx512) continue;
+    EXPECT_EQ(FirstMatch(assembly, "%(zmm|[xy]mm(1[6-9]|2[0-9]|3[01])|k[0-7])\\b"), "") << kernel.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, CodegenModelKernels, testing::ValuesIn(codegen::ListTargets()),
+                         [](const testing::TestParamInfo<std::string>& info) {
+                           std::string name = info.param;
+                           for (char& c : name) c = absl::ascii_isalnum(c) ? c : '_';
+                           return name;
+                         });
+
+// --- instructions --------------------------------------------------------------------------------
+
+KernelSource Linear(const char* weights, Format format, const char* activations) {
+  return {absl::StrCat("linear_", weights, "_", activations), Family::kLinear,
+          absl::StrCat("(%x: ", activations, "[T,64], %w: ", weights,
+                       "[64,64]) {\n  %0 = linear %x, %w : f32[T,64]\n  return %0\n}"),
+          {{"w", format}}};
+}
+
+TEST(CodegenInstructions, AreTheFastestOfTheTarget) {
+  KernelHarness harness;
+  harness.Add(Linear("bf16", Format::kPanelBF16, "bf16"));
+  harness.Add(Linear("f32", Format::kPanelF32, "f32"));
+  harness.Add(Linear("f16", Format::kPanelF16, "f32"));
+  harness.Add({"cast", Family::kRowwise,
+               "(%x: f32[T,64]) {\n  %y = cast %x : bf16[T,64]\n  return %y\n}"});
+  const char* dot = "^vdpbf16ps\t.*%zmm";
+  const char* fma = "^vfmadd[0-9]+ps\t.*%zmm";
+  const char* half = "^vcvtph2ps\t.*%zmm";
+  const char* narrow = "^vcvtneps2bf16";
+  const char* fma256 = "^vfmadd[0-9]+ps\t.*%ymm";
+  const char* half256 = "^vcvtph2ps\t.*%ymm";
+  struct Rule {
+    const char* target;
+    int kernel;
+    const char* pattern;
+    bool found;
+  };
+  const Rule rules[] = {
+      {"zen4", 0, dot, true},           {"zen4", 0, fma, false},
+      {"zen4", 1, fma, true},           {"zen4", 2, half, true},
+      {"zen4", 3, narrow, true},        {"sapphirerapids", 0, fma, true},
+      {"sapphirerapids", 0, dot, false}, {"sapphirerapids", 1, fma, true},
+      {"sapphirerapids", 3, narrow, true}, {"x86-64-v4", 0, fma, true},
+      {"x86-64-v4", 0, dot, false},     {"x86-64-v4", 1, fma, true},
+      {"x86-64-v4", 2, half, true},     {"x86-64-v4", 3, narrow, false},
+      {"x86-64-v3", 0, fma256, true},   {"x86-64-v3", 0, "%zmm", false},
+      {"x86-64-v3", 1, fma256, true},   {"x86-64-v3", 1, "%zmm", false},
+      {"x86-64-v3", 2, half256, true},  {"x86-64-v3", 3, narrow, false},
+  };
+  for (const std::string& name : codegen::ListTargets()) {
+    const std::string folder = EmptyFolder("instructions_" + name);
+    const auto image =
+        codegen::GenerateCode(harness.program(), *codegen::FindTarget(name), {"", folder, 2});
+    ASSERT_TRUE(image.ok()) << image.status();
+    int checked = 0;
+    for (const Rule& rule : rules) {
+      if (name != rule.target) continue;
+      ++checked;
+      const KernelCode& kernel = image->kernels[rule.kernel];
+      const std::string line = FirstMatch(Assembly(folder, kernel), rule.pattern);
+      EXPECT_EQ(!line.empty(), rule.found) << kernel.name << ": " << rule.pattern << ": " << line;
+    }
+    EXPECT_GT(checked, 0) << name << ": a target without a rule";
+  }
+}
+
+// --- the image -----------------------------------------------------------------------------------
+
+// A kernel with constants in the read-only part, one with loops, one with functions of its own.
+void AddSamples(KernelHarness* harness) {
+  harness->Add({"unary", Family::kRowwise, R"((%x: f32[T,50]) {
+  %0 = gelu %x : f32[T,50]
+  %1 = sin %0 : f32[T,50]
+  return %1
+})"});
+  harness->Add(Linear("bf16", Format::kPanelBF16, "bf16"));
+  harness->Add({"attention", Family::kAttention, R"((%q: bf16[T,4,24], %kv: kv<bf16>[2,24], %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {
+  %0 = paged_attention %q, %kv, %positions, %seq_bounds, %page_table {scale = 0.2, form = "flash"} : f32[T,4,24]
+  return %0
+})"});
+  harness->Add({"softmax", Family::kRowwise,
+                "(%x: f32[T,50]) {\n  %0 = softmax %x : f32[T,50]\n  return %0\n}"});
+}
+
+TEST(CodegenImage, HoldsTheKernelsInTheProgramsOrder) {
+  KernelHarness harness;
+  AddSamples(&harness);
+  for (const std::string& name : codegen::ListTargets()) {
+    const auto image =
+        codegen::GenerateCode(harness.program(), *codegen::FindTarget(name), {"", "", 2});
+    ASSERT_TRUE(image.ok()) << image.status();
+    EXPECT_EQ(image->target.name, name);
+    EXPECT_EQ(image->bytes.size() % 4096, 0u);
+    EXPECT_EQ(image->executable_bytes % 4096, 0u);
+    EXPECT_LT(image->executable_bytes, image->bytes.size());  // there are constants
+    ASSERT_EQ(image->kernels.size(), harness.program().kernels.size());
+    uint64_t end = 0;
+    for (size_t i = 0; i < image->kernels.size(); ++i) {
+      const KernelCode& kernel = image->kernels[i];
+      EXPECT_TRUE(absl::StartsWith(kernel.name, harness.kernel(static_cast<int>(i)).name + "__"));
+      EXPECT_EQ(kernel.offset % 64, 0u) << kernel.name;
+      EXPECT_GE(kernel.offset, end) << kernel.name;
+      EXPECT_GT(kernel.size, 0u) << kernel.name;
+      EXPECT_GT(kernel.llvm_instructions, 0) << kernel.name;
+      end = kernel.offset + kernel.size;
+    }
+    EXPECT_LE(end, image->executable_bytes);
+  }
+}
+
+TEST(CodegenImage, IsTheSameBytesForAnyNumberOfThreads) {
+  KernelHarness harness;
+  AddSamples(&harness);
+  for (const std::string& name : codegen::ListTargets()) {
+    const auto target = codegen::FindTarget(name);
+    const auto one = codegen::GenerateCode(harness.program(), *target, {"", "", 1});
+    const auto four = codegen::GenerateCode(harness.program(), *target, {"", "", 4});
+    ASSERT_TRUE(one.ok()) << one.status();
+    ASSERT_TRUE(four.ok()) << four.status();
+    EXPECT_TRUE(one->bytes == four->bytes) << name;
+    for (size_t i = 0; i < one->kernels.size(); ++i) {
+      EXPECT_EQ(one->kernels[i].name, four->kernels[i].name);
+      EXPECT_EQ(one->kernels[i].offset, four->kernels[i].offset);
+    }
+  }
+}
+
+TEST(CodegenImage, RunsWhereverItLies) {
+  KernelHarness harness;
+  AddSamples(&harness);
+  ASSERT_NO_FATAL_FAILURE(harness.Compile());
+  int ran = 0;
+  for (const Engine& engine : harness.engines()) {
+    const CodeImage* image = harness.image(engine.name);
+    if (image == nullptr) continue;
+    ++ran;
+    std::vector<std::vector<float>> results;
+    std::vector<const uint8_t*> bases;
+    const MappedCode here(*image), there(*image, 77);
+    for (const MappedCode* code : {&here, &there}) {
+      alignas(64) float x[64], y[64];
+      for (int i = 0; i < 64; ++i) x[i] = static_cast<float>(i) / 8 - 3;
+      std::vector<uint8_t> scratch(harness.kernel(0).scratch_bytes);
+      void* const operands[] = {x, y};
+      const int32_t dims[] = {1, 1, 1, 1, 1};
+      for (const int kernel : {0, 3}) {
+        std::fill(std::begin(y), std::end(y), 0.0f);
+        code->At(image->kernels[kernel].offset)(operands, dims, 0, 1, scratch.data());
+        results.emplace_back(y, y + 50);
+      }
+      bases.push_back(code->base());
+    }
+    EXPECT_NE(bases[0], bases[1]);
+    EXPECT_NE(results[0], results[1]);  // two kernels
+    EXPECT_EQ(results[0], results[2]);
+    EXPECT_EQ(results[1], results[3]);
+  }
+  EXPECT_GT(ran, 0) << "no target's code runs on this host";
+}
+
+TEST(CodegenImage, DumpsLlvmAndAssemblyOfEachKernel) {
+  KernelHarness harness;
+  AddSamples(&harness);
+  const std::string folder = EmptyFolder("dumps");
+  const auto plain = codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"), {});
+  const auto image = codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"),
+                                           {folder, folder, 2});
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  ASSERT_TRUE(image.ok()) << image.status();
+  EXPECT_TRUE(plain->bytes == image->bytes) << "a dump changes the code";
+  for (const KernelCode& kernel : image->kernels) {
+    const auto llvm = ReadFile(JoinPath(folder, kernel.name + ".ll"));
+    ASSERT_TRUE(llvm.ok()) << llvm.status();
+    EXPECT_THAT(*llvm, HasSubstr(absl::StrCat("@", kernel.name, "(")));
+    EXPECT_THAT(Assembly(folder, kernel), HasSubstr(absl::StrCat("\n", kernel.name, ":")));
+  }
+}
+
+TEST(CodegenImage, NamesTheDumpFolderThatIsMissing) {
+  KernelHarness harness;
+  AddSamples(&harness);
+  const std::string folder = JoinPath(EmptyFolder("nothing"), "here");
+  const auto image =
+      codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"), {"", folder, 1});
+  EXPECT_THAT(std::string(image.status().message()), HasSubstr(folder));
+}
+
+// --- objects that may not be linked --------------------------------------------------------------
+
+// A relocatable ELF file whose function `kernel` has one relocation at byte `offset` of `code`, against
+// itself or an undefined symbol.
+std::string MakeObject(const std::string& code, uint64_t offset, uint32_t type, int64_t addend,
+                       const std::string& external) {
+  std::string strings = std::string("\0kernel\0", 8) + external + '\0';
+  const std::string names("\0.text\0.rela.text\0.symtab\0.strtab\0.shstrtab\0", 44);
+  Elf64_Sym symbols[3] = {};
+  symbols[1].st_name = 1;
+  symbols[1].st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC);
+  symbols[1].st_shndx = 1;
+  symbols[1].st_size = code.size();
+  symbols[2].st_name = 8;
+  symbols[2].st_info = ELF64_ST_INFO(STB_GLOBAL, STT_NOTYPE);
+  Elf64_Rela relocation = {offset, ELF64_R_INFO(external.empty() ? 1 : 2, type), addend};
+  std::string contents[6];
+  contents[1] = code;
+  contents[2].assign(reinterpret_cast<const char*>(&relocation), sizeof(relocation));
+  contents[3].assign(reinterpret_cast<const char*>(symbols),
+                     sizeof(Elf64_Sym) * (external.empty() ? 2 : 3));
+  contents[4] = strings;
+  contents[5] = names;
+  const uint32_t types[] = {SHT_NULL, SHT_PROGBITS, SHT_RELA, SHT_SYMTAB, SHT_STRTAB, SHT_STRTAB};
+  const uint32_t name_offsets[] = {0, 1, 7, 18, 26, 34};
+  Elf64_Shdr headers[6] = {};
+  std::string file(sizeof(Elf64_Ehdr), '\0');
+  for (int i = 1; i < 6; ++i) {
+    file.resize((file.size() + 15) / 16 * 16);
+    headers[i].sh_name = name_offsets[i];
+    headers[i].sh_type = types[i];
+    headers[i].sh_offset = file.size();
+    headers[i].sh_size = contents[i].size();
+    headers[i].sh_addralign = 16;
+    file += contents[i];
+  }
+  headers[1].sh_flags = SHF_ALLOC | SHF_EXECINSTR;
+  headers[2].sh_link = 3;
+  headers[2].sh_info = 1;
+  headers[2].sh_entsize = sizeof(Elf64_Rela);
+  headers[3].sh_link = 4;
+  headers[3].sh_info = 1;
+  headers[3].sh_entsize = sizeof(Elf64_Sym);
+  file.resize((file.size() + 15) / 16 * 16);
+  Elf64_Ehdr header = {};
+  std::memcpy(header.e_ident, ELFMAG, SELFMAG);
+  header.e_ident[EI_CLASS] = ELFCLASS64;
+  header.e_ident[EI_DATA] = ELFDATA2LSB;
+  header.e_ident[EI_VERSION] = EV_CURRENT;
+  header.e_type = ET_REL;
+  header.e_machine = EM_X86_64;
+  header.e_version = EV_CURRENT;
+  header.e_shoff = file.size();
+  header.e_ehsize = sizeof(header);
+  header.e_shentsize = sizeof(Elf64_Shdr);
+  header.e_shnum = 6;
+  header.e_shstrndx = 5;
+  file.append(reinterpret_cast<const char*>(headers), sizeof(headers));
+  std::memcpy(file.data(), &header, sizeof(header));
+  return file;
+}
+
+std::string LinkError(const std::string& object, CodeImage* image) {
+  KernelObject kernel;
+  kernel.symbol = "kernel";
+  kernel.object = object;
+  return std::string(codegen::LinkObjects({kernel}, image).message());
+}
+
+const std::string kCall("\xe8\0\0\0\0\xc3", 6);                       // call ?; ret
+const std::string kLoadAddress("\x48\xb8\0\0\0\0\0\0\0\0\xc3", 11);  // movabs ?, %rax; ret
+
+TEST(CodegenLink, TakesACallInsideTheObject) {
+  CodeImage image;
+  ASSERT_EQ(LinkError(MakeObject(kCall, 1, R_X86_64_PLT32, -4, ""), &image), "");
+  ASSERT_EQ(image.kernels.size(), 1u);
+  EXPECT_EQ(image.kernels[0].name, "kernel");
+  EXPECT_EQ(image.kernels[0].size, kCall.size());
+  // The call's target is its own function: five bytes back from its end.
+  EXPECT_EQ(image.bytes.substr(image.kernels[0].offset, 6), std::string("\xe8\xfb\xff\xff\xff\xc3", 6));
+}
+
+TEST(CodegenLink, RefusesSymbolsOfOtherObjects) {
+  CodeImage image;
+  for (const uint32_t type : {R_X86_64_PLT32, R_X86_64_PC32, R_X86_64_GOTPCREL}) {
+    EXPECT_EQ(LinkError(MakeObject(kCall, 1, type, -4, "memset"), &image),
+              "kernel kernel: cannot link: expected no external symbols, found memset");
+  }
+  EXPECT_TRUE(image.bytes.empty());
+}
+
+TEST(CodegenLink, RefusesAbsoluteAddresses) {
+  CodeImage image;
+  EXPECT_EQ(LinkError(MakeObject(kLoadAddress, 2, R_X86_64_64, 0, ""), &image),
+            "kernel kernel: cannot link: expected relative relocations only, found Pointer64");
+}
+
+TEST(CodegenLink, RefusesWhatIsNoObject) {
+  CodeImage image;
+  EXPECT_THAT(LinkError("no object", &image),
+              testing::StartsWith("kernel kernel: cannot link: "));
+}
+
+// Two bodies that compile, one that no emitter takes: the kernel is named.
+TEST(CodegenImage, NamesTheKernelThatCannotBeGenerated) {
+  KernelHarness harness;
+  AddSamples(&harness);
+  harness.Add({"middle_axis", Family::kRowwise, R"((%x: f32[T,6,10]) {
+  %0 = slice %x {axis = 2, begin = 0, end = 1} : f32[T,6,1]
+  %1 = mul %x, %0 : f32[T,6,10]
+  return %1
+})"});
+  const auto image = codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"), {});
+  EXPECT_EQ(image.status().message(),
+            "kernel middle_axis: op `mul` broadcasts an axis that is not leading");
+}
+
+}  // namespace
+}  // namespace ninfer

@@ -1,0 +1,160 @@
+// What --verify-each compares with and where it draws the line: wrong graphs and wrong programs
+// exceed the bound, right ones stay far below, at every stage.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_replace.h"
+#include "compiler/run_text.h"
+#include "ir/text.h"
+#include "passes/passes.h"
+#include "program/text.h"
+#include "tests/compiler_testing.h"
+#include "tests/support/model_folder.h"
+
+namespace ninfer::compiler {
+namespace {
+
+using ::testing::HasSubstr;
+
+class CompilerVerifyTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    testing::WriteModel(folder_.path(), testing::TinyLlama());
+    const auto options = ParseOptions(ExactOptions(folder_.path()).dump(), Caller::kCompile);
+    auto source = OpenSource(*options);
+    ASSERT_TRUE(source.ok()) << source.status();
+    source_ = std::make_unique<Source>(*std::move(source));
+    std::string explanation;
+    auto pass_options = PassOptionsFor(*options, *source_, &explanation);
+    ASSERT_TRUE(pass_options.ok()) << pass_options.status();
+    options_ = *std::move(pass_options);
+    ids_ = CalibrationIds("", 37, 12);
+    const absl::Status lent = LendComparisons(imported(), *source_, ids_, 2, &options_);
+    ASSERT_TRUE(lent.ok()) << lent;
+  }
+  const ir::Module& imported() const { return source_->model.module; }
+
+  // The text with the first `from` behind the first `after` replaced.
+  static std::string Edit(std::string text, const char* after, const std::string& from,
+                          const std::string& to) {
+    const size_t at = text.find(from, text.find(after));
+    EXPECT_NE(at, text.npos) << from;
+    return at == text.npos ? text : text.replace(at, from.size(), to);
+  }
+  passes::Comparison Compare(const std::string& graph) {
+    const auto module = ir::Parse(graph, "edited");
+    EXPECT_TRUE(module.ok()) << module.status();
+    const auto comparison = options_.compare_module(*module);
+    EXPECT_TRUE(comparison.ok()) << comparison.status();
+    return comparison.ok() ? *comparison : passes::Comparison();
+  }
+
+  testing::TemporaryFolder folder_;
+  std::unique_ptr<Source> source_;
+  passes::PassOptions options_;
+  std::vector<int32_t> ids_;
+};
+
+TEST_F(CompilerVerifyTest, TheGraphItselfIsEqualAndAnEditedOneIsNot) {
+  const std::string text = ir::Print(imported());
+  const passes::Comparison same = Compare(text);
+  EXPECT_LT(same.max_error, 1e-6);
+  EXPECT_EQ(same.bound, 1e-4);
+  const passes::Comparison other = Compare(Edit(text, "rms_norm", "eps = 1e-05", "eps = 0.01"));
+  EXPECT_GT(other.max_error, other.bound);
+  EXPECT_THAT(other.where, HasSubstr("position "));
+  EXPECT_THAT(other.where, HasSubstr(", logit "));
+}
+
+TEST_F(CompilerVerifyTest, EveryStageOfThePipelineStaysBelowItsBound) {
+  const auto result = passes::RunPipeline(imported().Clone(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  int compared = 0;
+  for (const passes::PassRecord& record : result->records) {
+    if (!record.comparison) continue;
+    ++compared;
+    EXPECT_LT(record.comparison->max_error, 5e-6) << record.name;
+    EXPECT_EQ(record.comparison->bound, 1e-4) << record.name;
+  }
+  EXPECT_GE(compared, 8);
+}
+
+TEST_F(CompilerVerifyTest, AWrongProgramExceedsTheBound) {
+  const auto result = passes::RunPipeline(imported().Clone(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const std::string text = program::Print(result->program);
+  for (const auto& [from, to] : {std::pair("eps = 1e-05", "eps = 0.02"), {"silu", "relu"}}) {
+    if (text.find(from) == text.npos) continue;
+    const auto wrong = program::Parse(absl::StrReplaceAll(text, {{from, to}}), "edited");
+    ASSERT_TRUE(wrong.ok()) << wrong.status();
+    const auto comparison = options_.compare_program(*wrong);
+    ASSERT_TRUE(comparison.ok()) << comparison.status();
+    EXPECT_GT(comparison->max_error, comparison->bound) << to;
+  }
+}
+
+TEST_F(CompilerVerifyTest, AProgramThatReadsWhatNobodyWroteIsCaught) {
+  auto result = passes::RunPipeline(imported().Clone(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  // The last launches never run: the logits stay poisoned.
+  result->program.launches.pop_back();
+  const auto comparison = options_.compare_program(result->program);
+  EXPECT_TRUE(!comparison.ok() || !(comparison->max_error <= comparison->bound));
+}
+
+TEST_F(CompilerVerifyTest, TheBoundIsWideOnlyWhereSomethingIsRounded) {
+  EXPECT_EQ(ErrorBound(imported()), 1e-4);
+  const auto bound_for = [&](const char* stored, const char* weights, const char* activations,
+                             const char* cache) {
+    testing::TemporaryFolder folder;
+    testing::WriteModel(folder.path(), testing::TinyLlama({.dtype = stored}));
+    Json json = ExactOptions(folder.path());
+    json["weights"] = weights;
+    json["activations"] = activations;
+    json["kv_cache"] = cache;
+    json["stop_after"] = "plan-buffers";
+    const auto compiled = CompileWith(json);
+    EXPECT_TRUE(compiled.ok()) << compiled.status();
+    const auto graph = ir::Parse(compiled->plan.final_graph_text, "graph");
+    const auto program = program::Parse(compiled->plan.program_text, "program");
+    EXPECT_TRUE(graph.ok() && program.ok()) << graph.status() << program.status();
+    EXPECT_EQ(ErrorBound(*graph), ErrorBound(*program));
+    return ErrorBound(*program);
+  };
+  EXPECT_EQ(bound_for("F32", "f32", "f32", "f32"), 1e-4);
+  EXPECT_EQ(bound_for("BF16", "bf16", "f32", "f32"), 1e-4);
+  EXPECT_EQ(bound_for("BF16", "f32", "f32", "f32"), 1e-4);
+  EXPECT_EQ(bound_for("F32", "bf16", "f32", "f32"), 0.06);
+  EXPECT_EQ(bound_for("F16", "bf16", "f32", "f32"), 0.06);
+  EXPECT_EQ(bound_for("BF16", "bf16", "bf16", "f32"), 0.06);
+  EXPECT_EQ(bound_for("F32", "f32", "f32", "bf16"), 0.06);
+}
+
+TEST_F(CompilerVerifyTest, StepsOfAnySizeGiveTheSameLogits) {
+  const auto whole = RunGraph(imported(), source_->model.weights, ids_, 0, 2);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->vocab, 37);
+  options_.max_tokens = options_.max_rows = 5;  // steps of five tokens at most
+  options_.compare_module = nullptr;
+  options_.compare_program = nullptr;
+  auto result = passes::RunPipeline(imported().Clone(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  for (const int64_t singles : {0, 4, 12}) {
+    const auto graph = RunGraph(result->module, source_->model.weights, ids_, singles, 2);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    EXPECT_LE(LargestError(graph->values, whole->values), 2e-6) << singles;
+    const auto program = RunProgram(result->program, *source_->model.weights, ids_, singles, 2);
+    ASSERT_TRUE(program.ok()) << program.status();
+    EXPECT_LE(LargestError(program->values, whole->values), 2e-6) << singles;
+  }
+  // Without a cache the text goes whole, and its rows come by as many as may be asked for.
+  options_.disabled = {"kv-cache"};
+  result = passes::RunPipeline(imported().Clone(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const auto uncached = RunProgram(result->program, *source_->model.weights, ids_, 3, 2);
+  ASSERT_TRUE(uncached.ok()) << uncached.status();
+  EXPECT_LE(LargestError(uncached->values, whole->values), 2e-6);
+}
+
+}  // namespace
+}  // namespace ninfer::compiler

@@ -283,84 +283,89 @@ class AttentionEmitter {
     }
   }
 
-  // tile_.Scores(r) = query r times the page's keys.
+  // Scores(r) = query r times the page's keys. The register tiles are functions whose operands come
+  // as addresses of their own: what LLVM knows to lie apart it would load once and hold, or spill.
   void KeyTile(int all, LV page) {
-    e_.Call(absl::StrCat("keys_", all), {page, tile_.Query(e_.I64(0)), tile_.Scores(e_.I64(0))},
-            [&](const std::vector<LV>& p) { EmitKeyTile(all, p[0], p[1], p[2]); });
+    e_.Call(absl::StrCat("keys_", all), {page},
+            [&](const std::vector<LV>& p) { EmitKeyTiles(all, p[0]); });
   }
 
-  // Queries and scores come as addresses of their own: what LLVM knows to lie apart it would load
-  // once and hold, or spill.
-  void EmitKeyTile(int all, LV base, LV queries, LV scores) {
-    const int lanes = e_.lanes();
+  void EmitKeyTiles(int all, LV base) {
     const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
     ForParts(key_mode_, all, [&](int r0, int count) {
-      DotTile tile;
-      tile.mode = key_mode_;
-      tile.a_dtype = QueryType();
-      tile.k = dim_;
-      tile.b_stride = kPage * step;
-      for (int r = 0; r < count; ++r) {
-        tile.a_rows.push_back(e_.Offset(queries, (r0 + r) * kv_.v_columns() * 4));
-      }
       const int slots = TileFor(e_.target(), key_mode_, count).slots;
-      for (int64_t j = 0; j < kPage; j += slots * lanes) {
-        tile.b_slots.clear();
-        for (int s = 0; s < slots; ++s)
-          tile.b_slots.push_back(e_.Offset(base, (j + s * lanes) * step));
-        const std::vector<LV> acc = EmitDotTile(e_, tile);
-        for (int r = 0; r < count; ++r) {
-          LV row = e_.Offset(scores, (r0 + r) * kPage * 4);
-          for (int s = 0; s < slots; ++s) {
-            e_.StoreFloat(acc[r * slots + s], e_.Offset(row, (j + s * lanes) * 4), DType::kF32,
-                          lanes);
-          }
-        }
+      for (int64_t j = 0; j < kPage; j += slots * e_.lanes()) {
+        LV scores = e_.Offset(tile_.Scores(e_.I64(r0)), j * 4);
+        e_.Call(absl::StrCat("key_tile_", count),
+                {e_.Offset(base, j * step), tile_.Query(e_.I64(r0)), scores},
+                [&](const std::vector<LV>& p) { EmitKeyTile(count, slots, p[0], p[1], p[2]); });
       }
     });
   }
 
-  // tile_.Values(r) = tile_.Values(r) * tile_.Correction(r) + tile_.Scores(r) times the page's
-  // values.
-  void ValueTile(int all, LV page) {
-    e_.Call(absl::StrCat("values_", all), {page, tile_.Scores(e_.I64(0)), tile_.Values(e_.I64(0))},
-            [&](const std::vector<LV>& p) { EmitValueTile(all, p[0], p[1], p[2]); });
+  void EmitKeyTile(int count, int slots, LV keys, LV queries, LV scores) {
+    const int lanes = e_.lanes();
+    const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
+    DotTile tile;
+    tile.mode = key_mode_;
+    tile.a_dtype = QueryType();
+    tile.k = dim_;
+    tile.b_stride = kPage * step;
+    for (int r = 0; r < count; ++r) {
+      tile.a_rows.push_back(e_.Offset(queries, r * kv_.v_columns() * 4));
+    }
+    for (int s = 0; s < slots; ++s) tile.b_slots.push_back(e_.Offset(keys, s * lanes * step));
+    const std::vector<LV> acc = EmitDotTile(e_, tile);
+    for (int r = 0; r < count; ++r) {
+      for (int s = 0; s < slots; ++s) {
+        LV address = e_.Offset(scores, (r * kPage + s * lanes) * 4);
+        e_.StoreFloat(acc[r * slots + s], address, DType::kF32, lanes);
+      }
+    }
   }
 
-  void EmitValueTile(int all, LV base, LV weights, LV sums) {
-    const int lanes = e_.lanes();
+  // Values(r) = Values(r) * Correction(r) + Scores(r) times the page's values.
+  void ValueTile(int all, LV page) {
+    e_.Call(absl::StrCat("values_", all), {page},
+            [&](const std::vector<LV>& p) { EmitValueTiles(all, p[0]); });
+  }
+
+  void EmitValueTiles(int all, LV base) {
     const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
     LV values = e_.Offset(base, kv_.k_bytes());
     ForParts(value_mode_, all, [&](int r0, int count) {
-      DotTile tile;
-      tile.mode = value_mode_;
-      tile.a_dtype = DType::kF32;
-      tile.k = kPage;
-      tile.b_stride = kv_.v_columns() * step;
-      for (int r = 0; r < count; ++r) {
-        tile.a_rows.push_back(e_.Offset(weights, (r0 + r) * kPage * 4));
-      }
-      const int64_t slots = std::min<int64_t>(TileFor(e_.target(), value_mode_, count).slots,
-                                              kv_.v_columns() / lanes);
-      for (int64_t c = 0; c < kv_.v_columns(); c += slots * lanes) {
-        const int64_t here = std::min<int64_t>(slots, (kv_.v_columns() - c) / lanes);
-        tile.b_slots.clear();
-        for (int64_t s = 0; s < here; ++s) {
-          tile.b_slots.push_back(e_.Offset(values, (c + s * lanes) * step));
-        }
-        const std::vector<LV> acc = EmitDotTile(e_, tile);
-        for (int r = 0; r < count; ++r) {
-          LV row = e_.Offset(sums, (r0 + r) * kv_.v_columns() * 4);
-          LV correction =
-              e_.SplatValue(e_.LoadFloat(tile_.Correction(e_.I64(r0 + r)), DType::kF32, 1), lanes);
-          for (int64_t s = 0; s < here; ++s) {
-            LV address = e_.Offset(row, (c + s * lanes) * 4);
-            LV old = e_.LoadFloat(address, DType::kF32, lanes);
-            e_.StoreFloat(e_.Fma(old, correction, acc[r * here + s]), address, DType::kF32, lanes);
-          }
-        }
+      const int64_t slots = TileFor(e_.target(), value_mode_, count).slots;
+      for (int64_t c = 0; c < kv_.v_columns(); c += slots * e_.lanes()) {
+        const int64_t here = std::min<int64_t>(slots, (kv_.v_columns() - c) / e_.lanes());
+        LV sums = e_.Offset(tile_.Values(e_.I64(r0)), c * 4);
+        e_.Call(
+            absl::StrCat("value_tile_", r0, "_", count, "_", here),
+            {e_.Offset(values, c * step), tile_.Scores(e_.I64(r0)), sums},
+            [&](const std::vector<LV>& p) { EmitValueTile(r0, count, here, p[0], p[1], p[2]); });
       }
     });
+  }
+
+  void EmitValueTile(int r0, int count, int64_t slots, LV values, LV weights, LV sums) {
+    const int lanes = e_.lanes();
+    const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
+    DotTile tile;
+    tile.mode = value_mode_;
+    tile.a_dtype = DType::kF32;
+    tile.k = kPage;
+    tile.b_stride = kv_.v_columns() * step;
+    for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(weights, r * kPage * 4));
+    for (int64_t s = 0; s < slots; ++s) tile.b_slots.push_back(e_.Offset(values, s * lanes * step));
+    const std::vector<LV> acc = EmitDotTile(e_, tile);
+    for (int r = 0; r < count; ++r) {
+      LV correction = e_.LoadFloat(tile_.Correction(e_.I64(r0 + r)), DType::kF32, 1);
+      for (int64_t s = 0; s < slots; ++s) {
+        LV address = e_.Offset(sums, (r * kv_.v_columns() + s * lanes) * 4);
+        LV old = e_.LoadFloat(address, DType::kF32, lanes);
+        LV sum = e_.Fma(old, e_.SplatValue(correction, lanes), acc[r * slots + s]);
+        e_.StoreFloat(sum, address, DType::kF32, lanes);
+      }
+    }
   }
 
   void Output(LV first, LV r) {

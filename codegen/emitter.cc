@@ -142,6 +142,21 @@ LV Emitter::AddMul(LV base, LV index, int64_t factor) {
   return builder_.CreateAdd(base, builder_.CreateMul(index, I64(factor)));
 }
 
+namespace {
+
+// The emitters have unrolled what is to be: an unrolled tile would be held in more registers than
+// there are.
+void ForbidUnrolling(llvm::BranchInst* latch) {
+  llvm::LLVMContext& context = latch->getContext();
+  llvm::Metadata* no =
+      llvm::MDNode::get(context, llvm::MDString::get(context, "llvm.loop.unroll.disable"));
+  llvm::MDNode* loop = llvm::MDNode::getDistinct(context, {nullptr, no});
+  loop->replaceOperandWith(0, loop);
+  latch->setMetadata("llvm.loop", loop);
+}
+
+}  // namespace
+
 void Emitter::For(LV lo, LV hi, int64_t step, const std::function<void(LV)>& body) {
   ForCarry(lo, hi, step, {}, [&](LV i, const std::vector<LV>&) {
     body(i);
@@ -173,7 +188,7 @@ std::vector<LV> Emitter::ForCarry(
   const std::vector<LV> next = body(i, current);
   LV next_i = builder_.CreateAdd(i, llvm::ConstantInt::get(lo->getType(), step));
   llvm::BasicBlock* latch = builder_.GetInsertBlock();
-  builder_.CreateBr(header);
+  ForbidUnrolling(builder_.CreateBr(header));
   i->addIncoming(next_i, latch);
   for (size_t n = 0; n < phis.size(); ++n) phis[n]->addIncoming(next[n], latch);
   builder_.SetInsertPoint(after);

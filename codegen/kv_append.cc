@@ -8,48 +8,192 @@
 namespace ninfer::codegen {
 namespace {
 
-// Stores a vector's elements one by one: neighbouring columns do not lie side by side in a page.
-void Scatter(Emitter& e, LV value, int lanes, DType dtype, const std::function<LV(int)>& address) {
-  LV bits = dtype == DType::kBF16 ? e.ToBf16(value, lanes) : value;
-  for (int lane = 0; lane < lanes; ++lane) {
-    LV element = lanes == 1 ? bits : e.b().CreateExtractElement(bits, static_cast<uint64_t>(lane));
-    e.b().CreateAlignedStore(element, address(lane), llvm::Align(DTypeSize(dtype)));
-  }
+// Computes a row of `value` into the thread's scratch, [heads][head_dim] as the cache holds them:
+// neighbouring columns do not lie side by side in a page, and are moved there by plain loops.
+void ComputeRow(Emitter& e, RowEvaluator& rows, const ir::Value* value, LV row) {
+  const DType dtype = e.kernel().kv.dtype;
+  // The store rounds, so a final cast need not round first.
+  const ir::Node* last = value->producer();
+  const bool drops_cast = last != nullptr && last->op() == ir::Op::kCast &&
+                          last->operand(0)->type().dtype == DType::kF32;
+  rows.PrepareRow(value, row);
+  rows.ForEachColumn(value, row, [&](const Place& place, LV column) {
+    LV address = e.Offset(e.scratch(), e.b().CreateMul(column, e.I64(DTypeSize(dtype))));
+    LV y = rows.Evaluate(drops_cast ? last->operand(0) : value, place, column);
+    e.StoreFloat(y, address, dtype, place.lanes);
+  });
 }
 
-// What a pool that nobody zeroed needs, so that all that attention reads is finite: the partner of an
-// odd last column of the row's keys is zeroed, and after a text's last row the values of the positions
-// behind it in its page. `base` is the page's address and `slot` the row's position in it.
-void ZeroBehind(Emitter& e, LV base, LV slot, LV is_last) {
+void Copy(Emitter& e, LV from, LV to, int64_t bytes) {
+  llvm::IRBuilder<>& b = e.b();
+  const llvm::Align align(bytes);
+  b.CreateAlignedStore(b.CreateAlignedLoad(b.getIntNTy(8 * bytes), from, llvm::Align(1)), to,
+                       align);
+}
+
+// Keys: the columns of a group lie side by side, group by group with all positions between.
+void ScatterKeys(Emitter& e, LV base, LV slot) {
   llvm::IRBuilder<>& b = e.b();
   const program::KvLayout& kv = e.kernel().kv;
-  const int64_t size = DTypeSize(kv.dtype), per_page = program::KvLayout::kPagePositions;
-  LV zero = llvm::ConstantInt::get(size == 2 ? b.getInt16Ty() : b.getInt32Ty(), 0);
-  const auto store = [&](LV address) {
-    b.CreateAlignedStore(zero, address, llvm::Align(size));
-  };
-  if (kv.head_dim % kv.step() != 0) {
-    LV skipped = b.CreateMul(slot, e.I64(kv.step() * size));
-    for (int64_t head = 0; head < kv.heads; ++head) {
-      store(e.Offset(e.Offset(base, skipped), kv.KOffset(head, 0, kv.head_dim)));
-    }
-  }
-  e.If(is_last, [&] {
-    LV behind = b.CreateAdd(slot, e.I64(1));
-    e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
-      LV values = e.Offset(e.Offset(base, b.CreateMul(head, e.I64(kv.head_bytes()))), kv.k_bytes());
-      e.For(behind, e.I64(per_page), 1, [&](LV position) {
-        LV group = b.CreateMul(b.CreateUDiv(position, e.I64(kv.step())),
-                               e.I64(kv.v_columns() * kv.step() * size));
-        LV lane = b.CreateMul(b.CreateURem(position, e.I64(kv.step())), e.I64(size));
-        LV first = e.Offset(e.Offset(values, group), lane);
-        e.For(e.I64(0), e.I64(kv.v_columns()), 1, [&](LV column) {
-          store(e.Offset(first, b.CreateMul(column, e.I64(kv.step() * size))));
-        });
-      });
+  const int64_t size = DTypeSize(kv.dtype), group_bytes = kv.step() * size;
+  const int64_t stride = program::KvLayout::kPagePositions * group_bytes;
+  LV first = e.Offset(base, b.CreateMul(slot, e.I64(group_bytes)));
+  e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
+    LV from = e.Offset(e.scratch(), b.CreateMul(head, e.I64(kv.head_dim * size)));
+    LV to = e.Offset(first, b.CreateMul(head, e.I64(kv.head_bytes())));
+    const int64_t whole = kv.head_dim / kv.step();
+    e.For(e.I64(0), e.I64(whole), 1, [&](LV group) {
+      Copy(e, e.Offset(from, b.CreateMul(group, e.I64(group_bytes))),
+           e.Offset(to, b.CreateMul(group, e.I64(stride))), group_bytes);
+    });
+    if (whole * kv.step() == kv.head_dim) return;
+    Copy(e, e.Offset(from, whole * group_bytes), e.Offset(to, whole * stride), size);
+  });
+}
+
+// Values: the positions of a group lie side by side, column by column.
+void ScatterValues(Emitter& e, LV base, LV slot) {
+  llvm::IRBuilder<>& b = e.b();
+  const program::KvLayout& kv = e.kernel().kv;
+  const int64_t size = DTypeSize(kv.dtype), stride = kv.step() * size;
+  LV group = b.CreateMul(b.CreateUDiv(slot, e.I64(kv.step())), e.I64(kv.v_columns() * stride));
+  LV lane = b.CreateMul(b.CreateURem(slot, e.I64(kv.step())), e.I64(size));
+  LV first = e.Offset(e.Offset(e.Offset(base, kv.k_bytes()), group), lane);
+  e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
+    LV from = e.Offset(e.scratch(), b.CreateMul(head, e.I64(kv.head_dim * size)));
+    LV to = e.Offset(first, b.CreateMul(head, e.I64(kv.head_bytes())));
+    e.For(e.I64(0), e.I64(kv.head_dim), 1, [&](LV column) {
+      Copy(e, e.Offset(from, b.CreateMul(column, e.I64(size))),
+           e.Offset(to, b.CreateMul(column, e.I64(stride))), size);
     });
   });
 }
+
+class KvAppendEmitter {
+ public:
+  KvAppendEmitter(Emitter& e, const ir::Node& append)
+      : e_(e), append_(append), rows_(e), kv_(e.kernel().kv), size_(DTypeSize(kv_.dtype)) {}
+
+  // Keys, values and what lies behind them are functions of their own: none keeps registers from
+  // another.
+  absl::Status Run() {
+    NINFER_RETURN_IF_ERROR(rows_.Check(append_.operand(1)));
+    NINFER_RETURN_IF_ERROR(rows_.Check(append_.operand(2)));
+    const bool zeroes = e_.ParameterInfo(append_.operand(0)).kind == program::OperandKind::kBuffer;
+    e_.For(e_.begin(), e_.end(), 1, [&](LV row) {
+      e_.Call("append_keys", {row}, [this](const std::vector<LV>& p) { AppendKeys(p[0]); });
+      e_.Call("append_values", {row}, [this](const std::vector<LV>& p) { AppendValues(p[0]); });
+      if (!zeroes) return;
+      e_.Call("zero_behind", {row}, [this](const std::vector<LV>& p) { ZeroBehind(p[0]); });
+    });
+    e_.Finish();
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr int64_t kPage = program::KvLayout::kPagePositions;
+
+  struct Target {
+    LV page, slot, sequence;  // the page's address, the position in it
+  };
+  Target Find(LV row) {
+    llvm::IRBuilder<>& b = e_.b();
+    LV sequence = FindSequence(e_, e_.ParameterAddress(append_.operand(4)), row);
+    LV positions = e_.ParameterAddress(append_.operand(3));
+    LV position =
+        b.CreateZExt(e_.LoadI32(e_.Offset(positions, b.CreateMul(row, e_.I64(4)))), b.getInt64Ty());
+    LV index = b.CreateUDiv(position, e_.I64(kPage));
+    LV page =
+        PageOf(e_, e_.ParameterAddress(append_.operand(5)), sequence, index, kv_.page_bytes());
+    return {e_.Offset(e_.ParameterAddress(append_.operand(0)), page),
+            b.CreateURem(position, e_.I64(kPage)), sequence};
+  }
+
+  // KOffset of program::KvLayout with values for the indices.
+  void AppendKeys(LV row) {
+    llvm::IRBuilder<>& b = e_.b();
+    const ir::Value* k = append_.operand(1);
+    const Target target = Find(row);
+    rows_.PrepareRow(k, row);
+    rows_.ForEachColumn(k, row, [&](const Place& place, LV column) {
+      Scatter(e_, rows_.Evaluate(k, place, column), place.lanes, kv_.dtype, [&](int lane) {
+        LV c = b.CreateAdd(column, e_.I64(lane));
+        LV head = b.CreateUDiv(c, e_.I64(kv_.head_dim));
+        LV within = b.CreateURem(c, e_.I64(kv_.head_dim));
+        LV group = b.CreateUDiv(within, e_.I64(kv_.step()));
+        LV element = b.CreateAdd(b.CreateMul(group, e_.I64(kPage)), target.slot);
+        element = b.CreateAdd(b.CreateMul(element, e_.I64(kv_.step())),
+                              b.CreateURem(within, e_.I64(kv_.step())));
+        LV bytes = e_.AddMul(b.CreateMul(element, e_.I64(size_)), head, kv_.head_bytes());
+        return e_.Offset(target.page, bytes);
+      });
+    });
+  }
+
+  // VOffset of program::KvLayout.
+  void AppendValues(LV row) {
+    llvm::IRBuilder<>& b = e_.b();
+    const ir::Value* v = append_.operand(2);
+    const Target target = Find(row);
+    LV first = FirstValue(target.page, target.slot);
+    rows_.PrepareRow(v, row);
+    rows_.ForEachColumn(v, row, [&](const Place& place, LV column) {
+      Scatter(e_, rows_.Evaluate(v, place, column), place.lanes, kv_.dtype, [&](int lane) {
+        LV c = b.CreateAdd(column, e_.I64(lane));
+        LV head = b.CreateUDiv(c, e_.I64(kv_.head_dim));
+        LV within = b.CreateURem(c, e_.I64(kv_.head_dim));
+        LV bytes = b.CreateMul(within, e_.I64(kv_.step() * size_));
+        return e_.Offset(first, e_.AddMul(bytes, head, kv_.head_bytes()));
+      });
+    });
+  }
+
+  // The address of column 0 of head 0's value at a position of the page.
+  LV FirstValue(LV page, LV position) {
+    llvm::IRBuilder<>& b = e_.b();
+    LV group = b.CreateMul(b.CreateUDiv(position, e_.I64(kv_.step())),
+                           e_.I64(kv_.v_columns() * kv_.step() * size_));
+    LV lane = b.CreateMul(b.CreateURem(position, e_.I64(kv_.step())), e_.I64(size_));
+    return e_.Offset(e_.Offset(e_.Offset(page, kv_.k_bytes()), group), lane);
+  }
+
+  // What a pool that nobody zeroed needs, so that all that attention reads is finite: the partner
+  // of an odd last column of the row's keys is zeroed, and after a text's last row the values of
+  // the positions behind it in its page.
+  void ZeroBehind(LV row) {
+    llvm::IRBuilder<>& b = e_.b();
+    const Target target = Find(row);
+    LV zero = llvm::ConstantInt::get(size_ == 2 ? b.getInt16Ty() : b.getInt32Ty(), 0);
+    const auto store = [&](LV address) { b.CreateAlignedStore(zero, address, llvm::Align(size_)); };
+    if (kv_.head_dim % kv_.step() != 0) {
+      LV skipped = b.CreateMul(target.slot, e_.I64(kv_.step() * size_));
+      for (int64_t head = 0; head < kv_.heads; ++head) {
+        store(e_.Offset(e_.Offset(target.page, skipped), kv_.KOffset(head, 0, kv_.head_dim)));
+      }
+    }
+    LV next = b.CreateMul(b.CreateAdd(target.sequence, e_.I64(1)), e_.I64(4));
+    LV end = e_.LoadI32(e_.Offset(e_.ParameterAddress(append_.operand(4)), next));
+    LV is_last = b.CreateICmpEQ(b.CreateAdd(row, e_.I64(1)), b.CreateZExt(end, b.getInt64Ty()));
+    e_.If(is_last, [&] {
+      LV behind = b.CreateAdd(target.slot, e_.I64(1));
+      e_.For(behind, e_.I64(kPage), 1, [&](LV position) {
+        LV first = FirstValue(target.page, position);
+        e_.For(e_.I64(0), e_.I64(kv_.heads), 1, [&](LV head) {
+          LV values = e_.Offset(first, b.CreateMul(head, e_.I64(kv_.head_bytes())));
+          e_.For(e_.I64(0), e_.I64(kv_.v_columns()), 1, [&](LV column) {
+            store(e_.Offset(values, b.CreateMul(column, e_.I64(kv_.step() * size_))));
+          });
+        });
+      });
+    });
+  }
+
+  Emitter& e_;
+  const ir::Node& append_;
+  RowEvaluator rows_;
+  const program::KvLayout& kv_;
+  const int64_t size_;
+};
 
 }  // namespace
 
@@ -82,63 +226,9 @@ LV PageOf(Emitter& e, LV table, LV sequence, LV index, int64_t page_bytes) {
 }
 
 absl::Status EmitKvAppend(Emitter& e) {
-  llvm::IRBuilder<>& b = e.b();
   const ir::Node* append = e.body().results()[0]->producer();
   NINFER_CHECK(append != nullptr && append->op() == ir::Op::kKvAppend) << e.kernel().name;
-  const ir::Value* k = append->operand(1);
-  const ir::Value* v = append->operand(2);
-  RowEvaluator rows(e);
-  NINFER_RETURN_IF_ERROR(rows.Check(k));
-  NINFER_RETURN_IF_ERROR(rows.Check(v));
-  const program::KvLayout& kv = e.kernel().kv;
-  LV pool = e.ParameterAddress(append->operand(0));
-  LV positions = e.ParameterAddress(append->operand(3));
-  LV bounds = e.ParameterAddress(append->operand(4));
-  LV table = e.ParameterAddress(append->operand(5));
-  const int64_t per_page = program::KvLayout::kPagePositions;
-  const int64_t size = DTypeSize(kv.dtype);
-  e.For(e.begin(), e.end(), 1, [&](LV row) {
-    LV sequence = FindSequence(e, bounds, row);
-    LV position =
-        b.CreateZExt(e.LoadI32(e.Offset(positions, b.CreateMul(row, e.I64(4)))), b.getInt64Ty());
-    LV page = PageOf(e, table, sequence, b.CreateUDiv(position, e.I64(per_page)), kv.page_bytes());
-    LV base = e.Offset(pool, page);
-    LV slot = b.CreateURem(position, e.I64(per_page));
-    rows.PrepareRow(k, row);
-    rows.PrepareRow(v, row);
-    // KOffset and VOffset of program::KvLayout, with values for the indices.
-    rows.ForEachColumn(k, row, [&](const Place& place, LV column) {
-      Scatter(e, rows.Evaluate(k, place, column), place.lanes, kv.dtype, [&](int lane) {
-        LV c = b.CreateAdd(column, e.I64(lane));
-        LV head = b.CreateUDiv(c, e.I64(kv.head_dim));
-        LV within = b.CreateURem(c, e.I64(kv.head_dim));
-        LV group = b.CreateUDiv(within, e.I64(kv.step()));
-        LV element = b.CreateAdd(b.CreateMul(group, e.I64(per_page)), slot);
-        element = b.CreateAdd(b.CreateMul(element, e.I64(kv.step())),
-                              b.CreateURem(within, e.I64(kv.step())));
-        return e.Offset(base, e.AddMul(b.CreateMul(element, e.I64(size)), head, kv.head_bytes()));
-      });
-    });
-    LV value_group = b.CreateUDiv(slot, e.I64(kv.step()));
-    LV value_lane = b.CreateURem(slot, e.I64(kv.step()));
-    rows.ForEachColumn(v, row, [&](const Place& place, LV column) {
-      Scatter(e, rows.Evaluate(v, place, column), place.lanes, kv.dtype, [&](int lane) {
-        LV c = b.CreateAdd(column, e.I64(lane));
-        LV head = b.CreateUDiv(c, e.I64(kv.head_dim));
-        LV within = b.CreateURem(c, e.I64(kv.head_dim));
-        LV element = b.CreateAdd(b.CreateMul(value_group, e.I64(kv.v_columns())), within);
-        element = b.CreateAdd(b.CreateMul(element, e.I64(kv.step())), value_lane);
-        LV bytes = b.CreateAdd(b.CreateMul(element, e.I64(size)), e.I64(kv.k_bytes()));
-        return e.Offset(base, e.AddMul(bytes, head, kv.head_bytes()));
-      });
-    });
-    if (e.ParameterInfo(append->operand(0)).kind != program::OperandKind::kBuffer) return;
-    LV next = b.CreateMul(b.CreateAdd(sequence, e.I64(1)), e.I64(4));
-    LV end = b.CreateZExt(e.LoadI32(e.Offset(bounds, next)), b.getInt64Ty());
-    ZeroBehind(e, base, slot, b.CreateICmpEQ(b.CreateAdd(row, e.I64(1)), end));
-  });
-  e.Finish();
-  return absl::OkStatus();
+  return KvAppendEmitter(e, *append).Run();
 }
 
 absl::Status EmitPages(Emitter& e) {

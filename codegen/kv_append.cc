@@ -109,43 +109,16 @@ class KvAppendEmitter {
             b.CreateURem(position, e_.I64(kPage)), sequence};
   }
 
-  // KOffset of program::KvLayout with values for the indices.
   void AppendKeys(LV row) {
-    llvm::IRBuilder<>& b = e_.b();
-    const ir::Value* k = append_.operand(1);
+    ComputeRow(e_, rows_, append_.operand(1), row);
     const Target target = Find(row);
-    rows_.PrepareRow(k, row);
-    rows_.ForEachColumn(k, row, [&](const Place& place, LV column) {
-      Scatter(e_, rows_.Evaluate(k, place, column), place.lanes, kv_.dtype, [&](int lane) {
-        LV c = b.CreateAdd(column, e_.I64(lane));
-        LV head = b.CreateUDiv(c, e_.I64(kv_.head_dim));
-        LV within = b.CreateURem(c, e_.I64(kv_.head_dim));
-        LV group = b.CreateUDiv(within, e_.I64(kv_.step()));
-        LV element = b.CreateAdd(b.CreateMul(group, e_.I64(kPage)), target.slot);
-        element = b.CreateAdd(b.CreateMul(element, e_.I64(kv_.step())),
-                              b.CreateURem(within, e_.I64(kv_.step())));
-        LV bytes = e_.AddMul(b.CreateMul(element, e_.I64(size_)), head, kv_.head_bytes());
-        return e_.Offset(target.page, bytes);
-      });
-    });
+    ScatterKeys(e_, target.page, target.slot);
   }
 
-  // VOffset of program::KvLayout.
   void AppendValues(LV row) {
-    llvm::IRBuilder<>& b = e_.b();
-    const ir::Value* v = append_.operand(2);
+    ComputeRow(e_, rows_, append_.operand(2), row);
     const Target target = Find(row);
-    LV first = FirstValue(target.page, target.slot);
-    rows_.PrepareRow(v, row);
-    rows_.ForEachColumn(v, row, [&](const Place& place, LV column) {
-      Scatter(e_, rows_.Evaluate(v, place, column), place.lanes, kv_.dtype, [&](int lane) {
-        LV c = b.CreateAdd(column, e_.I64(lane));
-        LV head = b.CreateUDiv(c, e_.I64(kv_.head_dim));
-        LV within = b.CreateURem(c, e_.I64(kv_.head_dim));
-        LV bytes = b.CreateMul(within, e_.I64(kv_.step() * size_));
-        return e_.Offset(first, e_.AddMul(bytes, head, kv_.head_bytes()));
-      });
-    });
+    ScatterValues(e_, target.page, target.slot);
   }
 
   // The address of column 0 of head 0's value at a position of the page.

@@ -49,13 +49,14 @@ absl::StatusOr<std::unique_ptr<Peer>> Peer::Start(const std::string& name,
   return std::unique_ptr<Peer>(new Peer(name, process, sockets[0]));
 }
 
-absl::StatusOr<std::unique_ptr<Peer>> Peer::StartTorch(const std::string& folder) {
+absl::StatusOr<std::unique_ptr<Peer>> Peer::StartTorch(const std::string& folder,
+                                                       const std::string& models) {
   const std::string python = JoinPath(folder, "torch/bin/python3");
   if (!FileExists(python)) {
-    return InvalidArgument("--peer=torch: expected PyTorch in ", JoinPath(folder, "torch"),
+    return InvalidArgument("--peer=", models, ": expected PyTorch in ", JoinPath(folder, "torch"),
                            ", found none (bench/peers/install.sh installs it)");
   }
-  return Start("--peer=torch", {python, "-B", JoinPath(folder, "torch_peer.py")});
+  return Start(models, {python, "-B", JoinPath(folder, "torch_peer.py"), models + "_models"});
 }
 
 Peer::~Peer() {

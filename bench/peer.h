@@ -20,12 +20,15 @@ class Peer {
   // Starts the program; `name` begins messages.
   static absl::StatusOr<std::unique_ptr<Peer>> Start(const std::string& name,
                                                      const std::vector<std::string>& command);
-  // PyTorch from the folder peers/ beside the program's own folder, where bench/peers/install.sh
-  // puts it.
-  static absl::StatusOr<std::unique_ptr<Peer>> StartTorch(const std::string& folder);
+  // PyTorch from `folder`, where bench/peers/install.sh puts it: "torch", models in plain PyTorch;
+  // "transformers", those of Hugging Face.
+  static absl::StatusOr<std::unique_ptr<Peer>> StartTorch(const std::string& folder,
+                                                          const std::string& models);
   ~Peer();  // ends it
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
+
+  const std::string& name() const { return name_; }
 
   // Waits for the answer, `seconds` at most. An answer that has an "error" is one.
   absl::StatusOr<nlohmann::json> Ask(const nlohmann::json& request, double seconds = 900);

@@ -67,8 +67,8 @@ absl::Status Check(const RunOptions& options) {
       return InvalidArgument("--type: expected f32 or bf16, found '", type, "'");
     }
   }
-  if (!options.peer.empty() && options.peer != "torch") {
-    return InvalidArgument("--peer: expected torch, found '", options.peer, "'");
+  if (!options.peer.empty() && options.peer != "torch" && options.peer != "transformers") {
+    return InvalidArgument("--peer: expected torch or transformers, found '", options.peer, "'");
   }
   NINFER_RETURN_IF_ERROR(CheckRange("-p", options.throughput.prefill, 1, kMostTokens));
   NINFER_RETURN_IF_ERROR(CheckRange("-n", options.throughput.decode, 1, kMostTokens));
@@ -115,7 +115,8 @@ absl::StatusOr<OpenPeer> StartPeer(const RunOptions& options) {
   if (options.peer.empty()) return out;
   NINFER_ASSIGN_OR_RETURN(out.config, ConfigurationOf(options.model));
   const std::filesystem::path bin = runtime::ProgramFolder();
-  NINFER_ASSIGN_OR_RETURN(out.peer, Peer::StartTorch((bin.parent_path() / "peers").string()));
+  NINFER_ASSIGN_OR_RETURN(out.peer,
+                          Peer::StartTorch((bin.parent_path() / "peers").string(), options.peer));
   return out;
 }
 

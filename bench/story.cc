@@ -137,8 +137,10 @@ absl::Status MeasureCell(const StoryOptions& options, Engine* engine, bool compi
     ours.kv_cache = kv_cache;
     ours.open_seconds = compiled ? engine->open_seconds() : 0;
     Cell theirs = ours;
-    theirs.engine = compiled ? "torch.compile" : "torch eager";
+    theirs.engine = compiled ? "compiled" : "eager";
     theirs.peer = true;
+    if (options.peer != nullptr)
+      theirs.engine = absl::StrCat(options.peer->name(), " ", theirs.engine);
     theirs.open_seconds = first_compile;
     // Warm: pages touched, threads awake, the peer's code compiled.
     NINFER_RETURN_IF_ERROR(Annotate(

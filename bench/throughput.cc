@@ -195,7 +195,7 @@ absl::Status MeasureAll(Engine* engine, const StepCost& cost, const ThroughputOp
 }
 
 Table TableOf(const std::string& label, Engine* engine, const StepCost& cost,
-              const std::vector<Test>& tests) {
+              const std::string& peer_name, const std::vector<Test>& tests) {
   const plan::Metadata& metadata = engine->executor()->metadata();
   Table table;
   table.title = absl::StrCat(label, metadata.random_weights ? ", random weights" : "", ", ",
@@ -236,12 +236,12 @@ Table TableOf(const std::string& label, Engine* engine, const StepCost& cost,
       const std::vector<double>& rates = test.peer_rates[compiled];
       if (rates.empty()) continue;
       const double peer = Mean(rates);
-      table.rows.push_back({compiled == 1 ? "torch.compile" : "torch eager", metadata.weights_dtype,
-                            metadata.weights_dtype, metadata.weights_dtype, test.name(),
-                            test.tokens, test.depth, peer, StandardDeviation(rates), test.limit,
-                            100 * peer / test.limit, mean / peer, test.limit_name, test.state.label,
-                            test.state.barrier_nanoseconds, test.state.repeats, bytes, operations,
-                            rates});
+      table.rows.push_back({absl::StrCat(peer_name, compiled == 1 ? " compiled" : " eager"),
+                            metadata.weights_dtype, metadata.weights_dtype, metadata.weights_dtype,
+                            test.name(), test.tokens, test.depth, peer, StandardDeviation(rates),
+                            test.limit, 100 * peer / test.limit, mean / peer, test.limit_name,
+                            test.state.label, test.state.barrier_nanoseconds, test.state.repeats,
+                            bytes, operations, rates});
     }
   }
   table.notes = {
@@ -276,7 +276,7 @@ absl::StatusOr<Table> MeasureThroughput(Engine* engine, const std::string& label
   });
   NINFER_RETURN_IF_ERROR(status);
   NINFER_RETURN_IF_ERROR(MeasureAll(engine, cost, options, state, &text, &reads, &tests));
-  return TableOf(label, engine, cost, tests);
+  return TableOf(label, engine, cost, options.peer != nullptr ? options.peer->name() : "", tests);
 }
 
 }  // namespace ninfer::bench

@@ -32,6 +32,8 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   // "auto" is f32 here: the interpreter is the oracle.
   if (options.activations == "auto") choice.activations = DType::kF32;
   if (options.kv_cache == "auto") choice.kv_cache = choice.activations;
+  // No buffer is planned for the rows: a step gives the logits of as many as it has.
+  choice.max_rows = choice.context_length;
   std::vector<std::string> names = {"kv-cache", "last-rows"};
   if (choice.disabled.contains("kv-cache")) names.erase(names.begin());
   const bool reduced = options.weights != "auto" || choice.activations != DType::kF32 ||
@@ -89,6 +91,7 @@ absl::Status EagerExecutor::ReadLimits(const Options& options) {
 }
 
 void EagerExecutor::ClearPage(int32_t page) {
+  if (page < 0 || page >= limits_.total_pages) return;
   for (eager::KvPool& pool : pools_) {
     const int64_t elements = PageElements(pool);
     std::fill_n(pool.data.begin() + page * elements, elements, 0.0f);

@@ -18,11 +18,11 @@ float Sum(const float* x, int64_t count) {
   return sum;
 }
 
-// Sum of (x - center)^2.
-float SquareSum(const float* x, float center, int64_t count) {
+// Sum of (x - centre)^2.
+float SquareSum(const float* x, float centre, int64_t count) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; ++i) sum += (x[i] - center) * (x[i] - center);
+  for (int64_t i = 0; i < count; ++i) sum += (x[i] - centre) * (x[i] - centre);
   return sum;
 }
 

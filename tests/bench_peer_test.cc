@@ -63,7 +63,7 @@ TEST(PeerTest, RefusesAProgramThatIsNotThere) {
 }
 
 TEST(PeerTest, SaysHowToInstallTorch) {
-  EXPECT_EQ(Peer::StartTorch("peers-that-are-not-there").status().message(),
+  EXPECT_EQ(Peer::StartTorch("peers-that-are-not-there", "torch").status().message(),
             "--peer=torch: expected PyTorch in peers-that-are-not-there/torch, found none "
             "(bench/peers/install.sh installs it)");
 }

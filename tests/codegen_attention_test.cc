@@ -1,7 +1,7 @@
-// The families around the KV cache: kv_append, attention in its three forms and the pages of a scratch
-// cache, for 1 to 4 sequences of unequal lengths on shuffled pages, against double precision. What lies
-// behind a sequence's last position is garbage, what lies on pages of nobody is NaN. A sequence alone,
-// a token alone and any cut of the units give the same bits.
+// The families around the KV cache: kv_append, attention in its three forms and the pages of a
+// scratch cache, for 1 to 4 sequences of unequal lengths on shuffled pages, against double
+// precision. What lies behind a sequence's last position is garbage, what lies on pages of nobody
+// is NaN. A sequence alone, a token alone and any cut of the units give the same bits.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -45,7 +45,8 @@ const std::vector<StepShape>& StepShapes() {
   return *shapes;
 }
 
-// Keys and values of a sequence's positions, [length, heads, head_dim], as the cache's dtype holds them.
+// Keys and values of a sequence's positions, [length, heads, head_dim], as the cache's dtype holds
+// them.
 struct Rows {
   Tensor keys, values;
 };
@@ -163,7 +164,8 @@ struct AttentionCase {
   KvLayout layout() const { return {cache, kv_heads, dim}; }
   std::string name() const {
     return absl::StrCat("attention_", form, "_", DTypeName(cache), "_", DTypeName(queries), "_",
-                        heads(), "x", kv_heads, "x", dim, slice ? "_slice" : "", cast ? "_cast" : "");
+                        heads(), "x", kv_heads, "x", dim, slice ? "_slice" : "",
+                        cast ? "_cast" : "");
   }
   KernelSource source() const;
 };
@@ -172,16 +174,17 @@ KernelSource AttentionCase::source() const {
   const std::string q = std::string(DTypeName(queries));
   const std::string heads_type = absl::StrCat("[T,", heads(), ",", dim, "]");
   std::string body = absl::StrCat(
-      "(%q: ", q, "[T,", buffer_columns(), "], %kv: kv<", DTypeName(cache), ">[", kv_heads, ",", dim,
-      "], %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {\n");
+      "(%q: ", q, "[T,", buffer_columns(), "], %kv: kv<", DTypeName(cache), ">[", kv_heads, ",",
+      dim, "], %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {\n");
   if (slice) {
     absl::StrAppend(&body, "  %cut = slice %q {axis = 1, begin = ", first_column(),
                     ", end = ", first_column() + columns(), "} : ", q, "[T,", columns(), "]\n");
   }
-  absl::StrAppend(&body, "  %0 = reshape ", slice ? "%cut" : "%q", " : ", q, heads_type,
-                  "\n  %1 = paged_attention %0, %kv, %positions, %seq_bounds, %page_table {scale = ",
-                  scale(), ", form = \"", form, "\"} : f32", heads_type,
-                  "\n  %2 = reshape %1 : f32[T,", columns(), "]\n");
+  absl::StrAppend(
+      &body, "  %0 = reshape ", slice ? "%cut" : "%q", " : ", q, heads_type,
+      "\n  %1 = paged_attention %0, %kv, %positions, %seq_bounds, %page_table {scale = ", scale(),
+      ", form = \"", form, "\"} : f32", heads_type, "\n  %2 = reshape %1 : f32[T,", columns(),
+      "]\n");
   if (cast) absl::StrAppend(&body, "  %3 = cast %2 : bf16[T,", columns(), "]\n");
   absl::StrAppend(&body, "  return ", cast ? "%3" : "%2", "\n}");
   return {name(), Family::kAttention, body};
@@ -191,8 +194,10 @@ std::vector<AttentionCase> AttentionCases() {
   constexpr int64_t kDims[] = {8, 20, 24, 64, 80, 96, 128, 256};
   constexpr int64_t kGroups[] = {1, 2, 3, 4, 8};
   constexpr const char* kForms[] = {"flash", "efficient", "naive"};
-  constexpr DType kTypes[][2] = {{DType::kF32, DType::kF32}, {DType::kBF16, DType::kBF16},
-                                 {DType::kBF16, DType::kF32}, {DType::kF32, DType::kBF16}};
+  constexpr DType kTypes[][2] = {{DType::kF32, DType::kF32},
+                                 {DType::kBF16, DType::kBF16},
+                                 {DType::kBF16, DType::kF32},
+                                 {DType::kF32, DType::kBF16}};
   std::vector<AttentionCase> cases;
   int count = 0;
   for (const int64_t dim : kDims) {
@@ -249,7 +254,8 @@ Tensor TakeRows(const Tensor& x, int64_t first, int64_t count) {
 
 // Each sequence by itself, on other pages, and its last token by itself.
 void ExpectSameAlone(const KernelHarness& harness, int kernel, const AttentionCase& c,
-                     const StepShape& shape, const std::vector<Rows>& rows, const Operands& together) {
+                     const StepShape& shape, const std::vector<Rows>& rows,
+                     const Operands& together) {
   for (const Engine& engine : harness.engines()) {
     if (engine.is_oracle() || !engine.skipped.empty()) continue;
     const auto all = harness.Run(engine.name, kernel, together);
@@ -264,8 +270,8 @@ void ExpectSameAlone(const KernelHarness& harness, int kernel, const AttentionCa
             TakeRows(together.tensors.at("q"), first + skipped, part.tokens);
         const auto run = harness.Run(engine.name, kernel, alone.operands);
         ASSERT_TRUE(run.ok()) << run.status();
-        EXPECT_TRUE(SameBits(run->results[0],
-                             TakeRows(all->results[0], first + skipped, part.tokens)))
+        EXPECT_TRUE(
+            SameBits(run->results[0], TakeRows(all->results[0], first + skipped, part.tokens)))
             << engine.name << ": " << c.name() << ": sequence " << s << ", " << part.tokens
             << " tokens";
       }
@@ -341,10 +347,10 @@ KernelSource AppendCase::source() const {
   const std::string kv = absl::StrCat("kv<", DTypeName(cache), ">[", heads, ",", dim, "]");
   absl::StrAppend(&body, ", %kv: ", kv,
                   ", %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {\n",
-                  "  %0 = slice %x {axis = 1, begin = ", columns, ", end = ", 2 * columns, "} : ", flat,
-                  "\n  %1 = reshape %0 : ", x, split, "\n  %2 = slice %x {axis = 1, begin = ",
-                  2 * columns, ", end = ", 3 * columns, "} : ", flat, "\n  %3 = reshape %2 : ", x, split,
-                  "\n");
+                  "  %0 = slice %x {axis = 1, begin = ", columns, ", end = ", 2 * columns,
+                  "} : ", flat, "\n  %1 = reshape %0 : ", x, split,
+                  "\n  %2 = slice %x {axis = 1, begin = ", 2 * columns, ", end = ", 3 * columns,
+                  "} : ", flat, "\n  %3 = reshape %2 : ", x, split, "\n");
   if (rope) absl::StrAppend(&body, "  %4 = rope %1, %c, %s {style = \"half\"} : f32", split, "\n");
   std::string k = rope ? "%4" : "%1", v = "%3";
   const std::string cached = std::string(DTypeName(cache));
@@ -365,8 +371,8 @@ KernelSource AppendCase::source() const {
   return source;
 }
 
-// The pool after the step, element by element: the new rows as the oracle writes them and every other
-// element as it was. Bytes between elements are padding, and zero or as they were.
+// The pool after the step, element by element: the new rows as the oracle writes them and every
+// other element as it was. Bytes between elements are padding, and zero or as they were.
 void ExpectAppended(const KernelHarness& harness, int kernel, const AppendCase& c,
                     const StepShape& shape, const Step& step) {
   const auto oracle = harness.Run("oracle", kernel, step.operands);
@@ -416,8 +422,8 @@ void ExpectAppended(const KernelHarness& harness, int kernel, const AppendCase& 
       const bool close = c.rope && std::abs(double{found} - wanted) <= bound;
       if (element ? same || close : same || zero) continue;
       if (wrong++ == 0) {
-        first = absl::StrCat(" byte ", i % layout.page_bytes(), " of page ", i / layout.page_bytes(),
-                             ": expected ", wanted, ", found ", found);
+        first = absl::StrCat(" byte ", i % layout.page_bytes(), " of page ",
+                             i / layout.page_bytes(), ": expected ", wanted, ", found ", found);
       }
     }
     EXPECT_EQ(wrong, 0) << engine.name << ": " << harness.kernel(kernel).name << first;

@@ -1,6 +1,6 @@
-// What the machine code is: the instructions of each target, no vector on the stack and no call out of
-// the object in any kernel of whole models, an image that runs wherever it lies and that is the same
-// bytes for any number of threads, and objects that may not be linked.
+// What the machine code is: the instructions of each target, no vector on the stack and no call out
+// of the object in any kernel of whole models, an image that runs wherever it lies and that is the
+// same bytes for any number of threads, and objects that may not be linked.
 #include <elf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -84,7 +84,8 @@ std::vector<std::string> CallsOut(const std::string& assembly) {
     if (!absl::StartsWith(line, "call")) continue;
     std::smatch match;
     const bool direct = std::regex_search(line, match, std::regex("^callq?\t([A-Za-z_.$0-9]+)$"));
-    if (!direct || !absl::StrContains(absl::StrCat("\n", assembly), absl::StrCat("\n", match[1].str(), ":"))) {
+    if (!direct ||
+        !absl::StrContains(absl::StrCat("\n", assembly), absl::StrCat("\n", match[1].str(), ":"))) {
       found.push_back(line);
     }
   }
@@ -147,8 +148,8 @@ constexpr Variant kVariants[] = {
 };
 
 // Adds the kernels that no program before had.
-void AddKernels(const frontend::ImportedModel& model, const Variant& variant, KernelHarness* harness,
-                std::set<std::string>* seen) {
+void AddKernels(const frontend::ImportedModel& model, const Variant& variant,
+                KernelHarness* harness, std::set<std::string>* seen) {
   passes::PassOptions options;
   options.weights = variant.weights;
   options.activations = variant.activations;
@@ -202,7 +203,8 @@ TEST_P(CodegenModelKernels, NeitherSpillVectorsNorCallOutOfTheObject) {
     const std::string assembly = Assembly(folder, kernel);
     ExpectNoSpillNorCall(assembly, kernel);
     if (target->avx512) continue;
-    EXPECT_EQ(FirstMatch(assembly, "%(zmm|[xy]mm(1[6-9]|2[0-9]|3[01])|k[0-7])\\b"), "") << kernel.name;
+    EXPECT_EQ(FirstMatch(assembly, "%(zmm|[xy]mm(1[6-9]|2[0-9]|3[01])|k[0-7])\\b"), "")
+        << kernel.name;
   }
 }
 
@@ -216,7 +218,8 @@ INSTANTIATE_TEST_SUITE_P(Targets, CodegenModelKernels, testing::ValuesIn(codegen
 // --- instructions --------------------------------------------------------------------------------
 
 KernelSource Linear(const char* weights, Format format, const char* activations) {
-  return {absl::StrCat("linear_", weights, "_", activations), Family::kLinear,
+  return {absl::StrCat("linear_", weights, "_", activations),
+          Family::kLinear,
           absl::StrCat("(%x: ", activations, "[T,64], %w: ", weights,
                        "[64,64]) {\n  %0 = linear %x, %w : f32[T,64]\n  return %0\n}"),
           {{"w", format}}};
@@ -227,8 +230,8 @@ TEST(CodegenInstructions, AreTheFastestOfTheTarget) {
   harness.Add(Linear("bf16", Format::kPanelBF16, "bf16"));
   harness.Add(Linear("f32", Format::kPanelF32, "f32"));
   harness.Add(Linear("f16", Format::kPanelF16, "f32"));
-  harness.Add({"cast", Family::kRowwise,
-               "(%x: f32[T,64]) {\n  %y = cast %x : bf16[T,64]\n  return %y\n}"});
+  harness.Add(
+      {"cast", Family::kRowwise, "(%x: f32[T,64]) {\n  %y = cast %x : bf16[T,64]\n  return %y\n}"});
   const char* dot = "^vdpbf16ps\t.*%zmm";
   const char* fma = "^vfmadd[0-9]+ps\t.*%zmm";
   const char* half = "^vcvtph2ps\t.*%zmm";
@@ -242,16 +245,26 @@ TEST(CodegenInstructions, AreTheFastestOfTheTarget) {
     bool found;
   };
   const Rule rules[] = {
-      {"zen4", 0, dot, true},           {"zen4", 0, fma, false},
-      {"zen4", 1, fma, true},           {"zen4", 2, half, true},
-      {"zen4", 3, narrow, true},        {"sapphirerapids", 0, fma, true},
-      {"sapphirerapids", 0, dot, false}, {"sapphirerapids", 1, fma, true},
-      {"sapphirerapids", 3, narrow, true}, {"x86-64-v4", 0, fma, true},
-      {"x86-64-v4", 0, dot, false},     {"x86-64-v4", 1, fma, true},
-      {"x86-64-v4", 2, half, true},     {"x86-64-v4", 3, narrow, false},
-      {"x86-64-v3", 0, fma256, true},   {"x86-64-v3", 0, "%zmm", false},
-      {"x86-64-v3", 1, fma256, true},   {"x86-64-v3", 1, "%zmm", false},
-      {"x86-64-v3", 2, half256, true},  {"x86-64-v3", 3, narrow, false},
+      {"zen4", 0, dot, true},
+      {"zen4", 0, fma, false},
+      {"zen4", 1, fma, true},
+      {"zen4", 2, half, true},
+      {"zen4", 3, narrow, true},
+      {"sapphirerapids", 0, fma, true},
+      {"sapphirerapids", 0, dot, false},
+      {"sapphirerapids", 1, fma, true},
+      {"sapphirerapids", 3, narrow, true},
+      {"x86-64-v4", 0, fma, true},
+      {"x86-64-v4", 0, dot, false},
+      {"x86-64-v4", 1, fma, true},
+      {"x86-64-v4", 2, half, true},
+      {"x86-64-v4", 3, narrow, false},
+      {"x86-64-v3", 0, fma256, true},
+      {"x86-64-v3", 0, "%zmm", false},
+      {"x86-64-v3", 1, fma256, true},
+      {"x86-64-v3", 1, "%zmm", false},
+      {"x86-64-v3", 2, half256, true},
+      {"x86-64-v3", 3, narrow, false},
   };
   for (const std::string& name : codegen::ListTargets()) {
     const std::string folder = EmptyFolder("instructions_" + name);
@@ -280,7 +293,9 @@ void AddSamples(KernelHarness* harness) {
   return %1
 })"});
   harness->Add(Linear("bf16", Format::kPanelBF16, "bf16"));
-  harness->Add({"attention", Family::kAttention, R"((%q: bf16[T,4,24], %kv: kv<bf16>[2,24], %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {
+  harness->Add(
+      {"attention", Family::kAttention,
+       R"((%q: bf16[T,4,24], %kv: kv<bf16>[2,24], %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {
   %0 = paged_attention %q, %kv, %positions, %seq_bounds, %page_table {scale = 0.2, form = "flash"} : f32[T,4,24]
   return %0
 })"});
@@ -368,7 +383,8 @@ TEST(CodegenImage, DumpsLlvmAndAssemblyOfEachKernel) {
   KernelHarness harness;
   AddSamples(&harness);
   const std::string folder = EmptyFolder("dumps");
-  const auto plain = codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"), {});
+  const auto plain =
+      codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"), {});
   const auto image = codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"),
                                            {folder, folder, 2});
   ASSERT_TRUE(plain.ok()) << plain.status();
@@ -393,8 +409,8 @@ TEST(CodegenImage, NamesTheDumpFolderThatIsMissing) {
 
 // --- objects that may not be linked --------------------------------------------------------------
 
-// A relocatable ELF file whose function `kernel` has one relocation at byte `offset` of `code`, against
-// itself or an undefined symbol.
+// A relocatable ELF file whose function `kernel` has one relocation at byte `offset` of `code`,
+// against itself or an undefined symbol.
 std::string MakeObject(const std::string& code, uint64_t offset, uint32_t type, int64_t addend,
                        const std::string& external) {
   std::string strings = std::string("\0kernel\0", 8) + external + '\0';
@@ -460,7 +476,7 @@ std::string LinkError(const std::string& object, CodeImage* image) {
   return std::string(codegen::LinkObjects({kernel}, image).message());
 }
 
-const std::string kCall("\xe8\0\0\0\0\xc3", 6);                       // call ?; ret
+const std::string kCall("\xe8\0\0\0\0\xc3", 6);                      // call ?; ret
 const std::string kLoadAddress("\x48\xb8\0\0\0\0\0\0\0\0\xc3", 11);  // movabs ?, %rax; ret
 
 TEST(CodegenLink, TakesACallInsideTheObject) {
@@ -470,7 +486,8 @@ TEST(CodegenLink, TakesACallInsideTheObject) {
   EXPECT_EQ(image.kernels[0].name, "kernel");
   EXPECT_EQ(image.kernels[0].size, kCall.size());
   // The call's target is its own function: five bytes back from its end.
-  EXPECT_EQ(image.bytes.substr(image.kernels[0].offset, 6), std::string("\xe8\xfb\xff\xff\xff\xc3", 6));
+  EXPECT_EQ(image.bytes.substr(image.kernels[0].offset, 6),
+            std::string("\xe8\xfb\xff\xff\xff\xc3", 6));
 }
 
 TEST(CodegenLink, RefusesSymbolsOfOtherObjects) {
@@ -490,8 +507,7 @@ TEST(CodegenLink, RefusesAbsoluteAddresses) {
 
 TEST(CodegenLink, RefusesWhatIsNoObject) {
   CodeImage image;
-  EXPECT_THAT(LinkError("no object", &image),
-              testing::StartsWith("kernel kernel: cannot link: "));
+  EXPECT_THAT(LinkError("no object", &image), testing::StartsWith("kernel kernel: cannot link: "));
 }
 
 // Two bodies that compile, one that no emitter takes: the kernel is named.
@@ -503,7 +519,8 @@ TEST(CodegenImage, NamesTheKernelThatCannotBeGenerated) {
   %1 = mul %x, %0 : f32[T,6,10]
   return %1
 })"});
-  const auto image = codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"), {});
+  const auto image =
+      codegen::GenerateCode(harness.program(), *codegen::FindTarget("x86-64-v3"), {});
   EXPECT_EQ(image.status().message(),
             "kernel middle_axis: op `mul` broadcasts an axis that is not leading");
 }

@@ -1,6 +1,7 @@
-// The linear family: formats x activations x rows x N x K against double precision, epilogues against
-// the oracle; each row alone gives the bits that it has among others, and so does any cut of the panels.
-// The quick tier takes every pair of N and K with one format, the full tier with all of them.
+// The linear family: formats x activations x rows x N x K against double precision, epilogues
+// against the oracle; each row alone gives the bits that it has among others, and so does any cut
+// of the panels. The quick tier takes every pair of N and K with one format, the full tier with all
+// of them.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -66,12 +67,13 @@ void CheckTypes(size_t index) {
   for (size_t i = 0; i < std::size(kN); ++i) {
     for (size_t j = 0; j < std::size(kK); ++j) {
       if (!kFullTier && (i + 2 * j + index) % std::size(kTypes) != 0) continue;
-      harness.Add({absl::StrCat("linear_", types.weights, "_", types.activations, "_", kN[i], "x", kK[j]),
-                   Family::kLinear,
-                   absl::StrCat("(%x: ", types.activations, "[T,", kK[j], "], %w: ", types.weights, "[",
-                                kN[i], ",", kK[j], "]) {\n  %0 = linear %x, %w : f32[T,", kN[i],
-                                "]\n  return %0\n}"),
-                   {{"w", types.format}}});
+      harness.Add(
+          {absl::StrCat("linear_", types.weights, "_", types.activations, "_", kN[i], "x", kK[j]),
+           Family::kLinear,
+           absl::StrCat("(%x: ", types.activations, "[T,", kK[j], "], %w: ", types.weights, "[",
+                        kN[i], ",", kK[j], "]) {\n  %0 = linear %x, %w : f32[T,", kN[i],
+                        "]\n  return %0\n}"),
+           {{"w", types.format}}});
     }
   }
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
@@ -86,7 +88,8 @@ void CheckTypes(size_t index) {
       harness.ExpectWithin(kernel, operands, expected, bounds);
       if (rows == 7) harness.ExpectUnitsIndependent(kernel, operands, kernel);
       if (rows != 17) continue;
-      for (const auto& [first, last] : {std::pair<int64_t, int64_t>{0, 1}, {5, 6}, {16, 17}, {2, 9}}) {
+      for (const auto& [first, last] :
+           {std::pair<int64_t, int64_t>{0, 1}, {5, 6}, {16, 17}, {2, 9}}) {
         harness.ExpectRowsIndependent(kernel, operands, "T", first, last);
       }
     }
@@ -118,30 +121,41 @@ constexpr Bound kRounded = {1e-4, 1.0 / 128};
 
 const std::vector<Epilogue>& Epilogues() {
   static const std::vector<Epilogue>* const epilogues = new std::vector<Epilogue>{
-      {"bias", R"((%x: ACT[T,K], %w: WT[N,K], %b: f32[N]) {
+      {"bias",
+       R"((%x: ACT[T,K], %w: WT[N,K], %b: f32[N]) {
   %0 = linear %x, %w : f32[T,N]
   %1 = add %0, %b : f32[T,N]
   return %1
-})", 1, {"b"}},
+})",
+       1,
+       {"b"}},
       {"silu", R"((%x: ACT[T,K], %w: WT[N,K]) {
   %0 = linear %x, %w : f32[T,N]
   %1 = silu %0 : f32[T,N]
   return %1
 })"},
-      {"bias_gelu_cast", R"((%x: ACT[T,K], %w: WT[N,K], %b: f32[N]) {
+      {"bias_gelu_cast",
+       R"((%x: ACT[T,K], %w: WT[N,K], %b: f32[N]) {
   %0 = linear %x, %w : f32[T,N]
   %1 = add %b, %0 : f32[T,N]
   %2 = gelu_tanh %1 : f32[T,N]
   %3 = cast %2 : bf16[T,N]
   return %3
-})", 1, {"b"}, kRounded},
-      {"bias_residual", R"((%x: ACT[T,K], %w: WT[N,K], %b: f32[N], %r: f32[T,N]) {
+})",
+       1,
+       {"b"},
+       kRounded},
+      {"bias_residual",
+       R"((%x: ACT[T,K], %w: WT[N,K], %b: f32[N], %r: f32[T,N]) {
   %0 = linear %x, %w : f32[T,N]
   %1 = add %0, %b : f32[T,N]
   %2 = add %r, %1 : f32[T,N]
   return %2
-})", 1, {"b"}},
-      {"gelu_residual_twice", R"((%x: ACT[T,K], %w: WT[N,K], %r: f32[T,N]) {
+})",
+       1,
+       {"b"}},
+      {"gelu_residual_twice",
+       R"((%x: ACT[T,K], %w: WT[N,K], %r: f32[T,N]) {
   %c = constant {value = 0.5} : f32[]
   %0 = linear %x, %w : f32[T,N]
   %1 = gelu %0 : f32[T,N]
@@ -149,16 +163,24 @@ const std::vector<Epilogue>& Epilogues() {
   %3 = add %2, %r : f32[T,N]
   %4 = cast %3 : bf16[T,N]
   return %3, %4
-})", 1, {}, kRounded},
-      {"swiglu", R"((%x: ACT[T,K], %w: WT[NN,K]) {
+})",
+       1,
+       {},
+       kRounded},
+      {"swiglu",
+       R"((%x: ACT[T,K], %w: WT[NN,K]) {
   %0 = linear %x, %w : f32[T,NN]
   %1 = slice %0 {axis = 1, begin = 0, end = N} : f32[T,N]
   %2 = slice %0 {axis = 1, begin = N, end = NN} : f32[T,N]
   %3 = silu %1 : f32[T,N]
   %4 = mul %3, %2 : f32[T,N]
   return %4
-})", 2, {}, {1e-4, 1e-4}},
-      {"swiglu_biases", R"((%x: ACT[T,K], %w: WT[NN,K], %b0: f32[N], %b1: f32[N]) {
+})",
+       2,
+       {},
+       {1e-4, 1e-4}},
+      {"swiglu_biases",
+       R"((%x: ACT[T,K], %w: WT[NN,K], %b0: f32[N], %b1: f32[N]) {
   %0 = linear %x, %w : f32[T,NN]
   %1 = slice %0 {axis = 1, begin = N, end = NN} : f32[T,N]
   %2 = slice %0 {axis = 1, begin = 0, end = N} : f32[T,N]
@@ -168,7 +190,10 @@ const std::vector<Epilogue>& Epilogues() {
   %6 = mul %5, %3 : f32[T,N]
   %7 = cast %6 : bf16[T,N]
   return %7
-})", 2, {"b0", "b1"}, kRounded},
+})",
+       2,
+       {"b0", "b1"},
+       kRounded},
   };
   return *epilogues;
 }
@@ -190,9 +215,11 @@ TEST(CodegenLinearEpilogues, EqualTheOracle) {
     for (const size_t types : {0, 2, 3, 4}) {
       for (const auto& [n, k] : kSizes) {
         if (!kFullTier && count++ % 3 != 0) continue;
-        KernelSource source{absl::StrCat(epilogue.name, "_", types, "_", n, "x", k), Family::kLinear,
+        KernelSource source{absl::StrCat(epilogue.name, "_", types, "_", n, "x", k),
+                            Family::kLinear,
                             Filled(epilogue.text, kTypes[types], n, k),
-                            {{"w", kTypes[types].format}}, epilogue.segments};
+                            {{"w", kTypes[types].format}},
+                            epilogue.segments};
         for (const char* name : epilogue.plain) source.weights[name] = Format::kPlainF32;
         harness.Add(source);
         epilogues.push_back(&epilogue);
@@ -221,21 +248,30 @@ TEST(CodegenLinearEpilogues, EqualTheOracle) {
 // Inputs that are columns of a wider buffer, heads seen as columns, and rows wanted.
 TEST(CodegenLinear, InputsAreViewsAndRowsOfAnyDimension) {
   KernelHarness harness;
-  const int sliced = harness.Add({"sliced", Family::kLinear, R"((%qkv: bf16[T,90], %w: bf16[40,33]) {
+  const int sliced = harness.Add({"sliced",
+                                  Family::kLinear,
+                                  R"((%qkv: bf16[T,90], %w: bf16[40,33]) {
   %0 = slice %qkv {axis = 1, begin = 47, end = 80} : bf16[T,33]
   %1 = linear %0, %w : f32[T,40]
   return %1
-})", {{"w", Format::kPanelBF16}}});
-  const int heads = harness.Add({"heads", Family::kLinear, R"((%x: f32[T,3,20], %w: f16[35,40]) {
+})",
+                                  {{"w", Format::kPanelBF16}}});
+  const int heads = harness.Add({"heads",
+                                 Family::kLinear,
+                                 R"((%x: f32[T,3,20], %w: f16[35,40]) {
   %0 = reshape %x : f32[T,60]
   %1 = slice %0 {axis = 1, begin = 20, end = 60} : f32[T,40]
   %2 = linear %1, %w : f32[T,35]
   return %2
-})", {{"w", Format::kPanelF16}}});
-  const int rows = harness.Add({"rows", Family::kLinear, R"((%x: f32[R,20], %w: f32[70,20]) {
+})",
+                                 {{"w", Format::kPanelF16}}});
+  const int rows = harness.Add({"rows",
+                                Family::kLinear,
+                                R"((%x: f32[R,20], %w: f32[70,20]) {
   %0 = linear %x, %w : f32[R,70]
   return %0
-})", {{"w", Format::kPanelF32}}});
+})",
+                                {{"w", Format::kPanelF32}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   for (const int kernel : {sliced, heads, rows}) {
     for (const int64_t count : {1, 6, 9}) {
@@ -256,9 +292,13 @@ TEST(CodegenLinear, ColumnsAreIndependentOfTheirNumber) {
   %0 = linear %x, %w : f32[T,N]
   return %0
 })";
-  const int wide = harness.Add({"wide", Family::kLinear, absl::StrReplaceAll(text, {{"N", "96"}}),
+  const int wide = harness.Add({"wide",
+                                Family::kLinear,
+                                absl::StrReplaceAll(text, {{"N", "96"}}),
                                 {{"w", Format::kPanelBF16}}});
-  const int narrow = harness.Add({"narrow", Family::kLinear, absl::StrReplaceAll(text, {{"N", "20"}}),
+  const int narrow = harness.Add({"narrow",
+                                  Family::kLinear,
+                                  absl::StrReplaceAll(text, {{"N", "20"}}),
                                   {{"w", Format::kPanelBF16}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;

@@ -1,6 +1,7 @@
-// Seeded random regions: the kernels of lowered random graphs, with one precision or another and now
-// and then a pass left out, on random operands through every engine. How far an engine may be from the
-// oracle is measured: by how much the oracle's results move when its inputs move in the last places.
+// Seeded random regions: the kernels of lowered random graphs, with one precision or another and
+// now and then a pass left out, on random operands through every engine. How far an engine may be
+// from the oracle is measured: by how much the oracle's results move when its inputs move in the
+// last places.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -47,7 +48,8 @@ passes::PassOptions RandomOptions(Random& random) {
 // Exclusive upper bound of an i32 input's values: the rows of the table that it indexes.
 int64_t Below(const ir::Function& body, const ir::Value* input, const Operands& operands) {
   for (const auto& node : body.nodes()) {
-    if (node->info().op_class != ir::OpClass::kGather || node->operand(1 - (node->op() == Op::kEmbedding)) != input) {
+    if (node->info().op_class != ir::OpClass::kGather ||
+        node->operand(1 - (node->op() == Op::kEmbedding)) != input) {
       continue;
     }
     const ir::Dim& rows = node->operand(node->op() == Op::kEmbedding ? 1 : 0)->type().shape[0];

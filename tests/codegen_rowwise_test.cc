@@ -1,5 +1,5 @@
-// The rowwise family: norms, softmax, rope, gathers, embeddings and views, of awkward widths, through
-// every engine; each row alone gives the bits that it has among others.
+// The rowwise family: norms, softmax, rope, gathers, embeddings and views, of awkward widths,
+// through every engine; each row alone gives the bits that it has among others.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,12 +27,12 @@ std::string WithWidth(const char* text, int64_t width) {
 }
 
 // Runs a body at every width: agreement, then units and rows.
-void CheckWidths(const char* name, const char* body,
-                 const std::map<std::string, Format>& weights, Bound bound,
-                 float scale = 1) {
+void CheckWidths(const char* name, const char* body, const std::map<std::string, Format>& weights,
+                 Bound bound, float scale = 1) {
   KernelHarness harness;
   for (const int64_t width : kWidths) {
-    harness.Add({absl::StrCat(name, "_", width), Family::kRowwise, WithWidth(body, width), weights});
+    harness.Add(
+        {absl::StrCat(name, "_", width), Family::kRowwise, WithWidth(body, width), weights});
   }
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   for (int k = 0; k < static_cast<int>(std::size(kWidths)); ++k) {
@@ -47,15 +47,14 @@ void CheckWidths(const char* name, const char* body,
 }
 
 TEST(CodegenRowwise, RmsNormWithWeightsOfEveryFormat) {
-  const std::pair<Format, const char*> formats[] = {{Format::kPlainF32, "f32"},
-                                                    {Format::kPlainBF16, "bf16"},
-                                                    {Format::kPlainF16, "f16"}};
+  const std::pair<Format, const char*> formats[] = {
+      {Format::kPlainF32, "f32"}, {Format::kPlainBF16, "bf16"}, {Format::kPlainF16, "f16"}};
   for (const auto& [format, dtype] : formats) {
-    const std::string body =
-        absl::StrReplaceAll(R"((%x: f32[T,N], %w: DTYPE[N]) {
+    const std::string body = absl::StrReplaceAll(R"((%x: f32[T,N], %w: DTYPE[N]) {
   %y = rms_norm %x, %w {eps = 1e-05} : f32[T,N]
   return %y
-})", {{"DTYPE", dtype}});
+})",
+                                                 {{"DTYPE", dtype}});
     CheckWidths(absl::StrCat("rms_norm_", dtype).c_str(), body.c_str(), {{"w", format}}, kSums);
   }
 }
@@ -74,16 +73,20 @@ TEST(CodegenRowwise, LayerNormWithBias) {
   %y = layer_norm %x, %w, %b {eps = 1e-05} : f32[T,N]
   return %y
 })";
-  CheckWidths("layer_norm", body, {{"w", Format::kPlainF32}, {"b", Format::kPlainBF16}}, {1e-5, 1e-5});
+  CheckWidths("layer_norm", body, {{"w", Format::kPlainF32}, {"b", Format::kPlainBF16}},
+              {1e-5, 1e-5});
 }
 
 // A mean far from zero: one pass over x and x^2 would lose the variance.
 TEST(CodegenRowwise, LayerNormOfRowsFarFromZero) {
   KernelHarness harness;
-  const int kernel = harness.Add({"layer_norm", Family::kRowwise, R"((%x: f32[T,100], %w: f32[100], %b: f32[100]) {
+  const int kernel = harness.Add({"layer_norm",
+                                  Family::kRowwise,
+                                  R"((%x: f32[T,100], %w: f32[100], %b: f32[100]) {
   %y = layer_norm %x, %w, %b {eps = 1e-05} : f32[T,100]
   return %y
-})", {{"w", Format::kPlainF32}, {"b", Format::kPlainF32}}});
+})",
+                                  {{"w", Format::kPlainF32}, {"b", Format::kPlainF32}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;
   operands.dims["T"] = 3;
@@ -169,7 +172,7 @@ struct RopeShape {
 };
 
 TEST(CodegenRowwise, RopeOfBothStylesWholeAndPartial) {
-  constexpr RopeShape kShapes[] = {{1, 2, 1},  {3, 8, 4},   {2, 20, 4},  {4, 24, 12}, {1, 64, 32},
+  constexpr RopeShape kShapes[] = {{1, 2, 1},  {3, 8, 4},   {2, 20, 4},  {4, 24, 12},  {1, 64, 32},
                                    {2, 64, 8}, {3, 80, 10}, {2, 96, 48}, {1, 128, 64}, {2, 34, 17}};
   KernelHarness harness;
   for (const RopeShape& shape : kShapes) {
@@ -204,15 +207,19 @@ TEST(CodegenRowwise, RopeOfBothStylesWholeAndPartial) {
 // Queries and keys out of one buffer, and angles computed from positions, as models do.
 TEST(CodegenRowwise, RopeOfSlicesByAnglesOfPositions) {
   KernelHarness harness;
-  const int angles = harness.Add({"angles", Family::kRowwise, R"((%positions: i32[T], %f: f32[12]) {
+  const int angles = harness.Add({"angles",
+                                  Family::kRowwise,
+                                  R"((%positions: i32[T], %f: f32[12]) {
   %0 = reshape %positions : i32[T,1]
   %1 = cast %0 : f32[T,1]
   %2 = mul %1, %f : f32[T,12]
   %3 = cos %2 : f32[T,12]
   %4 = sin %2 : f32[T,12]
   return %3, %4
-})", {{"f", Format::kPlainF32}}});
-  const int rope = harness.Add({"rope_slices", Family::kRowwise, R"((%qkv: f32[T,120], %c: f32[T,12], %s: f32[T,12]) {
+})",
+                                  {{"f", Format::kPlainF32}}});
+  const int rope = harness.Add(
+      {"rope_slices", Family::kRowwise, R"((%qkv: f32[T,120], %c: f32[T,12], %s: f32[T,12]) {
   %0 = slice %qkv {axis = 1, begin = 0, end = 72} : f32[T,72]
   %1 = reshape %0 : f32[T,3,24]
   %2 = rope %1, %c, %s {style = "half"} : f32[T,3,24]
@@ -225,7 +232,8 @@ TEST(CodegenRowwise, RopeOfSlicesByAnglesOfPositions) {
   Operands operands;
   operands.tensors["positions"] = Tensor::Ints({6}, {0, 1, 63, 64, 2047, 131071});
   std::vector<float> frequencies;
-  for (int i = 0; i < 12; ++i) frequencies.push_back(std::pow(10000.0f, -static_cast<float>(i) / 12));
+  for (int i = 0; i < 12; ++i)
+    frequencies.push_back(std::pow(10000.0f, -static_cast<float>(i) / 12));
   operands.tensors["f"] = Tensor::Floats({12}, frequencies);
   harness.ExpectAgree(angles, operands, {1.5e-7, 0});
   auto rotation = harness.Run("oracle", angles, operands);
@@ -267,18 +275,20 @@ TEST(CodegenRowwise, EmbeddingsOfEveryFormat) {
 
 TEST(CodegenRowwise, TokenAndPositionEmbeddingsAddUpAndAreNormalised) {
   KernelHarness harness;
-  const int kernel = harness.Add({"wte_wpe", Family::kRowwise,
-                                  R"((%tokens: i32[T], %positions: i32[T], %wte: f32[50,33], %wpe: bf16[20,33], %w: f32[33], %b: f32[33]) {
+  const int kernel = harness.Add(
+      {"wte_wpe",
+       Family::kRowwise,
+       R"((%tokens: i32[T], %positions: i32[T], %wte: f32[50,33], %wpe: bf16[20,33], %w: f32[33], %b: f32[33]) {
   %0 = embedding %tokens, %wte : f32[T,33]
   %1 = embedding %positions, %wpe : f32[T,33]
   %2 = add %0, %1 : f32[T,33]
   %3 = layer_norm %2, %w, %b {eps = 1e-05} : f32[T,33]
   return %2, %3
 })",
-                                  {{"wte", Format::kPanelF32},
-                                   {"wpe", Format::kPlainBF16},
-                                   {"w", Format::kPlainF32},
-                                   {"b", Format::kPlainF32}}});
+       {{"wte", Format::kPanelF32},
+        {"wpe", Format::kPlainBF16},
+        {"w", Format::kPlainF32},
+        {"b", Format::kPlainF32}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;
   operands.tensors["tokens"] = Tensor::Ints({3}, {49, 0, 33});
@@ -296,15 +306,20 @@ TEST(CodegenRowwise, GatherRowsTakesAnyRowsOfABuffer) {
                                  WithWidth(R"((%x: f32[T,N], %rows: i32[R]) {
   %0 = gather_rows %x, %rows : f32[R,N]
   return %0
-})", width)}));
+})",
+                                           width)}));
   }
-  const int norm = harness.Add({"gather_norm", Family::kRowwise, R"((%x: f32[T,45], %rows: i32[R], %w: f32[45]) {
+  const int norm = harness.Add({"gather_norm",
+                                Family::kRowwise,
+                                R"((%x: f32[T,45], %rows: i32[R], %w: f32[45]) {
   %0 = gather_rows %x, %rows : f32[R,45]
   %1 = rms_norm %0, %w {eps = 1e-05} : f32[R,45]
   %2 = cast %1 : bf16[R,45]
   return %2
-})", {{"w", Format::kPlainF32}}});
-  const int half = harness.Add({"gather_bf16", Family::kRowwise, R"((%x: bf16[T,45], %rows: i32[R]) {
+})",
+                                {{"w", Format::kPlainF32}}});
+  const int half =
+      harness.Add({"gather_bf16", Family::kRowwise, R"((%x: bf16[T,45], %rows: i32[R]) {
   %0 = gather_rows %x, %rows : bf16[R,45]
   return %0
 })"});
@@ -354,14 +369,17 @@ TEST(CodegenRowwise, SlicesOfColumnsAndOfHeads) {
 
 TEST(CodegenRowwise, HeadsBroadcastOverTheirColumns) {
   KernelHarness harness;
-  const int kernel = harness.Add({"heads", Family::kRowwise, R"((%x: f32[T,60], %w: f32[20], %y: f32[T,20]) {
+  const int kernel = harness.Add({"heads",
+                                  Family::kRowwise,
+                                  R"((%x: f32[T,60], %w: f32[20], %y: f32[T,20]) {
   %0 = reshape %x : f32[T,3,20]
   %1 = mul %0, %w : f32[T,3,20]
   %2 = reshape %y : f32[T,1,20]
   %3 = add %1, %2 : f32[T,3,20]
   %4 = reshape %3 : f32[T,60]
   return %4
-})", {{"w", Format::kPlainF32}}});
+})",
+                                  {{"w", Format::kPlainF32}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;
   operands.dims["T"] = 3;

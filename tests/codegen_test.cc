@@ -3,6 +3,7 @@
 #include "codegen/codegen.h"
 
 #include <gmock/gmock.h>
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -38,52 +39,86 @@ struct UnaryOp {
 };
 
 double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-double TanhArgument(double x) {
-  return 0.79788456080286535588 * (x + 0.044715 * x * x * x);
-}
+double TanhArgument(double x) { return 0.79788456080286535588 * (x + 0.044715 * x * x * x); }
 
 // Results below the smallest normal float may be zero.
 constexpr double kTiny = 1.2e-38;
 
 const std::vector<UnaryOp>& UnaryOps() {
-  const auto ulps = [](double n) {
-    return [n](double, double y) { return n * Ulp(y) + kTiny; };
-  };
+  const auto ulps = [](double n) { return [n](double, double y) { return n * Ulp(y) + kTiny; }; };
   const auto exact = [](double, double) { return 0.0; };
   static const std::vector<UnaryOp>* const ops = new std::vector<UnaryOp>{
       {"neg", [](double x) { return -x; }, exact, -100, 100, {kInf, -kInf, kNan, 1e30f, -1e4f}},
-      {"exp", [](double x) { return std::exp(x); }, ulps(2), -100, 100,
+      {"exp",
+       [](double x) { return std::exp(x); },
+       ulps(2),
+       -100,
+       100,
        {kInf, -kInf, kNan, 88.5f, -88.5f, 1e4f, -1e4f, 1e30f, -1e30f}},
-      {"tanh", [](double x) { return std::tanh(x); }, ulps(3), -12, 12,
+      {"tanh",
+       [](double x) { return std::tanh(x); },
+       ulps(3),
+       -12,
+       12,
        {kInf, -kInf, kNan, 1e4f, -1e4f, 0.625f, -0.625f, 1e30f, -1e30f}},
       {"sigmoid", Sigmoid, ulps(4), -100, 100, {kInf, -kInf, kNan, 1e4f, -1e4f, 1e30f, -1e30f}},
-      {"silu", [](double x) { return x * Sigmoid(x); },
-       [](double x, double y) { return 5 * Ulp(y) + std::abs(x) * kTiny; }, -100, 100,
+      {"silu",
+       [](double x) { return x * Sigmoid(x); },
+       [](double x, double y) { return 5 * Ulp(y) + std::abs(x) * kTiny; },
+       -100,
+       100,
        {kInf, kNan, 1e4f, -1e4f}},
-      {"gelu", [](double x) { return x / 2 * std::erfc(-x * std::sqrt(0.5)); },
-       [](double x, double y) { return std::abs(x) / 2 * 4e-7 + 2 * Ulp(y); }, -10, 10,
+      {"gelu",
+       [](double x) { return x / 2 * std::erfc(-x * std::sqrt(0.5)); },
+       [](double x, double y) { return std::abs(x) / 2 * 4e-7 + 2 * Ulp(y); },
+       -10,
+       10,
        {kInf, kNan, 1e4f, -1e4f}},
-      {"gelu_tanh", [](double x) { return x * Sigmoid(2 * TanhArgument(x)); },
+      {"gelu_tanh",
+       [](double x) { return x * Sigmoid(2 * TanhArgument(x)); },
        // The exponential takes over the rounding of its argument.
        [](double x, double y) {
          return (5 + 6 * std::abs(TanhArgument(x))) * Ulp(y) + std::abs(x) * kTiny;
        },
-       -10, 10, {kInf, kNan, 1e4f, -1e4f}},
-      {"relu", [](double x) { return x < 0 ? 0 : x; }, exact, -100, 100,
+       -10,
+       10,
+       {kInf, kNan, 1e4f, -1e4f}},
+      {"relu",
+       [](double x) { return x < 0 ? 0 : x; },
+       exact,
+       -100,
+       100,
        {kInf, -kInf, kNan, 1e30f, -1e30f}},
-      {"sqrt", [](double x) { return std::sqrt(x); },
-       [](double, double y) { return 0.5 * Ulp(y); }, 0, 1e6, {kInf, kNan, -1, 1e30f}},
-      {"rsqrt", [](double x) { return 1 / std::sqrt(x); }, ulps(2), 1e-6f, 1e4,
+      {"sqrt",
+       [](double x) { return std::sqrt(x); },
+       [](double, double y) { return 0.5 * Ulp(y); },
+       0,
+       1e6,
+       {kInf, kNan, -1, 1e30f}},
+      {"rsqrt",
+       [](double x) { return 1 / std::sqrt(x); },
+       ulps(2),
+       1e-6f,
+       1e4,
        {kInf, kNan, -1, 0, 1e30f}},
-      {"cos", [](double x) { return std::cos(x); }, [](double, double) { return 1e-7; }, -1e6, 1e6,
+      {"cos",
+       [](double x) { return std::cos(x); },
+       [](double, double) { return 1e-7; },
+       -1e6,
+       1e6,
        {kNan, 1e6f, -1e6f, 3.14159274f, 1.57079637f, 999999.0f, 9.9e6f}},
-      {"sin", [](double x) { return std::sin(x); }, [](double, double) { return 1e-7; }, -1e6, 1e6,
+      {"sin",
+       [](double x) { return std::sin(x); },
+       [](double, double) { return 1e-7; },
+       -1e6,
+       1e6,
        {kNan, 1e6f, -1e6f, 3.14159274f, 1.57079637f, 999999.0f, 9.9e6f}},
   };
   return *ops;
 }
 
-// Expected results and bounds of `op` at the values of `x`. Half a unit more: the reference is rounded.
+// Expected results and bounds of `op` at the values of `x`. Half a unit more: the reference is
+// rounded.
 void Expect(const UnaryOp& op, const Tensor& x, std::vector<Tensor>* expected,
             std::vector<std::vector<double>>* bounds) {
   std::vector<float> values;
@@ -115,6 +150,69 @@ KernelSource AllUnaries(int64_t width) {
   return source;
 }
 
+// --- the harness itself: what it must not let pass -----------------------------------------------
+
+class KernelHarnessTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    harness_ = new KernelHarness({"x86-64-v3"});
+    harness_->Add({"gather", program::Family::kRowwise, R"((%x: f32[T,40], %rows: i32[R]) {
+  %y = gather_rows %x, %rows : f32[R,40]
+  return %y
+})"});
+    harness_->Compile();
+    operands_ = new Operands;
+    operands_->dims["T"] = 3;
+    operands_->tensors["rows"] = Tensor::Ints({2}, {2, 1});
+    harness_->FillRandom(0, 1, operands_);
+  }
+  static void TearDownTestSuite() {
+    delete harness_;
+    delete operands_;
+  }
+  void SetUp() override {
+    const Engine& engine = harness_->engines().back();
+    if (!engine.skipped.empty()) GTEST_SKIP() << engine.name << ": " << engine.skipped;
+  }
+  static KernelHarness* harness_;
+  static Operands* operands_;
+};
+KernelHarness* KernelHarnessTest::harness_ = nullptr;
+Operands* KernelHarnessTest::operands_ = nullptr;
+
+TEST_F(KernelHarnessTest, ReportsAWrongElement) {
+  harness_->ExpectAgree(0, *operands_, {});
+  static std::vector<Tensor> wrong;
+  wrong = {Tensor::Floats({2, 40}, std::vector<float>(80, 7))};
+  EXPECT_NONFATAL_FAILURE(harness_->ExpectAgree(0, *operands_, {1, 0}, &wrong),
+                          "row 0 column 0: expected 7, found ");
+}
+
+TEST_F(KernelHarnessTest, StopsAndNamesAKernelThatReadsOutsideItsOperands) {
+  Operands operands = *operands_;
+  operands.tensors["rows"] = Tensor::Ints({2}, {2, 4});
+  EXPECT_EQ(harness_->Run("x86-64-v3", 0, operands).status().message(),
+            "x86-64-v3: kernel gather: reads or writes at byte 1024 of %x");
+  // Padding is no value: the first row's lies before the second.
+  operands.tensors["rows"] = Tensor::Ints({2}, {2, 3});
+  EXPECT_FALSE(harness_->Run("x86-64-v3", 0, operands).ok());
+}
+
+TEST_F(KernelHarnessTest, FailsACaseThatRanOnTheOracleAlone) {
+  static KernelHarness* const alone = new KernelHarness({"x86-64-v3"});
+  alone->Add({"neg", program::Family::kRowwise,
+              "(%x: f32[T,3]) {\n  %y = neg %x : f32[T,3]\n  return %y\n}"});
+  alone->Skip("x86-64-v3", "for this test");
+  static Operands operands;
+  operands.tensors["x"] = Tensor::Floats({1, 3}, {1, 2, 3});
+  EXPECT_NONFATAL_FAILURE(
+      alone->ExpectAgree(0, operands, {}),
+      "neg ran on no engine but the oracle: oracle: ran, x86-64-v3: skipped (for this test)");
+  delete alone;
+}
+
+// --- targets -------------------------------------------------------------------------------------
+
 TEST(CodegenTargets, AreListedBestFirst) {
   EXPECT_THAT(codegen::ListTargets(),
               testing::ElementsAre("sapphirerapids", "zen4", "x86-64-v4", "x86-64-v3"));
@@ -140,8 +238,9 @@ TEST(CodegenTargets, NativeIsTheFirstThatTheHostCanRun) {
 
 TEST(CodegenTargets, UnknownNamesAreRefusedWithTheKnown) {
   const auto target = codegen::FindTarget("pentium");
-  EXPECT_EQ(target.status().message(),
-            "--target: expected native, sapphirerapids, zen4, x86-64-v4, x86-64-v3, found 'pentium'");
+  EXPECT_EQ(
+      target.status().message(),
+      "--target: expected native, sapphirerapids, zen4, x86-64-v4, x86-64-v3, found 'pentium'");
 }
 
 TEST(CodegenElementwise, UnaryOpsOfAwkwardWidthsAndExtremeInputs) {
@@ -205,8 +304,7 @@ TEST(CodegenMath, ExpIsExactAtZeroZeroFarBelowAndInfiniteFarAbove) {
                                   "(%x: f32[T,6]) {\n  %y = exp %x : f32[T,6]\n  return %y\n}"});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;
-  operands.tensors["x"] =
-      Tensor::Floats({1, 6}, {0.0f, -0.0f, -87.34f, -1e5f, 88.7229f, 1e5f});
+  operands.tensors["x"] = Tensor::Floats({1, 6}, {0.0f, -0.0f, -87.34f, -1e5f, 88.7229f, 1e5f});
   const std::vector<Tensor> expected = {Tensor::Floats({1, 6}, {1, 1, 0, 0, kInf, kInf})};
   harness.ExpectAgree(kernel, operands, {}, &expected);
 }
@@ -278,11 +376,13 @@ TEST(CodegenElementwise, CastsRoundToNearestEvenAndKeepNan) {
   harness.ExpectRowsIndependent(kernel, operands, "T", 3, 4);
 }
 
-// The instruction that rounds to bf16 takes subnormal numbers for zeros; the integer rounding does not.
+// The instruction that rounds to bf16 takes subnormal numbers for zeros; the integer rounding does
+// not.
 TEST(CodegenElementwise, CastsOfSubnormalNumbersStayBelowTheNormalOnes) {
   KernelHarness harness;
-  const int kernel = harness.Add({"cast", program::Family::kRowwise,
-                                  "(%x: f32[T,17]) {\n  %y = cast %x : bf16[T,17]\n  return %y\n}"});
+  const int kernel =
+      harness.Add({"cast", program::Family::kRowwise,
+                   "(%x: f32[T,17]) {\n  %y = cast %x : bf16[T,17]\n  return %y\n}"});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;
   operands.tensors["x"] = Tensor::Floats({1, 17}, std::vector<float>(17, -1e-40f));

@@ -73,13 +73,12 @@ TEST_F(CompilerEagerTest, PrecisionIsReducedOnlyWhenAskedFor) {
 
 TEST_F(CompilerEagerTest, StepsOutsideTheLimitsAreRefused) {
   const auto executor = Open({{"context", 64}});
-  const auto logits = RunText(*executor, ids_);
-  ASSERT_FALSE(logits.ok());
-  EXPECT_THAT(logits.status().message(), HasSubstr("expected"));
-  ids_ = {1, 2, 99};
-  const auto unknown = RunText(*executor, ids_);
-  ASSERT_FALSE(unknown.ok());
-  EXPECT_THAT(unknown.status().message(), HasSubstr("99"));
+  Sequence longer{ids_, {0, 1}};
+  const absl::Status status = RunStep(*executor, {&longer}, {longer.left()});
+  EXPECT_THAT(status.message(), HasSubstr("step: tokens: expected 1 to 64, found 90"));
+  Sequence unknown{{1, 2, 99}, {0}};
+  EXPECT_THAT(RunStep(*executor, {&unknown}, {3}).message(),
+              HasSubstr("step: token: expected 0 to 36, found 99"));
 }
 
 TEST_F(CompilerEagerTest, TensorsThatWereAskedForAreWrittenWithRowsOfAllSteps) {

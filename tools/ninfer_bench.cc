@@ -33,7 +33,8 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
   app->add_option("--attention", o->attention_lengths,
                   "positions at which the forms of attention are compared (64 to 2048; 0: none)")
       ->delimiter(',');
-  app->add_option("--peer", o->peer, "measured in the same run: torch");
+  app->add_option("--peer", o->peer,
+                  "measured in the same run: torch (plain PyTorch) or transformers");
 }
 
 absl::Status Run(bench::RunOptions options) {

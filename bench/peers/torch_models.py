@@ -4,7 +4,9 @@ No framework stands around them, which is worth almost a factor of two in eager 
 timed does not depend on them. Shapes come from a config.json. Two forms of one step:
 
 - `whole(ids)`: the text from its beginning, nothing cached; logits of the last row alone.
-- `cached(ids, position, cache)`: the new ids at `position`, keys and values of the earlier ones in a static cache.
+- `cached(ids, position, cache)`: one new id at `position`, keys and values of the earlier ones in a static cache.
+
+transformers_models.py offers the same two.
 """
 
 import math
@@ -122,10 +124,12 @@ class Shape:
 
 
 class Model(torch.nn.Module):
+    """`context` is the longest text."""
+
     def __init__(self, config, context):
         super().__init__()
         shape = self.shape = Shape(config)
-        self.context = context
+        self.context, self.cache = context, None
         self.embedding = torch.nn.Embedding(shape.vocab, shape.hidden)
         self.layers = torch.nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = Norm(shape.hidden, shape.eps, shape.gpt2)
@@ -143,9 +147,12 @@ class Model(torch.nn.Module):
             self.register_buffer("cos", angles.cos())
             self.register_buffer("sin", angles.sin())
 
-    def new_cache(self):
-        size = (self.shape.layers, 2, self.shape.kv_heads, self.context, self.shape.head_dim)
-        return torch.zeros(size, dtype=self.head.weight.dtype)
+    def begin(self, compiled):
+        """The cache of a new text. Eager and compiled steps share one: what is not yet written is not looked at."""
+        if self.cache is None:
+            size = (self.shape.layers, 2, self.shape.kv_heads, self.context, self.shape.head_dim)
+            self.cache = torch.zeros(size, dtype=self.head.weight.dtype)
+        return self.cache
 
     def embed(self, ids, rows):
         """Hidden rows, and the rotation of the positions `rows` (a slice, or a tensor of indices)."""

@@ -1,4 +1,5 @@
-"""PyTorch at its best setting on this machine, as a peer that ninfer-bench asks for one measurement after another.
+"""PyTorch at its best setting on this machine, as a peer that ninfer-bench asks for one measurement after another:
+torch_peer.py torch_models, without a framework; torch_peer.py transformers_models, through Hugging Face transformers.
 
 Reads one JSON object a line and answers each with one line. Whatever PyTorch itself prints goes to stderr.
   {"op": "load", "config": {...}, "dtype": "f32", "threads": 2, "context": 128}
@@ -8,6 +9,7 @@ Reads one JSON object a line and answers each with one line. Whatever PyTorch it
 Answers carry seconds, first_compile (what the first compiled call took beyond a warm one) and, of generate, ttft and ids.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -22,7 +24,8 @@ os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # huge pages for the weights, as ours 
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inductor")
 import torch  # noqa: E402  (after stdout has been put aside)
-import torch_models  # noqa: E402
+
+models = importlib.import_module(sys.argv[1])
 
 torch._logging.set_logs(all=logging.ERROR)
 
@@ -34,12 +37,11 @@ class Peer:
         self.model = None
         torch.compiler.reset()
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["dtype"]]
-        with torch.device("cpu"):
-            self.model = torch_models.Model(request["config"], request["context"]).to(dtype).eval()
+        self.model = models.Model(request["config"], request["context"]).to(dtype).eval()
+        self.vocab = request["config"]["vocab_size"]
         # Weights packed once for the matrix products of their shapes, as far as the compiler can.
         torch._inductor.config.freezing = True
         self.compiled = {}
-        self.cache = self.model.new_cache()
         return {"version": torch.__version__, "threads": torch.get_num_threads()}
 
     def function(self, name, compiled):
@@ -50,6 +52,7 @@ class Peer:
         if name in self.compiled:
             return self.compiled[name], 0.0
         fast = torch.compile(step, dynamic=name == "whole")
+        cache = None if name == "whole" else self.begin(True, 1)
         start = time.perf_counter()
         if name == "whole":  # two lengths, so that the second call finds the length symbolic
             for count in (5, 7):
@@ -57,27 +60,35 @@ class Peer:
                 torch._dynamo.mark_dynamic(ids, 0)
                 fast(ids)
         else:
-            fast(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), self.cache)
+            for position in (1, 2):
+                self.step(fast, True, 0, position, cache)
         self.compiled[name] = fast
         return fast, time.perf_counter() - start
 
-    def step(self, fast, compiled, token, position):
+    def begin(self, compiled, depth):
+        """A cache with `depth` positions in it."""
+        cache = self.model.begin(compiled)
+        if depth > 0:
+            self.model.whole(torch.arange(depth) % self.vocab, cache)
+        return cache
+
+    def step(self, fast, compiled, token, position, cache):
         """One cached step. The compiled one takes the position as a tensor, so that it is compiled once."""
-        at = torch.tensor([position]) if compiled else position
-        return fast(torch.tensor([token]), at, self.cache)
+        return fast(torch.tensor([token]), torch.tensor([position]) if compiled else position, cache)
 
     def generate(self, request):
         compiled, cached = request["compiled"], request["cache"]
         fast, first_compile = self.function("cached" if cached else "whole", compiled)
         ids, new = list(request["prompt"]), request["new"]
         start = time.perf_counter()
+        cache = self.model.begin(compiled) if cached else None
         for i in range(new):
             if not cached:
                 logits = fast(torch.tensor(ids))
             elif i == 0:
-                logits = self.model.whole(torch.tensor(ids), self.cache)
+                logits = self.model.whole(torch.tensor(ids), cache)
             else:
-                logits = self.step(fast, compiled, ids[-1], len(ids) - 1)
+                logits = self.step(fast, compiled, ids[-1], len(ids) - 1, cache)
             ids.append(int(logits[0].argmax()))
             if i == 0:
                 ttft = time.perf_counter() - start
@@ -86,18 +97,18 @@ class Peer:
 
     def prefill(self, request):
         fast, first_compile = self.function("whole", request["compiled"])
-        ids = torch.arange(request["tokens"]) % self.model.shape.vocab
+        ids = torch.arange(request["tokens"]) % self.vocab
         start = time.perf_counter()
         fast(ids)
         return {"seconds": time.perf_counter() - start, "first_compile": first_compile}
 
     def decode(self, request):
-        compiled = request["compiled"]
+        compiled, depth = request["compiled"], request["depth"]
         fast, first_compile = self.function("cached", compiled)
-        self.cache.normal_()
+        cache = self.begin(compiled, depth)
         start = time.perf_counter()
         for i in range(request["tokens"]):
-            self.step(fast, compiled, i % self.model.shape.vocab, request["depth"] + i)
+            self.step(fast, compiled, i % self.vocab, depth + i, cache)
         return {"seconds": time.perf_counter() - start, "first_compile": first_compile}
 
 

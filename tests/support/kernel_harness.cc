@@ -197,8 +197,8 @@ void Pack(const eager::Tensor& tensor, formats::Format format, const formats::Pa
 std::string DescribeEngines(absl::Span<const Engine> engines) {
   std::vector<std::string> lines;
   for (const Engine& engine : engines) {
-    lines.push_back(absl::StrCat(engine.name, ": ",
-                                 engine.skipped.empty() ? "ran" : "skipped (" + engine.skipped + ")"));
+    lines.push_back(absl::StrCat(
+        engine.name, ": ", engine.skipped.empty() ? "ran" : "skipped (" + engine.skipped + ")"));
   }
   return absl::StrJoin(lines, ", ");
 }
@@ -275,7 +275,9 @@ struct KernelHarness::Code {
 
 KernelHarness::KernelHarness(std::vector<std::string> targets, int64_t pages) : pages_(pages) {
   program_.name = "harness";
-  program_.symbols = {{"T", 1, 2048}, {"S", 1, 8}, {"R", 1, 512},
+  program_.symbols = {{"T", 1, 2048},
+                      {"S", 1, 8},
+                      {"R", 1, 512},
                       {"C", 1, int64_t{8} * pages * program::KvLayout::kPagePositions},
                       {"G", 1, pages}};
   engines_.push_back({kOracle, ""});
@@ -350,8 +352,7 @@ int KernelHarness::Add(const program::Program& program, int index) {
 
 int KernelHarness::Finish(program::Kernel kernel, std::unique_ptr<ir::Function> inputs_only) {
   kernel.kv = program::KvOf(*kernel.body);
-  absl::Status status =
-      ir::VerifyFunction(*kernel.body, program_.symbols, ir::Stage::kFused);
+  absl::Status status = ir::VerifyFunction(*kernel.body, program_.symbols, ir::Stage::kFused);
   if (status.ok()) status = program::CheckBody(kernel, program_.symbols);
   NINFER_CHECK(status.ok()) << kernel.name << ": " << status.ToString();
   kernel.units = program::UnitsOf(kernel);
@@ -374,6 +375,12 @@ void KernelHarness::Compile(const codegen::CodegenOptions& options) {
 const codegen::CodeImage* KernelHarness::image(const std::string& engine) const {
   const auto it = code_.find(engine);
   return it == code_.end() ? nullptr : &it->second->image;
+}
+
+void KernelHarness::Skip(const std::string& name, const std::string& why) {
+  for (Engine& engine : engines_) {
+    if (engine.name == name) engine.skipped = why;
+  }
 }
 
 // --- runs ----------------------------------------------------------------------------------------
@@ -444,7 +451,8 @@ absl::StatusOr<KernelRun> KernelHarness::RunOracle(int index, const Operands& op
   KernelRun run;
   run.pool = operands.pool;
   const program::KvLayout& kv = kernel(index).kv;
-  const int64_t pages = run.pool.empty() ? 0 : static_cast<int64_t>(run.pool.size()) / kv.page_bytes();
+  const int64_t pages =
+      run.pool.empty() ? 0 : static_cast<int64_t>(run.pool.size()) / kv.page_bytes();
   eager::LayoutStore store(kv, run.pool.data(), pages);
   std::vector<eager::Slot> slots;
   for (const auto& parameter : oracle_bodies_[index]->parameters()) {
@@ -485,13 +493,12 @@ absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
       std::memcpy(memory.back()->data(), operands.pool.data(), operands.pool.size());
     } else if (param.kind == program::OperandKind::kWeight) {
       const formats::PackedShape shape = PackedShapeOf(type, param.segments);
-      memory.push_back(
-          std::make_unique<Guarded>(name, formats::PackedBytes(param.format, shape)));
+      memory.push_back(std::make_unique<Guarded>(name, formats::PackedBytes(param.format, shape)));
       Pack(tensor->second, param.format, shape, memory.back()->data());
     } else {
       const Extent extent = ExtentOf(type, dims, param.kind == program::OperandKind::kArgument);
-      memory.push_back(std::make_unique<Guarded>(
-          name, extent.rows * extent.stride * DTypeSize(type.dtype)));
+      memory.push_back(
+          std::make_unique<Guarded>(name, extent.rows * extent.stride * DTypeSize(type.dtype)));
       if (i < oracle_bodies_[index]->parameters().size()) {
         Store(tensor->second, type, extent, memory.back()->data());
       }
@@ -514,21 +521,21 @@ absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
     }
     for (const auto& block : memory) {
       if (!block->Near(stray_address)) continue;
-      return absl::OutOfRangeError(absl::StrCat("reads or writes at byte ",
-                                                block->OffsetOf(stray_address), " of ",
-                                                block->name()));
+      return absl::OutOfRangeError(absl::StrCat(
+          "reads or writes at byte ", block->OffsetOf(stray_address), " of ", block->name()));
     }
     return absl::OutOfRangeError(absl::StrCat("stopped by signal ", stray_signal));
   }
   for (const auto& block : memory) {
-    if (!block->Intact()) return absl::OutOfRangeError(absl::StrCat("writes beside ", block->name()));
+    if (!block->Intact())
+      return absl::OutOfRangeError(absl::StrCat("writes beside ", block->name()));
   }
   KernelRun run;
   size_t next = oracle_bodies_[index]->parameters().size();
   for (const ir::Value* result : kernel.body->results()) {
     if (result->type().is_kv) continue;
-    run.results.push_back(Load(result->type(), dims, ExtentOf(result->type(), dims, false),
-                               memory[next++]->data()));
+    run.results.push_back(
+        Load(result->type(), dims, ExtentOf(result->type(), dims, false), memory[next++]->data()));
   }
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (!parameters[i]->type().is_kv) continue;
@@ -636,11 +643,11 @@ eager::Tensor SliceRows(const eager::Tensor& tensor, int64_t first, int64_t last
   const int64_t columns = Product(shape, 1);
   eager::Tensor slice;
   if (tensor.ints != nullptr) {
-    slice = eager::Tensor::Ints(shape, {tensor.ints->begin() + first * columns,
-                                        tensor.ints->begin() + last * columns});
+    slice = eager::Tensor::Ints(
+        shape, {tensor.ints->begin() + first * columns, tensor.ints->begin() + last * columns});
   } else {
-    slice = eager::Tensor::Floats(shape, {tensor.floats->begin() + first * columns,
-                                          tensor.floats->begin() + last * columns});
+    slice = eager::Tensor::Floats(
+        shape, {tensor.floats->begin() + first * columns, tensor.floats->begin() + last * columns});
   }
   slice.dtype = tensor.dtype;
   return slice;

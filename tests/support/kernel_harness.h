@@ -1,10 +1,12 @@
-// One kernel, many engines: the same body text and operands through the oracle (eager's evaluator, over
-// the KV layout of kernels) and through the code of every CPU target that the host can run. An engine
-// ran, was skipped (with the reason) or failed; a case that ran on no engine but the oracle fails.
+// One kernel, many engines: the same body text and operands through the oracle (eager's evaluator,
+// over the KV layout of kernels) and through the code of every CPU target that the host can run. An
+// engine ran, was skipped (with the reason) or failed; a case that ran on no engine but the oracle
+// fails.
 //
-// Operands lie in memory of their own between two pages that may not be touched, and what belongs to no
-// operand's value (padding of rows, scratch, outputs before the run) is NaN: a kernel that depends on
-// any of it gives NaN, one that reads or writes outside its operands is stopped and named.
+// Operands lie in memory of their own between two pages that may not be touched, and what belongs
+// to no operand's value (padding of rows, scratch, outputs before the run) is NaN: a kernel that
+// depends on any of it gives NaN, one that reads or writes outside its operands is stopped and
+// named.
 #ifndef NINFER_TESTS_SUPPORT_KERNEL_HARNESS_H_
 #define NINFER_TESTS_SUPPORT_KERNEL_HARNESS_H_
 
@@ -30,8 +32,8 @@ struct KernelSource {
   std::string name;
   program::Family family = program::Family::kRowwise;
   std::string body;  // "(%x: f32[T,3]) {\n  %0 = neg %x : f32[T,3]\n  return %0\n}"
-  // Parameters that are weights, by name. The others are step arguments where they are i32, KV pools
-  // where their type is one, and else buffers.
+  // Parameters that are weights, by name. The others are step arguments where they are i32, KV
+  // pools where their type is one, and else buffers.
   std::map<std::string, formats::Format> weights;
   int64_t segments = 1;       // of a linear's weight
   bool scratch_pool = false;  // the KV pool is a buffer of the arena, which nobody zeroes
@@ -50,7 +52,7 @@ struct KernelRun {
 };
 
 struct Engine {
-  std::string name;  // "oracle" or a target's
+  std::string name;     // "oracle" or a target's
   std::string skipped;  // why the host cannot run it; empty when it can
   bool is_oracle() const { return name == "oracle"; }
 };
@@ -80,6 +82,8 @@ class KernelHarness {
   const program::Kernel& kernel(int index) const { return program_.kernels[index]; }
   const std::vector<Engine>& engines() const { return engines_; }
   const codegen::CodeImage* image(const std::string& engine) const;  // null for the oracle
+  // From now on, as if the host could not run this engine.
+  void Skip(const std::string& engine, const std::string& why);
 
   // Units [0, n) in the pieces that `cuts` makes of them, each on scratch of its own.
   absl::StatusOr<KernelRun> Run(const std::string& engine, int kernel, const Operands& operands,
@@ -93,7 +97,8 @@ class KernelHarness {
   void ExpectAgree(int kernel, const Operands& operands, Bound bound,
                    const std::vector<eager::Tensor>* reference = nullptr) const;
   // The same with a bound for each element, result by result.
-  void ExpectWithin(int kernel, const Operands& operands, const std::vector<eager::Tensor>& reference,
+  void ExpectWithin(int kernel, const Operands& operands,
+                    const std::vector<eager::Tensor>& reference,
                     const std::vector<std::vector<double>>& bounds) const;
   // Any cut of the units gives the same bits.
   void ExpectUnitsIndependent(int kernel, const Operands& operands, uint64_t seed) const;
@@ -108,8 +113,7 @@ class KernelHarness {
   absl::StatusOr<KernelRun> RunOracle(int kernel, const Operands& operands) const;
   absl::StatusOr<KernelRun> RunCode(const Code& code, int kernel, const Operands& operands,
                                     const std::vector<int64_t>& cuts) const;
-  void ForEachEngine(int kernel,
-                     const std::function<void(const std::string& engine)>& check) const;
+  void ForEachEngine(int kernel, const std::function<void(const std::string& engine)>& check) const;
 
   int64_t pages_;
   program::Program program_;

@@ -214,7 +214,8 @@ class Generator {
     const int64_t head_dim = 2 * random_.Between(1, 9);
     Value* x = Split(Project(Recent(), heads * head_dim), heads, head_dim);
     if (random_.OneIn(2)) x = Rotate(x);
-    if (options_.moves && random_.OneIn(3)) x = builder_.Transpose(builder_.Transpose(x, {1, 0, 2}), {1, 0, 2});
+    if (options_.moves && random_.OneIn(3))
+      x = builder_.Transpose(builder_.Transpose(x, {1, 0, 2}), {1, 0, 2});
     Push(builder_.Reshape(x, {tokens_dim_, Dim::Static(heads * head_dim)}));
   }
 

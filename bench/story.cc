@@ -98,6 +98,10 @@ absl::Status MeasurePeer(Peer* peer, const Story& story, Cell* cell) {
   cell->seconds.push_back(seconds);
   cell->first_token_seconds.push_back(first_token);
   cell->open_seconds = std::max(cell->open_seconds, first_compile);
+  cell->ids.clear();
+  for (const Json& id : answer.value("ids", Json::array())) {
+    if (id.is_number_integer()) cell->ids.push_back(id.get<int32_t>());
+  }
   return absl::OkStatus();
 }
 
@@ -181,12 +185,10 @@ const Cell* Find(const Story& story, bool peer, bool compiled, bool kv_cache) {
 }
 
 std::vector<Json> RowOf(const Story& story, const Cell& cell) {
-  Json scratch, digest, share, open;
-  if (cell.scratch_bytes >= 0) {
-    scratch = static_cast<double>(cell.scratch_bytes) / (1 << 20);
-    digest = absl::StrFormat(
-        "%08x", static_cast<uint32_t>(Hash64(cell.ids.data(), cell.ids.size() * sizeof(int32_t))));
-  }
+  Json scratch, share, open;
+  const std::string digest = absl::StrFormat(
+      "%08x", static_cast<uint32_t>(Hash64(cell.ids.data(), cell.ids.size() * sizeof(int32_t))));
+  if (cell.scratch_bytes >= 0) scratch = static_cast<double>(cell.scratch_bytes) / (1 << 20);
   if (cell.read_limit > 0) share = 100 * cell.decode_rate / cell.read_limit;
   if (cell.compiled) open = cell.open_seconds;
   const Cell& base = story.cells[0];
@@ -225,6 +227,17 @@ void AddHeadline(const Story& story, Table* table) {
       CellName(*best), against(Find(story, false, false, false), theirs)));
 }
 
+std::string CompareCells(const Story& story, bool peer) {
+  std::vector<std::string> names;
+  std::vector<std::vector<int32_t>> ids;
+  for (const Cell& cell : story.cells) {
+    if (cell.peer != peer) continue;
+    names.push_back(CellName(cell));
+    ids.push_back(cell.ids);
+  }
+  return CompareIds(names, ids);
+}
+
 Table TableOf(const StoryOptions& options, const std::string& label, const Story& story) {
   Table table;
   table.title =
@@ -244,15 +257,12 @@ Table TableOf(const StoryOptions& options, const std::string& label, const Story
                    {"barrier_ns", "", 0},
                    {"repeats", ""},
                    {"samples", ""}};
-  std::vector<std::string> names;
-  std::vector<std::vector<int32_t>> ids;
-  for (const Cell& cell : story.cells) {
-    table.rows.push_back(RowOf(story, cell));
-    if (cell.peer) continue;
-    names.push_back(CellName(cell));
-    ids.push_back(cell.ids);
+  for (const Cell& cell : story.cells) table.rows.push_back(RowOf(story, cell));
+  table.notes.push_back(absl::StrCat("Ids of ninfer's engines: ", CompareCells(story, false), "."));
+  if (options.peer != nullptr) {
+    table.notes.push_back(absl::StrCat(
+        "Ids of the peer's, whose random weights are its own: ", CompareCells(story, true), "."));
   }
-  table.notes.push_back(absl::StrCat("Ids of ninfer's engines: ", CompareIds(names, ids), "."));
   AddHeadline(story, &table);
   table.notes.push_back(absl::StrFormat(
       "Scratch: what a compiled plan sets aside for texts of %d tokens; the most that eager used.",

@@ -15,6 +15,7 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/DataExtractor.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -31,6 +32,10 @@ void InitialiseLlvm() {
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
+    // Constants are memory operands of the instructions that use them; hoisted out of loops they
+    // would be held in registers, or spilled. LLVM has no switch for this but its command line.
+    const char* arguments[] = {"ninfer", "-disable-machine-licm"};
+    llvm::cl::ParseCommandLineOptions(2, arguments, "", &llvm::nulls());
   });
 }
 

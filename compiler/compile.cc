@@ -49,6 +49,7 @@ absl::Status PackAndGenerate(const program::Program& program, const Source& sour
           callbacks.Progress("pack weights", static_cast<double>(done) / total);
         },
         compiled->weights->data());
+    callbacks.Progress("generate code", 0);  // what is left of it
   });
   absl::Status generated = absl::OkStatus();
   for (const std::string& name : options.targets) {
@@ -141,9 +142,13 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
       CalibrationIds(plan.tokenizer, source.model.info.vocab_size,
                      std::min({kEvidenceTokens, source.model.info.context_length,
                                std::max<int64_t>(pass_options.max_rows, 1)}));
-  if (options.verify_each) {
-    NINFER_RETURN_IF_ERROR(LendComparisons(imported, source, ids, threads, &pass_options));
+  // Before the packed weights are made: eager's own copy of the weights is gone by then.
+  callbacks.Progress("reference", 0);
+  TextLogits reference;
+  if (options.stop_after.empty() || options.verify_each) {
+    NINFER_ASSIGN_OR_RETURN(reference, RunGraph(imported, source.model.weights, ids, 0, threads));
   }
+  if (options.verify_each) LendComparisons(reference, source, ids, threads, &pass_options);
   pass_options.print = callbacks.print;
   callbacks.Progress("passes", 0);
   NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,
@@ -161,7 +166,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   plan.provenance.options = options.text;
   plan.provenance.source = source.folder.empty() ? options.random_weights : source.folder;
   callbacks.Progress("evidence", 0);
-  NINFER_RETURN_IF_ERROR(GatherEvidence(imported, source, ids, result.program, threads, &compiled));
+  NINFER_RETURN_IF_ERROR(GatherEvidence(reference, ids, result.program, threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
   return compiled;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "codegen/codegen.h"
 #include "compiler/options.h"
+#include "compiler/run_text.h"
 #include "plan/memory.h"
 #include "plan/plan.h"
 #include "program/program.h"
@@ -36,21 +37,19 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
 void FillTables(const program::Program& program, plan::Plan* plan);
 plan::CodeImage ImageOf(const codegen::CodeImage& image);
 
-// Compares the imported graph under eager, in f32, with the plan's own code on a short text, and
-// writes the result into the plan (compiler/evidence.cc).
-absl::Status GatherEvidence(const ir::Module& imported, const Source& source,
-                            const std::vector<int32_t>& ids, const program::Program& program,
-                            int threads, Compiled* compiled);
+// Compares the reference (the imported graph under eager, in f32, on `ids`) with the plan's own
+// code, and writes the result into the plan (compiler/evidence.cc).
+absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,
+                            const program::Program& program, int threads, Compiled* compiled);
 std::string EvidenceLine(const plan::Evidence& evidence);
 
 // The text, as ids, on which plans are compared: at most `count` of them.
 std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int64_t vocab_size,
                                     int64_t count);
 
-// What --verify-each compares with: eager on the imported graph (compiler/verify.cc).
-absl::Status LendComparisons(const ir::Module& imported, const Source& source,
-                             const std::vector<int32_t>& ids, int threads,
-                             passes::PassOptions* options);
+// What --verify-each compares with the reference after every pass (compiler/verify.cc).
+void LendComparisons(const TextLogits& reference, const Source& source,
+                     const std::vector<int32_t>& ids, int threads, passes::PassOptions* options);
 
 // Largest |difference| over the largest |reference| that a graph or program may show: 1e-4 where
 // nothing is rounded below what is stored, 0.06 where weights, activations or the cache are.

@@ -114,9 +114,8 @@ std::string EvidenceLine(const plan::Evidence& evidence) {
       evidence.calibration_ids.size(), evidence.compared);
 }
 
-absl::Status GatherEvidence(const ir::Module& imported, const Source& source,
-                            const std::vector<int32_t>& ids, const program::Program& program,
-                            int threads, Compiled* compiled) {
+absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,
+                            const program::Program& program, int threads, Compiled* compiled) {
   plan::Evidence& evidence = compiled->plan.evidence;
   evidence.calibration_ids = ids;
   evidence.bound = ErrorBound(program);
@@ -137,11 +136,8 @@ absl::Status GatherEvidence(const ir::Module& imported, const Source& source,
                           runtime::CpuExecutor::Create(
                               std::make_shared<const plan::LoadedPlan>(std::move(loaded)), run));
   NINFER_ASSIGN_OR_RETURN(const std::vector<float> found, RunPlan(*executor, ids));
-  NINFER_ASSIGN_OR_RETURN(const TextLogits reference,
-                          RunGraph(imported, source.model.weights, ids, 0, threads));
-  const int64_t vocab = source.model.info.vocab_size;
-  const Differences differences =
-      Compare(reference.values.data(), found.data(), static_cast<int64_t>(ids.size()), vocab);
+  const Differences differences = Compare(reference.values.data(), found.data(),
+                                          static_cast<int64_t>(ids.size()), reference.vocab);
   evidence.max_error = differences.max_error;
   evidence.kl_divergence = differences.kl_divergence;
   evidence.argmax_flips = differences.flips;

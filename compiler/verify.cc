@@ -76,12 +76,9 @@ double ErrorBound(const program::Program& program) {
   return rounds ? kReducedBound : kBound;
 }
 
-absl::Status LendComparisons(const ir::Module& imported, const Source& source,
-                             const std::vector<int32_t>& ids, int threads,
-                             passes::PassOptions* options) {
-  NINFER_ASSIGN_OR_RETURN(TextLogits logits,
-                          RunGraph(imported, source.model.weights, ids, 0, threads));
-  auto reference = std::make_shared<const TextLogits>(std::move(logits));
+void LendComparisons(const TextLogits& logits, const Source& source,
+                     const std::vector<int32_t>& ids, int threads, passes::PassOptions* options) {
+  auto reference = std::make_shared<const TextLogits>(logits);
   const std::shared_ptr<const ir::WeightSource> weights = source.model.weights;
   const int64_t singles = static_cast<int64_t>(ids.size()) / 2;
   options->compare_module = [=](const ir::Module& module) -> absl::StatusOr<passes::Comparison> {
@@ -95,7 +92,6 @@ absl::Status LendComparisons(const ir::Module& imported, const Source& source,
                             RunProgram(program, *weights, ids, singles, threads));
     return Compare(*reference, found, ErrorBound(program));
   };
-  return absl::OkStatus();
 }
 
 }  // namespace ninfer::compiler

@@ -32,8 +32,8 @@ absl::optional<Format> FormatFromName(absl::string_view name);
 Format PanelFormat(DType dtype);
 Format PlainFormat(DType dtype);
 
-// A packed weight of `segments` parts of N rows each: panel p of every part lies beside panel p of the
-// others (gate and up of an MLP), [N/32][segment][K..]. Plain formats have one segment.
+// A packed weight of `segments` parts of N rows each: panel p of every part lies beside panel p of
+// the others (gate and up of an MLP), [N/32][segment][K..]. Plain formats have one segment.
 struct PackedShape {
   int64_t n = 0;
   int64_t k = 0;
@@ -44,8 +44,8 @@ int64_t PackedBytes(Format format, const PackedShape& shape);
 int64_t PanelBytes(Format format, int64_t k);  // of one panel of one segment
 
 // Packs rows [n0, n1) of one segment, given as f32 [n1 - n0, K], into the whole packed weight.
-// n0 is a multiple of 32 and n1 is too, or is N: then the padding columns are zeroed. Values that the
-// dtype holds exactly come back exactly: unpack(pack(w)) == w.
+// n0 is a multiple of 32 and n1 is too, or is N: then the padding columns are zeroed. Values that
+// the dtype holds exactly come back exactly: unpack(pack(w)) == w.
 void PackRows(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,
               const float* rows, void* packed);
 void UnpackRows(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,

@@ -19,9 +19,9 @@ namespace ninfer::passes {
 
 // What a comparison with eager gave.
 struct Comparison {
-  double max_error = 0;    // largest |difference| over the largest |reference|
-  double bound = 0;        // what is allowed at this place
-  std::string where;       // the worst logit
+  double max_error = 0;  // largest |difference| over the largest |reference|
+  double bound = 0;      // what is allowed at this place
+  std::string where;     // the worst logit
 };
 
 // Choices of the user that passes read. Fixed before the first pass; no pass changes them.
@@ -56,9 +56,9 @@ struct PassOptions {
 };
 
 struct PassInfo {
-  std::string name;      // "kv-cache"
-  std::string summary;   // one line: what it changes
-  std::string proves;    // what holds afterwards
+  std::string name;     // "kv-cache"
+  std::string summary;  // one line: what it changes
+  std::string proves;   // what holds afterwards
   bool optional = false;
 };
 
@@ -73,15 +73,15 @@ struct PassRecord {
   double seconds = 0;
   int rewrites = 0;
   bool skipped = false;
-  int64_t ops_before = 0, ops_after = 0;          // nodes, or launches at program level
-  int64_t bytes_before = 0, bytes_after = 0;      // of intermediates at the symbols' upper bounds
+  int64_t ops_before = 0, ops_after = 0;      // nodes, or launches at program level
+  int64_t bytes_before = 0, bytes_after = 0;  // of intermediates at the symbols' upper bounds
   absl::optional<Comparison> comparison;
 };
 
 struct PipelineResult {
   std::vector<PassRecord> records;
-  ir::Module module;           // after the last graph pass
-  program::Program program;    // when the pipeline reached program level
+  ir::Module module;         // after the last graph pass
+  program::Program program;  // when the pipeline reached program level
   bool lowered = false;
 };
 

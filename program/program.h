@@ -6,10 +6,12 @@
 // kernel. No dimension, model name or preset stands in this room: everything is a field.
 //
 // The function that target code exports for a kernel:
-//   void kernel(void* const* operands, const int32_t* dims, int64_t begin, int64_t end, void* scratch)
-// operands[i] is the address of the i-th parameter: a buffer's or step argument's first byte, a packed
-// weight's first byte, or a KV pool's first byte (of that layer). dims[i] is the value of symbol i.
-// [begin, end) are work units. scratch is the calling thread's, Kernel::scratch_bytes large.
+//   void kernel(void* const* operands, const int32_t* dims, int64_t begin, int64_t end, void*
+//   scratch)
+// operands[i] is the address of the i-th parameter: a buffer's or step argument's first byte, a
+// packed weight's first byte, or a KV pool's first byte (of that layer). dims[i] is the value of
+// symbol i. [begin, end) are work units. scratch is the calling thread's, Kernel::scratch_bytes
+// large.
 //
 // Tested by tests/program_test.cc.
 #ifndef NINFER_PROGRAM_PROGRAM_H_
@@ -37,13 +39,14 @@ absl::optional<Family> FamilyFromName(absl::string_view name);
 
 // Layout of the KV cache of one layer: pages of `kPagePositions` positions, each page of all KV
 // heads. Inside a page, head g lies at g * head_bytes():
-//   K: [k_pairs][64 positions][step], columns of the head dimension in groups of `step` (2 for bf16,
+//   K: [k_pairs][64 positions][step], columns of the head dimension in groups of `step` (2 for
+//   bf16,
 //      1 for f32), zero padded: the panel layout with positions for columns;
 //   V: [64 / step][padded head_dim][step], positions in groups of `step`, columns padded to 32.
-// Only attention and kv_append know this. Pages of a cache are zeroed when they are handed out, so that
-// what lies behind a text's last position is finite. A scratch pool (Buffer::kv) takes its bytes over
-// from other values, and nobody zeroes it: there the kv_append of a text's last row also zeroes V of
-// the positions behind it in its page.
+// Only attention and kv_append know this. Pages of a cache are zeroed when they are handed out, so
+// that what lies behind a text's last position is finite. A scratch pool (Buffer::kv) takes its
+// bytes over from other values, and nobody zeroes it: there the kv_append of a text's last row also
+// zeroes V of the positions behind it in its page.
 struct KvLayout {
   DType dtype = DType::kF32;
   int64_t heads = 0;
@@ -74,8 +77,8 @@ struct KvLayout {
 };
 
 // A weight as the plan stores it. `source` names a result of the program's weight function: an
-// expression (concat, transpose, cast, slice) over checkpoint tensors of logical type [n * segments, k],
-// or a plain tensor of rank 1 ([k], n = 1) or 2.
+// expression (concat, transpose, cast, slice) over checkpoint tensors of logical type [n *
+// segments, k], or a plain tensor of rank 1 ([k], n = 1) or 2.
 struct PackedWeight {
   std::string name;
   formats::Format format = formats::Format::kPlainF32;
@@ -88,7 +91,8 @@ struct PackedWeight {
 enum class OperandKind : uint8_t {
   kBuffer,    // arena
   kWeight,    // packed weight
-  kArgument,  // step argument: tokens, positions, seq_bounds, cached_lens, page_table, rows, rope_len
+  kArgument,  // step argument: tokens, positions, seq_bounds, cached_lens, page_table, rows,
+              // rope_len
   kKv,        // the KV pool of a layer
 };
 
@@ -97,7 +101,7 @@ struct KernelParam {
   OperandKind kind = OperandKind::kBuffer;
   formats::Format format = formats::Format::kPlainF32;  // of a weight
   int64_t segments = 1;                                 // of a weight
-  bool written = false;                                 // an output (or a KV pool that is appended to)
+  bool written = false;  // an output (or a KV pool that is appended to)
 };
 
 // Work units of a launch: factor * ceil(dims[symbol] / block), or factor alone when symbol < 0.
@@ -122,24 +126,25 @@ struct Kernel {
   Family family = Family::kRowwise;
   std::unique_ptr<ir::Function> body;
   std::vector<KernelParam> params;
-  KvLayout kv;               // for attention and kv_append
-  Units units;               // how the launch's work divides
-  int64_t scratch_bytes = 0; // per thread, assigned by schedule from the family's rule
+  KvLayout kv;                // for attention and kv_append
+  Units units;                // how the launch's work divides
+  int64_t scratch_bytes = 0;  // per thread, assigned by schedule from the family's rule
 };
 
-// A value that lives in the arena: rows (the first dimension) of `ld` elements. The elements after the
-// logical columns are padding: kernels may write them and never depend on them. Rank 0 and 1: rows of
-// one element, ld = 1, except f32[n] constants. Trailing dimensions are flattened into columns.
+// A value that lives in the arena: rows (the first dimension) of `ld` elements. The elements after
+// the logical columns are padding: kernels may write them and never depend on them. Rank 0 and 1:
+// rows of one element, ld = 1, except f32[n] constants. Trailing dimensions are flattened into
+// columns.
 struct Buffer {
   std::string name;
   ir::Type type;
-  int64_t ld = 0;            // elements from one row to the next
-  bool replicated = false;   // each thread has its own copy (see Launch::replicated)
-  bool is_output = false;    // the logits: read by the caller after the last launch
+  int64_t ld = 0;               // elements from one row to the next
+  bool replicated = false;      // each thread has its own copy (see Launch::replicated)
+  bool is_output = false;       // the logits: read by the caller after the last launch
   absl::optional<KvLayout> kv;  // a scratch KV pool in the arena (plans without a cache)
   int64_t first_launch = -1, last_launch = -1;  // lifetime, inclusive
-  int64_t offset = -1;       // in the arena, 64-byte aligned
-  int64_t bytes = 0;         // at the symbols' upper bounds, of one copy
+  int64_t offset = -1;                          // in the arena, 64-byte aligned
+  int64_t bytes = 0;                            // at the symbols' upper bounds, of one copy
 };
 
 struct Operand {
@@ -200,7 +205,8 @@ struct Program {
   Program& operator=(Program&&) = default;
 };
 
-// Leading dimension of a buffer with this many columns: a multiple of 32 elements (1 for one column).
+// Leading dimension of a buffer with this many columns: a multiple of 32 elements (1 for one
+// column).
 inline int64_t LeadingDimension(int64_t columns) {
   return columns == 1 ? 1 : (columns + 31) / 32 * 32;
 }

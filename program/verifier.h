@@ -1,7 +1,6 @@
-// Checks a program: bodies, operand types against parameters, formats, orders. After the schedule and
-// plan-buffers passes two more checkers, which share no code with those passes, follow what the launch
-// list really does.
-// Tested by tests/program_verifier_test.cc, tests/program_checker_test.cc.
+// Checks a program: bodies, operand types against parameters, formats, orders. After the schedule
+// and plan-buffers passes two more checkers, which share no code with those passes, follow what the
+// launch list really does. Tested by tests/program_verifier_test.cc, tests/program_checker_test.cc.
 #ifndef NINFER_PROGRAM_VERIFIER_H_
 #define NINFER_PROGRAM_VERIFIER_H_
 

@@ -41,7 +41,7 @@ uint8_t* MapAnonymous(const std::string& bytes) {
 
 // The code with its first `executable` bytes executable; null with errno set on failure.
 uint8_t* MapCode(const std::string& bytes, uint64_t executable) {
-  for (const auto map : {&MapFromMemoryFile, &MapAnonymous}) {
+  for (const auto map : {&MapAnonymous, &MapFromMemoryFile}) {
     uint8_t* code = map(bytes);
     if (code == nullptr) continue;
     if (mprotect(code, executable, PROT_READ | PROT_EXEC) == 0) return code;

@@ -121,6 +121,13 @@ class RefusalTest(BenchTest):
         self.refused("--random-weights: expected smollm2-135m, gpt2-124m, qwen2.5-0.5b, tinyllama-1.1b or the path of a "
                      "config.json, found 'gpt5'", "--random-weights", "gpt5", "-n", "4")
 
+    def test_a_peer_that_is_not_installed_is_refused_with_the_way_to_install_it(self):
+        folder = os.path.join(os.path.dirname(script_main.BIN), "peers", "torch")
+        if os.path.exists(folder):
+            self.skipTest("PyTorch is installed in " + folder)
+        self.refused("--peer=torch: expected PyTorch in %s, found none (bench/peers/install.sh installs it)" % folder,
+                     DEMO, "--peer", "torch")
+
     def test_a_text_longer_than_the_context_is_refused(self):
         self.refused("-p, -n, -d: expected texts of at most 1024 positions, the context's length, found 1030",
                      DEMO, "-n", "6", "-d", "1024", "-r", "1")

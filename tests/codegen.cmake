@@ -1,5 +1,6 @@
 # The harness brings LLVM along, so that it is a library beside what the other rooms' tests share.
-add_library(ninfer_kernel_harness STATIC support/kernel_harness.cc)
+add_library(ninfer_kernel_harness STATIC support/kernel_harness.cc support/kernel_operands.cc
+            support/mapped_code.cc)
 target_link_libraries(ninfer_kernel_harness PUBLIC ninfer_flags ninfer_test_support ninfer_codegen
                       ninfer_eager GTest::gtest)
 
@@ -7,6 +8,8 @@ ninfer_test(codegen_test SOURCES codegen_test.cc DEPS kernel_harness)
 ninfer_test(codegen_rowwise_test SOURCES codegen_rowwise_test.cc DEPS kernel_harness)
 ninfer_test(codegen_linear_test SOURCES codegen_linear_test.cc DEPS kernel_harness)
 ninfer_test(codegen_attention_test SOURCES codegen_attention_test.cc DEPS kernel_harness)
+ninfer_test(codegen_kv_test SOURCES codegen_kv_test.cc DEPS kernel_harness)
+ninfer_test(codegen_link_test SOURCES codegen_link_test.cc DEPS codegen)
 ninfer_test(codegen_image_test SOURCES codegen_image_test.cc DEPS kernel_harness passes frontend)
 ninfer_test(codegen_random_test SOURCES codegen_random_test.cc DEPS kernel_harness passes)
 

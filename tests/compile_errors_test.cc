@@ -208,7 +208,8 @@ TEST_F(CompileErrorsTest, TensorsThatAreMissingUnknownOrMisshapenAreRefused) {
 TEST_F(CompileErrorsTest, AnIndexThatNamesAbsentShardsIsRefused) {
   WriteShardedModel(model(), model_, 2);
   std::filesystem::remove(File("model-2-of-2.safetensors"));
-  ExpectFolderRefused("expected shard \"model-2-of-2.safetensors\" in the folder, found no such file");
+  ExpectFolderRefused(
+      "expected shard \"model-2-of-2.safetensors\" in the folder, found no such file");
 }
 
 TEST_F(CompileErrorsTest, ATokenizerThatDoesNotFitOrIsMalformedIsRefused) {

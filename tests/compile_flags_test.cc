@@ -51,6 +51,16 @@ TEST_F(CompileFlagsTest, TheChoiceOfTypesAndTheEvidenceAreOneLineEachOnStderr) {
   EXPECT_THAT(lines[3], ContainsRegex("^wrote .*plan.bin: "));
 }
 
+// In a pipe there is none: the test above counts the lines.
+TEST_F(CompileFlagsTest, ATerminalShowsABarThatIsGoneInTheEnd) {
+  if (RunShell("command -v script").status != 0) GTEST_SKIP() << "no script(1) for a terminal";
+  const std::string command = CommandOf("ninfer-compile", {folder_.path(), "-o", plan()});
+  const ProgramRun run = RunShell("script -qec " + Quoted(command) + " /dev/null");
+  EXPECT_EQ(run.status, 0) << run.out;
+  EXPECT_THAT(run.out, HasSubstr("\r\033[Kpack weights "));
+  EXPECT_THAT(run.out, HasSubstr("\r\033[Kwrote "));
+}
+
 TEST_F(CompileFlagsTest, QuietSaysNothing) {
   const ProgramRun run = Compile({"-o", plan()});
   EXPECT_EQ(run.out + run.err, "");

@@ -181,7 +181,8 @@ TEST_F(CompilerTest, ProgressRisesAndCancellingEndsIt) {
     last = done;
   };
   ASSERT_TRUE(CompileWith(Options(), callbacks).ok());
-  EXPECT_THAT(phases, ElementsAre("import", "passes", "pack weights", "evidence"));
+  EXPECT_THAT(phases, ElementsAre("import", "reference", "passes", "pack weights", "generate code",
+                                  "evidence"));
   callbacks.cancelled = [] { return true; };
   EXPECT_EQ(CompileWith(Options(), callbacks).status().code(), absl::StatusCode::kCancelled);
 }

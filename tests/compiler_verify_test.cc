@@ -29,8 +29,9 @@ class CompilerVerifyTest : public ::testing::Test {
     ASSERT_TRUE(pass_options.ok()) << pass_options.status();
     options_ = *std::move(pass_options);
     ids_ = CalibrationIds("", 37, 12);
-    const absl::Status lent = LendComparisons(imported(), *source_, ids_, 2, &options_);
-    ASSERT_TRUE(lent.ok()) << lent;
+    const auto reference = RunGraph(imported(), source_->model.weights, ids_, 0, 2);
+    ASSERT_TRUE(reference.ok()) << reference.status();
+    LendComparisons(*reference, *source_, ids_, 2, &options_);
   }
   const ir::Module& imported() const { return source_->model.module; }
 

@@ -38,7 +38,7 @@ class HouseTest(unittest.TestCase):
         self.expect(house.includes_follow_the_table,
                     {"compiler/a.cc": '#include "runtime/executor.h"\n#include "plan/plan.h"\n'})
         found = self.findings(house.includes_follow_the_table,
-                              {"compiler/a.cc": '#include "runtime/engine.h"\n',
+                              {"compiler/a.cc": '#include "serve/engine.h"\n',
                                "cuda/driver/a.cc": '#include "runtime/executor.h"\n#include "program/program.h"\n'})
         self.assertEqual([text.split(": ")[0] for text in found], ["compiler/a.cc:1", "cuda/driver/a.cc:2"])
 

@@ -48,6 +48,8 @@ TEST(CpuImage, CodeIsNotWritable) {
     EXPECT_FALSE(absl::StrContains(words[1], "wx")) << line;
     if (address < begin || address >= end) continue;
     EXPECT_EQ(words[1].substr(0, 3), "r-x");
+    EXPECT_EQ(line.find('/'), absl::string_view::npos)
+        << "perf maps are for anonymous memory: " << line;
     found = true;
   }
   EXPECT_TRUE(found);
@@ -147,7 +149,7 @@ TEST(ChooseImage, WhatIsMissingIsSaidInOneLine) {
 TEST(CpuImage, GdbShowsKernelsByName) {
   if (std::system("command -v gdb >/dev/null 2>&1") != 0) GTEST_SKIP() << "gdb is not installed";
   const std::string command = absl::StrCat(
-      "gdb -nx -batch -ex 'break ToyStop' -ex run -ex 'info symbol (unsigned long)toy_address' "
+      "gdb -nx -batch -ex 'break ToyStop' -ex run -ex 'info symbol *(unsigned long*)&toy_address' "
       "--args ",
       "/proc/", getpid(),
       "/exe --gtest_filter=CpuImage.DISABLED_StopsForGdb "

@@ -96,6 +96,7 @@ absl::Status Run(const CompileFlags& flags) {
     // Until now Ctrl-C ends the program at once, with nothing on the disk; from here on the plan is
     // written to its end.
     CatchInterrupt();
+    console.Progress("write", 0);
     NINFER_RETURN_IF_ERROR(plan::WritePlan(plan, compiled.weights->data(), flags.output,
                                            compiler::ThreadsOrDefault(options.threads)));
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;

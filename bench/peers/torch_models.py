@@ -150,8 +150,10 @@ class Model(torch.nn.Module):
     def begin(self, compiled):
         """The cache of a new text. Eager and compiled steps share one: what is not yet written is not looked at."""
         if self.cache is None:
-            size = (self.shape.layers, 2, self.shape.kv_heads, self.context, self.shape.head_dim)
-            self.cache = torch.zeros(size, dtype=self.head.weight.dtype)
+            size = (self.shape.kv_heads, self.context, self.shape.head_dim)
+            # A tensor for each: of views into one, torch.compile would copy the whole at every write.
+            self.cache = [tuple(torch.zeros(size, dtype=self.head.weight.dtype) for _ in range(2))
+                          for _ in range(self.shape.layers)]
         return self.cache
 
     def embed(self, ids, rows):
@@ -179,5 +181,5 @@ class Model(torch.nn.Module):
             x, rope = self.embed(ids, position)
             mask = (torch.arange(self.context) <= position)[None]
         for i, layer in enumerate(self.layers):
-            x = layer.cached(x, rope, cache[i, 0], cache[i, 1], position, mask)
+            x = layer.cached(x, rope, *cache[i], position, mask)
         return self.finish(x)

@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
@@ -28,6 +29,7 @@ import torch  # noqa: E402  (after stdout has been put aside)
 models = importlib.import_module(sys.argv[1])
 
 torch._logging.set_logs(all=logging.ERROR)
+warnings.filterwarnings("ignore")
 
 
 class Peer:

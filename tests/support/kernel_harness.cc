@@ -1,21 +1,13 @@
 #include "tests/support/kernel_harness.h"
 
 #include <gtest/gtest.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <mutex>
-#include <set>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "eager/evaluator.h"
 #include "eager/program_memory.h"
@@ -23,176 +15,13 @@
 #include "ir/verifier.h"
 #include "program/body.h"
 #include "program/scratch.h"
+#include "tests/support/guarded_memory.h"
+#include "tests/support/kernel_operands.h"
 
 namespace ninfer {
 namespace {
 
-constexpr size_t kPage = 4096;
-constexpr uint8_t kCanary = 0xa5;
 constexpr char kOracle[] = "oracle";
-
-size_t RoundUp(size_t value, size_t to) { return (value + to - 1) / to * to; }
-
-// Bytes at a multiple of 64, with a page that may not be touched before and behind them.
-class Guarded {
- public:
-  Guarded(std::string name, size_t bytes) : name_(std::move(name)), bytes_(bytes) {
-    inside_ = RoundUp(std::max<size_t>(bytes, 1), kPage);
-    mapping_ = static_cast<uint8_t*>(mmap(nullptr, inside_ + 2 * kPage, PROT_NONE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    NINFER_CHECK(mapping_ != MAP_FAILED);
-    NINFER_CHECK(mprotect(mapping_ + kPage, inside_, PROT_READ | PROT_WRITE) == 0);
-    std::memset(mapping_ + kPage, kCanary, inside_);
-    data_ = mapping_ + kPage + inside_ - RoundUp(bytes, 64);
-    Poison();
-  }
-  ~Guarded() { munmap(mapping_, inside_ + 2 * kPage); }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-
-  uint8_t* data() const { return data_; }
-  const std::string& name() const { return name_; }
-  void Poison() {
-    for (size_t i = 0; i + 2 <= bytes_; i += 2) std::memcpy(data_ + i, &eager::kPoison, 2);
-  }
-  bool Intact() const {
-    const uint8_t* begin = mapping_ + kPage;
-    const auto is_canary = [](uint8_t byte) { return byte == kCanary; };
-    return std::all_of(begin, static_cast<const uint8_t*>(data_), is_canary) &&
-           std::all_of(static_cast<const uint8_t*>(data_) + bytes_, begin + inside_, is_canary);
-  }
-  bool Near(const void* address) const {
-    return address >= mapping_ && address < mapping_ + inside_ + 2 * kPage;
-  }
-  int64_t OffsetOf(const void* address) const {
-    return static_cast<const uint8_t*>(address) - data_;
-  }
-
- private:
-  std::string name_;
-  size_t bytes_, inside_;
-  uint8_t* mapping_;
-  uint8_t* data_;
-};
-
-// --- stopping a kernel that strays ---------------------------------------------------------------
-
-thread_local sigjmp_buf* stray_jump = nullptr;
-thread_local const void* stray_address = nullptr;
-thread_local int stray_signal = 0;
-
-void OnSignal(int signal, siginfo_t* info, void*) {
-  if (stray_jump == nullptr) {
-    ::signal(signal, SIG_DFL);
-    return;  // the instruction runs again and ends the process
-  }
-  stray_address = info->si_addr;
-  stray_signal = signal;
-  siglongjmp(*stray_jump, 1);
-}
-
-void InstallHandlers() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    struct sigaction action = {};
-    action.sa_sigaction = OnSignal;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) sigaction(signal, &action, nullptr);
-  });
-}
-
-// False when the call was stopped by a signal.
-bool CallGuarded(MappedCode::Function function, void* const* operands, const int32_t* dims,
-                 int64_t begin, int64_t end, void* scratch) {
-  InstallHandlers();
-  sigjmp_buf jump;
-  stray_jump = &jump;
-  const bool stopped = sigsetjmp(jump, 1) != 0;
-  if (!stopped) function(operands, dims, begin, end, scratch);
-  stray_jump = nullptr;
-  return !stopped;
-}
-
-// --- values to bytes and back --------------------------------------------------------------------
-
-std::vector<int64_t> ShapeOf(const ir::Type& type, absl::Span<const int64_t> dims) {
-  std::vector<int64_t> shape;
-  for (const ir::Dim& dim : type.shape) {
-    shape.push_back(dim.offset + (dim.is_static() ? 0 : dims[dim.symbol]));
-  }
-  return shape;
-}
-
-int64_t Product(absl::Span<const int64_t> shape, size_t from) {
-  int64_t product = 1;
-  for (size_t i = from; i < shape.size(); ++i) product *= shape[i];
-  return product;
-}
-
-// How a value lies in its buffer: rows of `columns` elements, `stride` apart.
-struct Extent {
-  int64_t rows, columns, stride;
-};
-Extent ExtentOf(const ir::Type& type, absl::Span<const int64_t> dims, bool dense) {
-  const std::vector<int64_t> shape = ShapeOf(type, dims);
-  const int64_t rows = shape.empty() ? 1 : shape[0];
-  const int64_t columns = Product(shape, 1);
-  const int64_t ld = dense ? 0 : program::BufferLd(type);
-  return {rows, columns, ld == 0 ? columns : ld};
-}
-
-void Store(const eager::Tensor& tensor, const ir::Type& type, const Extent& extent,
-           uint8_t* target) {
-  const int64_t size = DTypeSize(type.dtype);
-  for (int64_t row = 0; row < extent.rows; ++row) {
-    uint8_t* at = target + row * extent.stride * size;
-    if (tensor.ints != nullptr) {
-      std::memcpy(at, tensor.ints->data() + row * extent.columns, extent.columns * size);
-    } else {
-      ConvertFromFloat(tensor.floats->data() + row * extent.columns, type.dtype, at,
-                       extent.columns);
-    }
-  }
-}
-
-eager::Tensor Load(const ir::Type& type, absl::Span<const int64_t> dims, const Extent& extent,
-                   const uint8_t* source) {
-  const int64_t size = DTypeSize(type.dtype);
-  eager::Tensor tensor;
-  if (type.dtype == DType::kI32) {
-    tensor = eager::Tensor::Ints(ShapeOf(type, dims),
-                                 std::vector<int32_t>(extent.rows * extent.columns));
-  } else {
-    tensor = eager::Tensor::Floats(ShapeOf(type, dims),
-                                   std::vector<float>(extent.rows * extent.columns));
-  }
-  tensor.dtype = type.dtype;
-  for (int64_t row = 0; row < extent.rows; ++row) {
-    const uint8_t* at = source + row * extent.stride * size;
-    if (tensor.ints != nullptr) {
-      std::memcpy(tensor.ints->data() + row * extent.columns, at, extent.columns * size);
-    } else {
-      ConvertToFloat(type.dtype, at, tensor.floats->data() + row * extent.columns, extent.columns);
-    }
-  }
-  return tensor;
-}
-
-formats::PackedShape PackedShapeOf(const ir::Type& type, int64_t segments) {
-  formats::PackedShape shape;
-  shape.segments = segments;
-  shape.n = type.rank() == 1 ? 1 : type.shape[0].offset / segments;
-  shape.k = type.shape.back().offset;
-  return shape;
-}
-
-void Pack(const eager::Tensor& tensor, formats::Format format, const formats::PackedShape& shape,
-          uint8_t* target) {
-  for (int64_t segment = 0; segment < shape.segments; ++segment) {
-    formats::PackRows(format, shape, segment, 0, shape.n,
-                      tensor.floats->data() + segment * shape.n * shape.k, target);
-  }
-}
 
 std::string DescribeEngines(absl::Span<const Engine> engines) {
   std::vector<std::string> lines;
@@ -210,62 +39,6 @@ bool SameNumber(float found, float expected, double bound) {
 }
 
 }  // namespace
-
-eager::Tensor Rounded(eager::Tensor tensor, DType dtype) {
-  if (tensor.floats == nullptr) return tensor;
-  std::vector<float> values = *tensor.floats;
-  std::vector<uint8_t> bytes(values.size() * DTypeSize(dtype));
-  ConvertFromFloat(values.data(), dtype, bytes.data(), static_cast<int64_t>(values.size()));
-  ConvertToFloat(dtype, bytes.data(), values.data(), static_cast<int64_t>(values.size()));
-  tensor = eager::Tensor::Floats(tensor.shape, std::move(values));
-  tensor.dtype = dtype;
-  return tensor;
-}
-
-bool SameBits(const eager::Tensor& a, const eager::Tensor& b) {
-  if (a.shape != b.shape || (a.floats == nullptr) != (b.floats == nullptr)) return false;
-  if (a.ints != nullptr) return *a.ints == *b.ints;
-  return std::memcmp(a.floats->data(), b.floats->data(), a.floats->size() * sizeof(float)) == 0;
-}
-
-// --- code ----------------------------------------------------------------------------------------
-
-MappedCode::MappedCode(const codegen::CodeImage& image, int64_t pages_before) {
-  const size_t before = static_cast<size_t>(pages_before) * kPage;
-  bytes_ = before + RoundUp(image.bytes.size(), kPage);
-  mapping_ = static_cast<uint8_t*>(
-      mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  NINFER_CHECK(mapping_ != MAP_FAILED);
-  base_ = mapping_ + before;
-  std::memcpy(base_, image.bytes.data(), image.bytes.size());
-  NINFER_CHECK(image.executable_bytes % kPage == 0);
-  NINFER_CHECK(mprotect(mapping_, bytes_, PROT_READ) == 0);
-  NINFER_CHECK(mprotect(base_, image.executable_bytes, PROT_READ | PROT_EXEC) == 0);
-}
-
-MappedCode::~MappedCode() { munmap(mapping_, bytes_); }
-
-MappedCode::Function MappedCode::At(uint64_t offset) const {
-  return reinterpret_cast<Function>(base_ + offset);
-}
-
-std::string WhyNotHere(const codegen::Target& target) {
-  static const std::set<std::string>* const flags = [] {
-    auto* found = new std::set<std::string>;
-    std::ifstream info("/proc/cpuinfo");
-    for (std::string line; std::getline(info, line);) {
-      if (!absl::StartsWith(line, "flags")) continue;
-      for (absl::string_view flag : absl::StrSplit(line, ' ')) found->insert(std::string(flag));
-      break;
-    }
-    return found;
-  }();
-  std::vector<std::string> missing;
-  for (const std::string& feature : target.required_features) {
-    if (flags->count(feature) == 0) missing.push_back(feature);
-  }
-  return missing.empty() ? "" : absl::StrCat("this CPU has no ", absl::StrJoin(missing, ", "));
-}
 
 struct KernelHarness::Code {
   explicit Code(codegen::CodeImage i) : image(std::move(i)), mapped(image) {}
@@ -475,74 +248,95 @@ absl::StatusOr<KernelRun> KernelHarness::RunOracle(int index, const Operands& op
   return run;
 }
 
+// The operands' memory, parameter by parameter; outputs hold nothing.
+std::vector<std::unique_ptr<GuardedMemory>> KernelHarness::Place(
+    int index, const Operands& operands, absl::Span<const int64_t> dims) const {
+  const program::Kernel& kernel = program_.kernels[index];
+  std::vector<std::unique_ptr<GuardedMemory>> memory;
+  const auto allocate = [&](const std::string& name, size_t bytes) {
+    memory.push_back(std::make_unique<GuardedMemory>("%" + name, bytes, eager::kPoison));
+    return memory.back()->data();
+  };
+  for (size_t i = 0; i < kernel.params.size(); ++i) {
+    const ir::Value& parameter = *kernel.body->parameters()[i];
+    const ir::Type& type = parameter.type();
+    const program::KernelParam& param = kernel.params[i];
+    const auto tensor = operands.tensors.find(parameter.name());
+    if (type.is_kv) {
+      uint8_t* pool = allocate(parameter.name(), operands.pool.size());
+      std::memcpy(pool, operands.pool.data(), operands.pool.size());
+    } else if (param.kind == program::OperandKind::kWeight) {
+      const formats::PackedShape shape = PackedShapeOf(type, param.segments);
+      Pack(tensor->second, param.format, shape,
+           allocate(parameter.name(), formats::PackedBytes(param.format, shape)));
+    } else {
+      const Extent extent = ExtentOf(type, dims, param.kind == program::OperandKind::kArgument);
+      uint8_t* rows = allocate(parameter.name(), extent.bytes(type.dtype));
+      if (!param.written) Store(tensor->second, type, extent, rows);
+    }
+  }
+  return memory;
+}
+
 absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
                                                  const Operands& operands,
                                                  const std::vector<int64_t>& cuts) const {
   const program::Kernel& kernel = program_.kernels[index];
-  NINFER_ASSIGN_OR_RETURN(std::vector<int64_t> dims, DimsOf(index, operands));
-  const auto parameters = kernel.body->parameters();
-  std::vector<std::unique_ptr<Guarded>> memory;
+  NINFER_ASSIGN_OR_RETURN(const std::vector<int64_t> dims, DimsOf(index, operands));
+  auto memory = Place(index, operands, dims);
   std::vector<void*> addresses;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const ir::Type& type = parameters[i]->type();
-    const program::KernelParam& param = kernel.params[i];
-    const std::string name = absl::StrCat("%", parameters[i]->name());
-    const auto tensor = operands.tensors.find(parameters[i]->name());
-    if (type.is_kv) {
-      memory.push_back(std::make_unique<Guarded>(name, operands.pool.size()));
-      std::memcpy(memory.back()->data(), operands.pool.data(), operands.pool.size());
-    } else if (param.kind == program::OperandKind::kWeight) {
-      const formats::PackedShape shape = PackedShapeOf(type, param.segments);
-      memory.push_back(std::make_unique<Guarded>(name, formats::PackedBytes(param.format, shape)));
-      Pack(tensor->second, param.format, shape, memory.back()->data());
-    } else {
-      const Extent extent = ExtentOf(type, dims, param.kind == program::OperandKind::kArgument);
-      memory.push_back(
-          std::make_unique<Guarded>(name, extent.rows * extent.stride * DTypeSize(type.dtype)));
-      if (i < oracle_bodies_[index]->parameters().size()) {
-        Store(tensor->second, type, extent, memory.back()->data());
-      }
-    }
-    addresses.push_back(memory.back()->data());
+  std::vector<std::string> before;  // of what the kernel may only read
+  for (size_t i = 0; i < memory.size(); ++i) {
+    addresses.push_back(memory[i]->data());
+    before.push_back(kernel.params[i].written ? "" : memory[i]->Bytes());
   }
-  memory.push_back(std::make_unique<Guarded>("scratch", kernel.scratch_bytes));
-  Guarded& scratch = *memory.back();
+  memory.push_back(
+      std::make_unique<GuardedMemory>("scratch", kernel.scratch_bytes, eager::kPoison));
   // Symbols that the kernel cannot know have a value that no loop survives.
   std::vector<int32_t> values;
   for (const int64_t dim : dims) values.push_back(dim < 0 ? INT32_MAX : static_cast<int32_t>(dim));
   std::vector<int64_t> bounds = {0};
   bounds.insert(bounds.end(), cuts.begin(), cuts.end());
   bounds.push_back(kernel.units.Count(values.data()));
+  const MappedCode::Function function = code.mapped.At(code.image.kernels[index].offset);
   for (size_t i = 0; i + 1 < bounds.size(); ++i) {
-    scratch.Poison();
-    if (CallGuarded(code.mapped.At(code.image.kernels[index].offset), addresses.data(),
-                    values.data(), bounds[i], bounds[i + 1], scratch.data())) {
-      continue;
-    }
+    memory.back()->Fill();
+    const Stray stray = CallWatched([&] {
+      function(addresses.data(), values.data(), bounds[i], bounds[i + 1], memory.back()->data());
+    });
+    if (stray.signal == 0) continue;
     for (const auto& block : memory) {
-      if (!block->Near(stray_address)) continue;
+      if (!block->Near(stray.address)) continue;
       return absl::OutOfRangeError(absl::StrCat(
-          "reads or writes at byte ", block->OffsetOf(stray_address), " of ", block->name()));
+          "reads or writes at byte ", block->OffsetOf(stray.address), " of ", block->name()));
     }
-    return absl::OutOfRangeError(absl::StrCat("stopped by signal ", stray_signal));
+    return absl::OutOfRangeError(absl::StrCat("stopped by signal ", stray.signal));
   }
-  for (const auto& block : memory) {
-    if (!block->Intact())
-      return absl::OutOfRangeError(absl::StrCat("writes beside ", block->name()));
+  for (size_t i = 0; i < memory.size(); ++i) {
+    if (!memory[i]->Intact()) {
+      return absl::OutOfRangeError(absl::StrCat("writes beside ", memory[i]->name()));
+    }
+    if (i < before.size() && !kernel.params[i].written && memory[i]->Bytes() != before[i]) {
+      return absl::OutOfRangeError(absl::StrCat("writes to its input ", memory[i]->name()));
+    }
   }
+  return ReadBack(index, dims, memory);
+}
+
+KernelRun KernelHarness::ReadBack(int index, absl::Span<const int64_t> dims,
+                                  const std::vector<std::unique_ptr<GuardedMemory>>& memory) const {
+  const program::Kernel& kernel = program_.kernels[index];
   KernelRun run;
   size_t next = oracle_bodies_[index]->parameters().size();
   for (const ir::Value* result : kernel.body->results()) {
     if (result->type().is_kv) continue;
-    run.results.push_back(
-        Load(result->type(), dims, ExtentOf(result->type(), dims, false), memory[next++]->data()));
+    const Extent extent = ExtentOf(result->type(), dims, false);
+    run.results.push_back(Load(result->type(), dims, extent, memory[next++]->data()));
   }
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    if (!parameters[i]->type().is_kv) continue;
-    run.pool.assign(memory[i]->data(), memory[i]->data() + operands.pool.size());
-    if (!kernel.params[i].written && run.pool != operands.pool) {
-      return absl::OutOfRangeError("writes to a KV pool that it only reads");
-    }
+  for (size_t i = 0; i < kernel.params.size(); ++i) {
+    if (!kernel.body->parameters()[i]->type().is_kv) continue;
+    const std::string bytes = memory[i]->Bytes();
+    run.pool.assign(bytes.begin(), bytes.end());
   }
   return run;
 }
@@ -634,26 +428,6 @@ void KernelHarness::ExpectUnitsIndependent(int index, const Operands& operands,
     }
   });
 }
-
-namespace {
-
-eager::Tensor SliceRows(const eager::Tensor& tensor, int64_t first, int64_t last) {
-  std::vector<int64_t> shape = tensor.shape;
-  shape[0] = last - first;
-  const int64_t columns = Product(shape, 1);
-  eager::Tensor slice;
-  if (tensor.ints != nullptr) {
-    slice = eager::Tensor::Ints(
-        shape, {tensor.ints->begin() + first * columns, tensor.ints->begin() + last * columns});
-  } else {
-    slice = eager::Tensor::Floats(
-        shape, {tensor.floats->begin() + first * columns, tensor.floats->begin() + last * columns});
-  }
-  slice.dtype = tensor.dtype;
-  return slice;
-}
-
-}  // namespace
 
 void KernelHarness::ExpectRowsIndependent(int index, const Operands& operands,
                                           const std::string& symbol, int64_t first,

@@ -22,6 +22,9 @@
 #include "codegen/codegen.h"
 #include "eager/eager.h"
 #include "program/program.h"
+#include "tests/support/guarded_memory.h"
+#include "tests/support/kernel_operands.h"
+#include "tests/support/mapped_code.h"
 #include "tests/support/random.h"
 
 namespace ninfer {
@@ -113,6 +116,10 @@ class KernelHarness {
   absl::StatusOr<KernelRun> RunOracle(int kernel, const Operands& operands) const;
   absl::StatusOr<KernelRun> RunCode(const Code& code, int kernel, const Operands& operands,
                                     const std::vector<int64_t>& cuts) const;
+  std::vector<std::unique_ptr<GuardedMemory>> Place(int kernel, const Operands& operands,
+                                                    absl::Span<const int64_t> dims) const;
+  KernelRun ReadBack(int kernel, absl::Span<const int64_t> dims,
+                     const std::vector<std::unique_ptr<GuardedMemory>>& memory) const;
   void ForEachEngine(int kernel, const std::function<void(const std::string& engine)>& check) const;
 
   int64_t pages_;
@@ -121,32 +128,6 @@ class KernelHarness {
   std::vector<Engine> engines_;
   std::map<std::string, std::unique_ptr<Code>> code_;
 };
-
-// `values` as `dtype` holds them.
-eager::Tensor Rounded(eager::Tensor tensor, DType dtype);
-bool SameBits(const eager::Tensor& a, const eager::Tensor& b);
-
-// A code image, mapped so that it can be called. `hint` moves it to another address.
-class MappedCode {
- public:
-  using Function = void (*)(void* const* operands, const int32_t* dims, int64_t begin, int64_t end,
-                            void* scratch);
-  MappedCode(const codegen::CodeImage& image, int64_t pages_before = 0);
-  ~MappedCode();
-  MappedCode(const MappedCode&) = delete;
-  MappedCode& operator=(const MappedCode&) = delete;
-
-  Function At(uint64_t offset) const;
-  const uint8_t* base() const { return base_; }
-
- private:
-  uint8_t* mapping_ = nullptr;
-  uint8_t* base_ = nullptr;
-  size_t bytes_ = 0;
-};
-
-// Why this host cannot run the target's code; empty when it can.
-std::string WhyNotHere(const codegen::Target& target);
 
 }  // namespace ninfer
 

@@ -1,4 +1,4 @@
-// NumPy's .npy files, version 1.0 (numpy/lib/format.py). Tested by tests/tools_common_test.cc.
+// NumPy's .npy files, version 1.0 (numpy/lib/format.py). Tested by tests/run_test.py.
 #ifndef NINFER_TOOLS_COMMON_NPY_H_
 #define NINFER_TOOLS_COMMON_NPY_H_
 

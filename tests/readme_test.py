@@ -38,7 +38,7 @@ class ReadmeTest(unittest.TestCase):
                 outputs.append(done.stdout)
             self.assertTrue(outputs[1].startswith("Once upon a time"), outputs[1])
             self.assertIn("index.txt", os.listdir(os.path.join(folder, "ir")))
-            for cell in ("eager", "compiled", "KV cache"):
+            for cell in ("eager", "compiled", "cache", "naive", "flash"):
                 self.assertIn(cell, outputs[3])
 
 

@@ -85,7 +85,20 @@ class TileEmitter {
     }
   }
 
+  // Slots lie side by side in a panel, from the start of a cache line on.
+  void Prefetch(LV i, int64_t u) {
+    constexpr int64_t kLine = 64;
+    const int64_t slot_bytes = int64_t{lanes_} * (tile_.mode == DotMode::kF16 ? 2 : 4);
+    for (size_t s = 0; s < tile_.b_slots.size(); ++s) {
+      if (static_cast<int64_t>(s) * slot_bytes % kLine != 0) continue;
+      LV ahead = e_.Offset(BAddress(s, i, u), tile_.prefetch);
+      e_.b().CreateIntrinsic(llvm::Intrinsic::prefetch, {ahead->getType()},
+                             {ahead, e_.b().getInt32(0), e_.b().getInt32(3), e_.b().getInt32(1)});
+    }
+  }
+
   void Step(LV i, int64_t u, int64_t step, std::vector<LV>& acc) {
+    if (tile_.prefetch > 0) Prefetch(i, u);
     const size_t slots = tile_.b_slots.size();
     std::vector<LV> b(slots);
     if (tile_.mode == DotMode::kF32 || tile_.mode == DotMode::kF16) {

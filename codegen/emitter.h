@@ -136,6 +136,7 @@ struct DotTile {
   std::vector<LV> b_slots;  // address of each slot's first vector at k = 0
   int64_t b_stride = 0;     // bytes from one k step to the next
   int64_t k = 0;            // elements summed
+  int64_t prefetch = 0;     // bytes ahead in b that are asked for; 0: none
 };
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile);
 

@@ -22,6 +22,12 @@ struct Input {
   DType dtype = DType::kF32;
 };
 
+// Read ahead in a panel. The CPU's own prefetchers stop at every 4 KiB of addresses, huge pages or
+// not, and keep too few lines in flight between: on Sapphire Rapids one row of bf16 weights is
+// read at 75-82% of the read limit without, at 95-100% with 2 to 4 KiB; more rows gain 10-20%, and
+// whole tiles lose nothing.
+constexpr int64_t kPrefetchBytes = 4096;
+
 class LinearEmitter {
  public:
   explicit LinearEmitter(Emitter& e) : e_(e), evaluator_(e) {}
@@ -231,7 +237,6 @@ class LinearEmitter {
   // scratch[row][slot][lane] = accumulators of `count` rows from row `row` of the block that begins
   // at `from` on.
   void Tile(LV panel, LV from, LV row, int count, int group) {
-    const AddressScope scope(e_);
     const std::vector<LV> slots = Slots(panel, group);
     const TileShape shape = TileFor(e_.target(), mode_, count);
     DotTile tile;
@@ -239,6 +244,7 @@ class LinearEmitter {
     tile.a_dtype = Widens() ? DType::kF32 : input_.dtype;
     tile.k = k_;
     tile.b_stride = formats::kPanelColumns * Step() * ElementBytes();
+    tile.prefetch = kPrefetchBytes;
     const int64_t size = DTypeSize(tile.a_dtype);
     const int64_t ld = Widens() ? program::LeadingDimension(k_) : input_.ld;
     LV first = e_.Offset(e_.scratch(), program::kLinearTileBytes);

@@ -155,6 +155,9 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
                           passes::RunPipeline(source.model.module.Clone(), pass_options));
   LogPasses(result, &plan);
   compiled.pass_table = passes::PassTable(result.records);
+  if (result.lowered && result.program.arena_bytes + result.program.replica_bytes > 0) {
+    compiled.pass_table += passes::BuffersLine(result.program);
+  }
   plan.final_graph_text = ir::Print(result.module);
   if (result.lowered) plan.program_text = program::Print(result.program);
   if (!options.stop_after.empty()) return compiled;

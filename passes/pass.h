@@ -97,6 +97,9 @@ absl::StatusOr<std::vector<PassRecord>> RunPasses(ir::Module& module,
 std::vector<PassInfo> ListPasses();
 
 std::string PassTable(const std::vector<PassRecord>& records);  // what -v prints
+// "buffers: peak 1.2 MiB, lower bound 1.2 MiB" of a planned program: the arena with the replicas of
+// one thread, and what no placement can do without.
+std::string BuffersLine(const program::Program& program);
 
 }  // namespace ninfer::passes
 

@@ -98,4 +98,9 @@ std::string PassTable(const std::vector<PassRecord>& records) {
   return absl::StrCat(text, absl::StrFormat("     %-14s %9.2f\n", "all", seconds * 1e3));
 }
 
+std::string BuffersLine(const program::Program& program) {
+  return absl::StrCat("buffers: peak ", Bytes(program.arena_bytes + program.replica_bytes),
+                      ", lower bound ", Bytes(program.arena_lower_bound), "\n");
+}
+
 }  // namespace ninfer::passes

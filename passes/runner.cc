@@ -300,9 +300,10 @@ void Runner::Measure(int64_t* ops, int64_t* bytes) const {
   *bytes = 0;
   if (program_->has_value()) {
     *ops = static_cast<int64_t>((*program_)->launches.size());
-    for (const program::Buffer& buffer : (*program_)->buffers) {
-      *bytes += ir::MaxBytes(buffer.type, (*program_)->symbols);
-    }
+    // Once they are planned, buffers share places.
+    *bytes = (*program_)->arena_bytes + (*program_)->replica_bytes;
+    if (*bytes > 0) return;
+    for (const program::Buffer& buffer : (*program_)->buffers) *bytes += buffer.bytes;
     return;
   }
   for (const auto& function : module_->functions()) {

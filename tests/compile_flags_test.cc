@@ -67,7 +67,7 @@ TEST_F(CompileFlagsTest, QuietSaysNothing) {
   EXPECT_TRUE(FileExists(plan()));
 }
 
-TEST_F(CompileFlagsTest, VerboseEndsInATableOfAllPasses) {
+TEST_F(CompileFlagsTest, VerboseEndsInATableOfAllPassesAndThePeakOfBuffers) {
   const ProgramRun run = Compile({"-v", "-o", plan()}, /*quiet=*/false);
   size_t at = run.err.find("wrote ");
   ASSERT_NE(at, std::string::npos);
@@ -75,6 +75,7 @@ TEST_F(CompileFlagsTest, VerboseEndsInATableOfAllPasses) {
     at = run.err.find("  " + pass.name + " ", at);
     ASSERT_NE(at, std::string::npos) << pass.name << " in " << run.err;
   }
+  EXPECT_THAT(run.err, ContainsRegex("\nbuffers: peak [0-9.]+ KiB, lower bound [0-9.]+ KiB\n$"));
 }
 
 TEST_F(CompileFlagsTest, TypesAreAsAskedFor) {

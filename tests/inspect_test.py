@@ -1,6 +1,7 @@
 """Tests ninfer-inspect on a plan of the bundled model."""
 
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -66,6 +67,15 @@ class InspectTest(unittest.TestCase):
             text = self.section(name)
             for each in words:
                 self.assertIn(each, text, name)
+
+    def test_the_peak_is_of_arena_and_replicas_and_not_below_its_bound(self):
+        found = re.search(r"  peak (\d+) bytes of one thread, lower bound (\d+): arena (\d+), replicas (\d+) a thread\n",
+                          self.section("entries"))
+        self.assertIsNotNone(found)
+        peak, bound, arena, replicas = map(int, found.groups())
+        self.assertEqual(peak, arena + replicas)
+        self.assertGreaterEqual(peak, bound)
+        self.assertGreater(bound, 0)
 
     def test_bytes_are_printed_with_offsets(self):
         text = self.inspect(self.plan, "--bytes").stdout

@@ -360,6 +360,25 @@ TEST(Runner, TheTableShowsEveryPassWithItsFigures) {
   EXPECT_THAT(lines[14], HasSubstr("all"));
 }
 
+// Planning lets buffers share places, which the figures show; the sum is the last line's peak.
+TEST(Runner, BytesAfterPlanningAreThePeak) {
+  const auto result = RunPipeline(Graph(), {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  const program::Program& program = result->program;
+  const PassRecord& plan = result->records.back();
+  int64_t sum = 0;
+  for (const program::Buffer& buffer : program.buffers) sum += buffer.bytes;
+  EXPECT_EQ(plan.bytes_before, sum);
+  EXPECT_EQ(plan.bytes_after, program.arena_bytes + program.replica_bytes);
+  EXPECT_LT(plan.bytes_after, plan.bytes_before);
+  EXPECT_GE(plan.bytes_after, program.arena_lower_bound);
+  program::Program example;
+  example.arena_bytes = 2048;
+  example.replica_bytes = 1024;
+  example.arena_lower_bound = 2560;
+  EXPECT_EQ(BuffersLine(example), "buffers: peak 3.0 KiB, lower bound 2.5 KiB\n");
+}
+
 TEST(Runner, ListsThePassesInPipelineOrder) {
   std::vector<std::string> names;
   for (const PassInfo& pass : ListPasses()) {

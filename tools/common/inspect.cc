@@ -58,8 +58,10 @@ std::string PrintEntries(const Plan& plan) {
                           plan.buffers[entry.output].name);
     absl::StrAppendFormat(&text, "  %d launches, few rows up to %d\n", entry.launches.size(),
                           entry.few_rows);
-    absl::StrAppendFormat(&text, "  arena %d bytes, lower bound %d, replicas %d for each thread\n",
-                          entry.arena_bytes, entry.arena_lower_bound, entry.replica_bytes);
+    absl::StrAppendFormat(
+        &text, "  peak %d bytes of one thread, lower bound %d: arena %d, replicas %d a thread\n",
+        entry.arena_bytes + entry.replica_bytes, entry.arena_lower_bound, entry.arena_bytes,
+        entry.replica_bytes);
   }
   return text;
 }

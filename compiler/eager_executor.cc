@@ -111,6 +111,7 @@ absl::Status EagerExecutor::Step(const runtime::StepInput& input, float* logits)
   std::vector<eager::Tensor> results;
   if (dump_ != nullptr) {
     seen_.clear();
+    dump_->NextStep();
     auto record = [this](const ir::Node& node, absl::Span<const eager::Tensor> tensors) {
       Record(node, tensors);
     };
@@ -124,20 +125,52 @@ absl::Status EagerExecutor::Step(const runtime::StepInput& input, float* logits)
   return absl::OkStatus();
 }
 
+// Whether the first dimension counts the step's tokens, or the rows wanted of them, and the others
+// are numbers: such rows of later steps can follow those of earlier ones.
+bool EagerExecutor::HasRowsOfStep(const ir::Type& type) const {
+  if (type.shape.empty() || type.shape[0].is_static() || type.shape[0].offset != 0) return false;
+  const std::string& rows = module_.symbols()[type.shape[0].symbol].name;
+  if (rows != "T" && rows != "R") return false;
+  return std::all_of(type.shape.begin() + 1, type.shape.end(),
+                     [](const ir::Dim& dim) { return dim.is_static(); });
+}
+
 // A tensor's name: the value's own, else where it comes from and its op ("model.layers.0/softmax"),
-// numbered from the second on.
+// numbered from the second of the step on.
+std::string EagerExecutor::NameOf(const ir::Node& node, const ir::Value& value) {
+  std::string name = value.name();
+  if (name.empty()) name = absl::StrCat(value.provenance(), "/", node.info().name);
+  const int count = ++seen_[name];
+  if (count > 1) absl::StrAppend(&name, "#", count);
+  return name;
+}
+
+// Whether a step has a tensor to show. Constants are none of a step's.
+bool EagerExecutor::DumpMatches(const ir::Function& function) {
+  for (const auto& node : function.nodes()) {
+    if (node->body() != nullptr && DumpMatches(*node->body())) return true;
+    for (int i = 0; i < node->num_results(); ++i) {
+      const ir::Value& value = *node->result(i);
+      const ir::Type& type = value.type();
+      if (type.is_kv || type.shape.empty() || type.dtype == DType::kI32) continue;
+      if (!ir::IsConstant(&value) && dump_->Matches(NameOf(*node, value))) return true;
+    }
+  }
+  return false;
+}
+
 void EagerExecutor::Record(const ir::Node& node, absl::Span<const eager::Tensor> results) {
   for (int i = 0; i < node.num_results() && i < static_cast<int>(results.size()); ++i) {
     const ir::Value& value = *node.result(i);
     const eager::Tensor& tensor = results[i];
     if (tensor.floats == nullptr || tensor.shape.empty()) continue;
-    std::string name = value.name();
-    if (name.empty()) name = absl::StrCat(value.provenance(), "/", node.info().name);
-    const int count = ++seen_[name];
-    if (count > 1) absl::StrAppend(&name, "#", count);
+    const std::string name = NameOf(node, value);
     if (!dump_->Matches(name)) continue;
+    if (!HasRowsOfStep(value.type())) {
+      dump_->AddStep(name, DType::kF32, tensor.shape, tensor.floats->data());
+      continue;
+    }
     runtime::RowType type;
-    type.dtype = DType::kF32;
     type.trailing.assign(tensor.shape.begin() + 1, tensor.shape.end());
     dump_->Append(name, type, tensor.shape[0], type.columns(), tensor.floats->data());
   }

@@ -39,6 +39,9 @@ class EagerExecutor : public runtime::Executor {
  private:
   EagerExecutor() : module_("") {}
   absl::Status ReadLimits(const Options& options);
+  bool HasRowsOfStep(const ir::Type& type) const;
+  std::string NameOf(const ir::Node& node, const ir::Value& value);
+  bool DumpMatches(const ir::Function& function);
   void Record(const ir::Node& node, absl::Span<const eager::Tensor> results);
 
   plan::Plan plan_;

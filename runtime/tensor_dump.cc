@@ -5,6 +5,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -75,8 +76,16 @@ bool TensorDump::Matches(absl::string_view name) const {
 void TensorDump::Append(const std::string& name, const RowType& type, int64_t rows, int64_t stride,
                         const void* data) {
   Tensor& tensor = tensors_[name];
-  tensor.type = type;
-  tensor.rows += rows;
+  if (tensor.shape.empty()) {
+    tensor.dtype = type.dtype;
+    tensor.shape = {0};
+    tensor.shape.insert(tensor.shape.end(), type.trailing.begin(), type.trailing.end());
+  }
+  NINFER_CHECK(tensor.dtype == type.dtype &&
+               std::equal(type.trailing.begin(), type.trailing.end(), tensor.shape.begin() + 1,
+                          tensor.shape.end()))
+      << name;
+  tensor.shape[0] += rows;
   const int64_t size = DTypeSize(type.dtype);
   const char* bytes = static_cast<const char*>(data);
   for (int64_t row = 0; row < rows; ++row) {
@@ -84,20 +93,34 @@ void TensorDump::Append(const std::string& name, const RowType& type, int64_t ro
   }
 }
 
+void TensorDump::AddStep(const std::string& name, DType dtype, const std::vector<int64_t>& shape,
+                         const void* data) {
+  int64_t size = DTypeSize(dtype);
+  for (int64_t dim : shape) size *= dim;
+  step_tensors_[name][step_] = {dtype, shape, std::string(static_cast<const char*>(data), size)};
+}
+
 absl::Status TensorDump::Write(const std::string& path) const {
-  if (tensors_.empty()) {
-    return InvalidArgument("--dump-tensors: expected the name of a tensor that is kept, found \"",
-                           pattern_->text, "\", which none has");
+  std::vector<std::pair<std::string, const Tensor*>> tensors;
+  for (const auto& [name, tensor] : tensors_) tensors.emplace_back(name, &tensor);
+  for (const auto& [name, steps] : step_tensors_) {
+    for (const auto& [step, tensor] : steps) {
+      tensors.emplace_back(steps.size() == 1 ? name : absl::StrCat(name, "@", step), &tensor);
+    }
   }
+  if (tensors.empty()) return NoneMatches();
+  // Wider elements first, so that each tensor lies where its type wants it.
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
+    const int64_t wide = DTypeSize(a.second->dtype), other = DTypeSize(b.second->dtype);
+    return wide != other ? wide > other : a.first < b.first;
+  });
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors_) {
-    std::vector<int64_t> shape = {tensor.rows};
-    shape.insert(shape.end(), tensor.type.trailing.begin(), tensor.type.trailing.end());
-    header[name] = {{"dtype", absl::AsciiStrToUpper(DTypeName(tensor.type.dtype))},
-                    {"shape", shape},
-                    {"data_offsets", {offset, offset + tensor.bytes.size()}}};
-    offset += tensor.bytes.size();
+  for (const auto& [name, tensor] : tensors) {
+    header[name] = {{"dtype", absl::AsciiStrToUpper(DTypeName(tensor->dtype))},
+                    {"shape", tensor->shape},
+                    {"data_offsets", {offset, offset + tensor->bytes.size()}}};
+    offset += tensor->bytes.size();
   }
   std::string text = header.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -105,10 +128,15 @@ absl::Status TensorDump::Write(const std::string& path) const {
   const uint64_t size = text.size();
   NINFER_RETURN_IF_ERROR(file->Append(&size, sizeof(size)));
   NINFER_RETURN_IF_ERROR(file->Append(text.data(), text.size()));
-  for (const auto& [name, tensor] : tensors_) {
-    NINFER_RETURN_IF_ERROR(file->Append(tensor.bytes.data(), tensor.bytes.size()));
+  for (const auto& [name, tensor] : tensors) {
+    NINFER_RETURN_IF_ERROR(file->Append(tensor->bytes.data(), tensor->bytes.size()));
   }
   return file->Commit();
+}
+
+absl::Status TensorDump::NoneMatches() const {
+  return InvalidArgument("--dump-tensors: expected the name of a tensor that is kept, found \"",
+                         pattern_->text, "\", which none has");
 }
 
 }  // namespace ninfer::runtime

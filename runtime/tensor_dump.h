@@ -1,6 +1,7 @@
 // Tensors of a run by name, written as safetensors: what --dump-tensors=REGEX --dump-to=FILE asks
-// for. Rows of later steps follow those of earlier ones. Tested by
-// tests/runtime_tensor_dump_test.cc.
+// for. Rows of later steps follow those of earlier ones; a tensor whose shape is its step's own is
+// written for each step, as `attention.0@3` of the third (under its plain name when it was seen in
+// one step alone). Tested by tests/runtime_tensor_dump_test.cc.
 #ifndef NINFER_RUNTIME_TENSOR_DUMP_H_
 #define NINFER_RUNTIME_TENSOR_DUMP_H_
 
@@ -33,21 +34,30 @@ class TensorDump {
   ~TensorDump();
 
   bool Matches(absl::string_view name) const;
-  // Rows of `columns` elements, `stride` elements from one to the next.
+  // Before what a step has to show; steps count from 1.
+  void NextStep() { ++step_; }
+  // Rows of `columns` elements, `stride` elements from one to the next; all of one type.
   void Append(const std::string& name, const RowType& type, int64_t rows, int64_t stride,
               const void* data);
+  // A tensor of this step, dense.
+  void AddStep(const std::string& name, DType dtype, const std::vector<int64_t>& shape,
+               const void* data);
   absl::Status Write(const std::string& path) const;
+  // The refusal of an expression that matches nothing.
+  absl::Status NoneMatches() const;
 
  private:
   struct Pattern;
   struct Tensor {
-    RowType type;
-    int64_t rows = 0;
+    DType dtype = DType::kF32;
+    std::vector<int64_t> shape;
     std::string bytes;
   };
   explicit TensorDump(std::unique_ptr<Pattern> pattern);
   std::unique_ptr<Pattern> pattern_;
-  std::map<std::string, Tensor> tensors_;
+  int64_t step_ = 0;
+  std::map<std::string, Tensor> tensors_;                          // of rows
+  std::map<std::string, std::map<int64_t, Tensor>> step_tensors_;  // by step
 };
 
 }  // namespace ninfer::runtime

@@ -100,6 +100,27 @@ TEST_F(CompilerEagerTest, TensorsThatWereAskedForAreWrittenWithRowsOfAllSteps) {
   EXPECT_THAT(Open()->WriteDump(path).message(), HasSubstr("no tensors were asked for"));
 }
 
+// A step's probabilities have as many columns as there are keys by then.
+TEST_F(CompilerEagerTest, ProbabilitiesAreWrittenStepByStep) {
+  const auto executor = Open({{"dump_tensors", "^hidden\\.1$|^attention\\.1$"}});
+  ids_.resize(5);
+  Run(*executor, 2);
+  const std::string path = folder_.File("steps.safetensors");
+  const absl::Status written = executor->WriteDump(path);
+  ASSERT_TRUE(written.ok()) << written;
+  const auto file = frontend::Checkpoint::OpenFile(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->Find("attention.1"), nullptr);
+  const std::vector<int64_t> rows = {2, 2, 1}, keys = {2, 4, 5};
+  for (int step = 0; step < 3; ++step) {
+    const frontend::StoredTensor* tensor = (*file)->Find(absl::StrCat("attention.1@", step + 1));
+    ASSERT_NE(tensor, nullptr) << step;
+    EXPECT_EQ(tensor->shape, (std::vector<int64_t>{4, rows[step], keys[step]}));
+  }
+  ASSERT_NE((*file)->Find("hidden.1"), nullptr);
+  EXPECT_EQ((*file)->Find("hidden.1")->shape, (std::vector<int64_t>{5, 24}));
+}
+
 TEST_F(CompilerEagerTest, ItSaysWhatItReads) {
   const auto executor = Open();
   EXPECT_EQ(executor->description(), "eager, 2 threads");

@@ -50,6 +50,35 @@ TEST(TensorDump, RowsOfLaterStepsFollowThoseOfEarlierOnes) {
   for (int i = 0; i < 6; ++i) EXPECT_EQ(values[i], i + 1);
 }
 
+// Shapes and bytes as any reader checks them: every tensor's bytes are those of its shape, and they
+// follow one another without a gap.
+TEST(TensorDump, ATensorWhoseShapeIsItsStepsOwnIsWrittenForEachStep) {
+  auto dump = TensorDump::Create(".");
+  ASSERT_TRUE(dump.ok());
+  const std::vector<float> values(24, 1);
+  const RowType rows = *ParseRowType("bf16[T,3]");
+  for (int64_t keys = 2; keys <= 4; ++keys) {
+    (*dump)->NextStep();
+    (*dump)->AddStep("attention.0", DType::kF32, {2, 3, keys}, values.data());
+    (*dump)->Append("hidden", rows, 1, 3, values.data());
+    if (keys == 3) (*dump)->AddStep("once", DType::kF32, {4}, values.data());
+  }
+  const std::string path = JoinPath(GetEnv("TEST_TMPDIR", "."), "steps.safetensors");
+  ASSERT_TRUE((*dump)->Write(path).ok());
+  const std::string bytes = ReadFile(path).value();
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  const std::string header = bytes.substr(8, length);
+  // Wider elements first, so that each lies where its type wants it.
+  EXPECT_EQ(header.substr(0, header.find_last_not_of(' ') + 1),
+            R"({"attention.0@1":{"dtype":"F32","shape":[2,3,2],"data_offsets":[0,48]},)"
+            R"("attention.0@2":{"dtype":"F32","shape":[2,3,3],"data_offsets":[48,120]},)"
+            R"("attention.0@3":{"dtype":"F32","shape":[2,3,4],"data_offsets":[120,216]},)"
+            R"("once":{"dtype":"F32","shape":[4],"data_offsets":[216,232]},)"
+            R"("hidden":{"dtype":"BF16","shape":[3,3],"data_offsets":[232,250]}})");
+  EXPECT_EQ(bytes.size(), 8 + length + 250);
+}
+
 TEST(TensorDump, ABadExpressionAndOneThatMatchesNothingAreRefused) {
   EXPECT_EQ(
       TensorDump::Create("(").status().message(),

@@ -145,10 +145,14 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   // Before the packed weights are made: eager's own copy of the weights is gone by then.
   callbacks.Progress("reference", 0);
   TextLogits reference;
-  if (options.stop_after.empty() || options.verify_each) {
+  if (options.stop_after.empty()) {
     NINFER_ASSIGN_OR_RETURN(reference, RunGraph(imported, source.model.weights, ids, 0, threads));
   }
-  if (options.verify_each) LendComparisons(reference, source, ids, threads, &pass_options);
+  if (options.verify_each) {
+    const Texts texts =
+        VerifyTexts(plan.tokenizer, source.model.info.vocab_size, source.model.info.context_length);
+    NINFER_RETURN_IF_ERROR(LendComparisons(source, texts, threads, &pass_options));
+  }
   pass_options.print = callbacks.print;
   callbacks.Progress("passes", 0);
   NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,
@@ -169,7 +173,8 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   plan.provenance.options = options.text;
   plan.provenance.source = source.folder.empty() ? options.random_weights : source.folder;
   callbacks.Progress("evidence", 0);
-  NINFER_RETURN_IF_ERROR(GatherEvidence(reference, ids, result.program, threads, &compiled));
+  NINFER_RETURN_IF_ERROR(GatherEvidence(
+      reference, ids, ErrorBound(imported, pass_options, /*settled=*/true), threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
   return compiled;

@@ -38,23 +38,30 @@ void FillTables(const program::Program& program, plan::Plan* plan);
 plan::CodeImage ImageOf(const codegen::CodeImage& image);
 
 // Compares the reference (the imported graph under eager, in f32, on `ids`) with the plan's own
-// code, and writes the result into the plan (compiler/evidence.cc).
+// code, and writes the result into the plan (compiler/evidence.cc). More than `bound` is an error.
 absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,
-                            const program::Program& program, int threads, Compiled* compiled);
+                            double bound, int threads, Compiled* compiled);
 std::string EvidenceLine(const plan::Evidence& evidence);
 
 // The text, as ids, on which plans are compared: at most `count` of them.
 std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int64_t vocab_size,
                                     int64_t count);
 
-// What --verify-each compares with the reference after every pass (compiler/verify.cc).
-void LendComparisons(const TextLogits& reference, const Source& source,
-                     const std::vector<int32_t>& ids, int threads, passes::PassOptions* options);
+// What --verify-each compares after every pass (compiler/verify.cc): several texts of unequal
+// lengths, one of them longer than a page where the context is.
+Texts VerifyTexts(const std::string& serialized_tokenizer, int64_t vocab_size,
+                  int64_t context_length);
+// Runs the source's graph on each text alone, which is the reference.
+absl::Status LendComparisons(const Source& source, const Texts& texts, int threads,
+                             passes::PassOptions* options);
 
-// Largest |difference| over the largest |reference| that a graph or program may show: 1e-4 where
-// nothing is rounded below what is stored, 0.06 where weights, activations or the cache are.
-double ErrorBound(const ir::Module& module);
-double ErrorBound(const program::Program& program);
+// Whether the types that were chosen hold less than what is stored: activations or the cache in
+// half precision, a matrix in a type that rounds it.
+bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice);
+// Largest |difference| over the largest |reference| that may show: 1e-4 where nothing is rounded,
+// 0.06 where the imported graph rounds by itself or, once precision has settled the types
+// (`settled`), the choice of types does.
+double ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled);
 
 }  // namespace ninfer::compiler
 

@@ -115,10 +115,10 @@ std::string EvidenceLine(const plan::Evidence& evidence) {
 }
 
 absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,
-                            const program::Program& program, int threads, Compiled* compiled) {
+                            double bound, int threads, Compiled* compiled) {
   plan::Evidence& evidence = compiled->plan.evidence;
   evidence.calibration_ids = ids;
-  evidence.bound = ErrorBound(program);
+  evidence.bound = bound;
   const plan::CodeImage* image = runtime::ChooseImage(compiled->plan, runtime::CpuFeatures());
   if (image == nullptr) {
     evidence.compared =

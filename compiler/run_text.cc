@@ -26,71 +26,157 @@ int64_t MaxOfSymbol(absl::Span<const ir::Symbol> symbols, absl::string_view name
 
 // What a graph or program lets a step hold.
 struct StepLimits {
-  int64_t tokens, rows;
+  int64_t tokens, rows, sequences;
   bool cached;
 };
 
 StepLimits LimitsOf(absl::Span<const ir::Symbol> symbols, bool cached) {
   const int64_t tokens = MaxOfSymbol(symbols, "T", INT32_MAX);
-  return {tokens, MaxOfSymbol(symbols, "R", tokens), cached};
+  return {tokens, MaxOfSymbol(symbols, "R", tokens), MaxOfSymbol(symbols, "S", 1), cached};
 }
 
 using RunStep = absl::FunctionRef<absl::StatusOr<eager::Tensor>(const eager::StepArguments&)>;
 
-// One step, from token `from` on, whose logits come by as many rows as may be asked for: without a
-// cache the step is repeated, which changes nothing.
-absl::Status RunRows(const std::vector<int32_t>& ids, int64_t from, int64_t to,
-                     const StepLimits& limits, RunStep run, TextLogits* out) {
-  eager::StepArguments arguments;
-  arguments.tokens.assign(ids.begin() + from, ids.begin() + to);
-  arguments.seq_bounds = {0, static_cast<int32_t>(to - from)};
-  arguments.cached_lens = {static_cast<int32_t>(from)};
-  for (int64_t done = 0; done < to - from;) {
-    arguments.rows.clear();
-    for (int64_t r = done; r < std::min(to - from, done + limits.rows); ++r) {
-      arguments.rows.push_back(static_cast<int32_t>(r));
-    }
-    NINFER_ASSIGN_OR_RETURN(const eager::Tensor logits, run(arguments));
-    if (logits.floats == nullptr || logits.shape.size() != 2 || logits.shape[0] == 0) {
-      return InvalidArgument("@step: expected logits f32[rows,vocabulary] as the first result");
-    }
-    out->vocab = logits.shape[1];
-    out->values.insert(out->values.end(), logits.floats->begin(), logits.floats->end());
-    done += logits.shape[0];
-  }
-  return absl::OkStatus();
+int64_t LengthOf(const std::vector<int32_t>& ids) { return static_cast<int64_t>(ids.size()); }
+
+int64_t PagesFor(const Texts& texts) {
+  int64_t pages = 0;
+  for (const std::vector<int32_t>& ids : texts) pages += (LengthOf(ids) + kPage - 1) / kPage;
+  return pages;
 }
 
-absl::StatusOr<TextLogits> RunSteps(const std::vector<int32_t>& ids, int64_t singles,
-                                    const StepLimits& limits, RunStep run) {
-  const int64_t count = static_cast<int64_t>(ids.size());
-  const int64_t chunk = limits.cached ? std::min(limits.tokens, limits.rows) : count;
-  TextLogits out;
-  for (int64_t done = 0; done < count;) {
-    const int64_t left = limits.cached ? std::max<int64_t>(1, count - singles - done) : count;
-    const int64_t next = done + std::min(left, chunk);
-    NINFER_RETURN_IF_ERROR(RunRows(ids, done, next, limits, run, &out));
-    done = next;
+// Takes texts through steps. Text t's pages are those from first_page_[t] on, counted from the end
+// of the pool, so that none lies where a mistake would look first.
+class TextRunner {
+ public:
+  TextRunner(const Texts& texts, int64_t singles, const StepLimits& limits, RunStep run)
+      : texts_(texts), singles_(singles), limits_(limits), run_(run), pages_(PagesFor(texts)) {
+    for (const std::vector<int32_t>& ids : texts) {
+      first_page_.push_back(first_page_.empty() ? 0 : next_page_);
+      next_page_ = first_page_.back() + (LengthOf(ids) + kPage - 1) / kPage;
+    }
+    done_.resize(texts.size());
+    logits_.resize(texts.size());
   }
-  return out;
-}
 
-int64_t PagesFor(const std::vector<int32_t>& ids) {
-  return (static_cast<int64_t>(ids.size()) + kPage - 1) / kPage;
-}
+  absl::StatusOr<TextLogits> Run() {
+    for (size_t begin = 0; begin < texts_.size();) {
+      const size_t end = EndOfGroup(begin);
+      while (HasTokens(begin, end)) NINFER_RETURN_IF_ERROR(Step(begin, end));
+      begin = end;
+    }
+    TextLogits out;
+    out.vocab = vocab_;
+    for (const std::vector<float>& rows : logits_) {
+      out.values.insert(out.values.end(), rows.begin(), rows.end());
+    }
+    return out;
+  }
+
+ private:
+  // As many texts as a step takes; whole ones, where there is no cache.
+  size_t EndOfGroup(size_t begin) const {
+    int64_t tokens = LengthOf(texts_[begin]);
+    size_t end = begin + 1;
+    while (end < texts_.size() && static_cast<int64_t>(end - begin) < limits_.sequences) {
+      tokens += LengthOf(texts_[end]);
+      if (!limits_.cached && tokens > limits_.tokens) break;
+      ++end;
+    }
+    return end;
+  }
+
+  bool HasTokens(size_t begin, size_t end) const {
+    for (size_t t = begin; t < end; ++t) {
+      if (done_[t] < LengthOf(texts_[t])) return true;
+    }
+    return false;
+  }
+
+  int64_t Wanted(size_t t) const {
+    const int64_t length = LengthOf(texts_[t]), left = length - done_[t];
+    if (!limits_.cached) return left;
+    if (left <= singles_) return std::min<int64_t>(left, 1);
+    const int64_t half = (length - singles_ + 1) / 2;
+    return done_[t] < half ? half - done_[t] : left - singles_;
+  }
+
+  absl::Status Step(size_t begin, size_t end) {
+    eager::StepArguments step;
+    step.seq_bounds = {0};
+    int64_t room = limits_.cached ? std::min(limits_.tokens, limits_.rows) : INT64_MAX;
+    int64_t width = 1;
+    for (size_t t = begin; t < end; ++t) {
+      width = std::max(width, (LengthOf(texts_[t]) + kPage - 1) / kPage);
+    }
+    for (size_t t = begin; t < end; ++t) {
+      const int64_t count = std::min(Wanted(t), room);
+      room -= count;
+      for (int64_t i = done_[t]; i < done_[t] + count; ++i) {
+        step.tokens.push_back(texts_[t][i]);
+        step.positions.push_back(static_cast<int32_t>(i));
+        step.rope_len.push_back(static_cast<int32_t>(texts_[t].size()));
+      }
+      step.seq_bounds.push_back(static_cast<int32_t>(step.tokens.size()));
+      step.cached_lens.push_back(static_cast<int32_t>(done_[t]));
+      for (int64_t p = 0; p < width; ++p) {
+        const int64_t page = std::min(first_page_[t] + p, pages_ - 1);
+        step.page_table.push_back(static_cast<int32_t>(pages_ - 1 - page));
+      }
+    }
+    NINFER_ASSIGN_OR_RETURN(const std::vector<float> rows, RunRows(step));
+    for (size_t t = begin; t < end; ++t) {
+      const int64_t from = step.seq_bounds[t - begin], to = step.seq_bounds[t - begin + 1];
+      logits_[t].insert(logits_[t].end(), rows.begin() + from * vocab_, rows.begin() + to * vocab_);
+      done_[t] += to - from;
+    }
+    return absl::OkStatus();
+  }
+
+  // The step's logits come by as many rows as may be asked for: the step is repeated, which changes
+  // nothing.
+  absl::StatusOr<std::vector<float>> RunRows(eager::StepArguments& step) {
+    const int64_t count = LengthOf(step.tokens);
+    std::vector<float> out;
+    for (int64_t done = 0; done < count;) {
+      step.rows.clear();
+      for (int64_t r = done; r < std::min(count, done + limits_.rows); ++r) {
+        step.rows.push_back(static_cast<int32_t>(r));
+      }
+      NINFER_ASSIGN_OR_RETURN(const eager::Tensor logits, run_(step));
+      if (logits.floats == nullptr || logits.shape.size() != 2 || logits.shape[0] == 0) {
+        return InvalidArgument("@step: expected logits f32[rows,vocabulary] as the first result");
+      }
+      vocab_ = logits.shape[1];
+      out.insert(out.end(), logits.floats->begin(), logits.floats->end());
+      done += logits.shape[0];
+    }
+    return out;
+  }
+
+  const Texts& texts_;
+  int64_t singles_;
+  StepLimits limits_;
+  RunStep run_;
+  int64_t pages_, next_page_ = 0;
+  std::vector<int64_t> first_page_;
+  std::vector<int64_t> done_;               // tokens of each text
+  std::vector<std::vector<float>> logits_;  // of them
+  int64_t vocab_ = 0;
+};
 
 }  // namespace
 
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,
-                                    const std::vector<int32_t>& ids, int64_t singles, int threads) {
+                                    const Texts& texts, int64_t singles, int threads) {
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<eager::Interpreter> interpreter,
                           eager::Interpreter::Create(&module, std::move(weights), threads));
   std::vector<eager::KvPool> pools;
   for (const auto& parameter : module.FindFunction("step")->parameters()) {
     const ir::Type& type = parameter->type();
     if (!type.is_kv) continue;
-    eager::KvPool pool{type.dtype, type.shape[0].offset, type.shape[1].offset, PagesFor(ids), {}};
+    eager::KvPool pool{type.dtype, type.shape[0].offset, type.shape[1].offset, PagesFor(texts), {}};
     pool.data.assign(pool.pages * 2 * pool.heads * kPage * pool.head_dim, 0);
     pools.push_back(std::move(pool));
   }
@@ -99,13 +185,18 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
     if (results.empty()) return eager::Tensor();
     return std::move(results[0]);
   };
-  return RunSteps(ids, singles, LimitsOf(module.symbols(), !pools.empty()), run);
+  return TextRunner(texts, singles, LimitsOf(module.symbols(), !pools.empty()), run).Run();
+}
+
+absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
+                                    std::shared_ptr<const ir::WeightSource> weights,
+                                    const std::vector<int32_t>& ids, int64_t singles, int threads) {
+  return RunGraph(module, std::move(weights), Texts{ids}, singles, threads);
 }
 
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
-                                      const ir::WeightSource& weights,
-                                      const std::vector<int32_t>& ids, int64_t singles,
-                                      int threads) {
+                                      const ir::WeightSource& weights, const Texts& texts,
+                                      int64_t singles, int threads) {
   // Before the layout pass weights have no places yet; any will do for the values.
   program::Program copy = program::Clone(program);
   if (!copy.weights.empty() && copy.weights[0].offset < 0) {
@@ -117,9 +208,16 @@ absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
       copy, weights, threads, [](int64_t) {}, aligned));
   NINFER_ASSIGN_OR_RETURN(
       std::unique_ptr<eager::ProgramInterpreter> interpreter,
-      eager::ProgramInterpreter::Create(&copy, aligned, kSimulatedThreads, PagesFor(ids)));
+      eager::ProgramInterpreter::Create(&copy, aligned, kSimulatedThreads, PagesFor(texts)));
   const auto run = [&](const eager::StepArguments& step) { return interpreter->Run(step); };
-  return RunSteps(ids, singles, LimitsOf(copy.symbols, !copy.kv.empty()), run);
+  return TextRunner(texts, singles, LimitsOf(copy.symbols, !copy.kv.empty()), run).Run();
+}
+
+absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
+                                      const ir::WeightSource& weights,
+                                      const std::vector<int32_t>& ids, int64_t singles,
+                                      int threads) {
+  return RunProgram(program, weights, Texts{ids}, singles, threads);
 }
 
 }  // namespace ninfer::compiler

@@ -1,6 +1,6 @@
-// A short text through the interpreters, one sequence, cut into steps as the graph allows: what
-// comparisons are made with, and what `ninfer-opt --run` shows. Not for generation: see
-// EagerExecutor. Tested by tests/compiler_verify_test.cc.
+// Short texts through the interpreters, cut into steps as the graph allows: what comparisons are
+// made with, and what `ninfer-opt --run` shows. Not for generation: see EagerExecutor. Tested by
+// tests/compiler_verify_test.cc.
 #ifndef NINFER_COMPILER_RUN_TEXT_H_
 #define NINFER_COMPILER_RUN_TEXT_H_
 
@@ -15,18 +15,29 @@
 
 namespace ninfer::compiler {
 
+using Texts = std::vector<std::vector<int32_t>>;
+
 struct TextLogits {
-  std::vector<float> values;  // [tokens, vocab]
+  std::vector<float> values;  // [tokens, vocab], text after text
   int64_t vocab = 0;
 };
 
-// With a cache, the last `singles` tokens go one at a time, so that it is both filled and extended;
-// those before them by as many as a step takes.
+// All texts share steps, as many as a step takes, on pages that lie out of order. With a cache, the
+// last `singles` tokens of each text go one at a time, those before them in two pieces (more where
+// a step takes fewer), so that it is filled, extended by several tokens and by one. Without a cache
+// texts go whole.
+absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
+                                    std::shared_ptr<const ir::WeightSource> weights,
+                                    const Texts& texts, int64_t singles, int threads);
+// One text.
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,
                                     const std::vector<int32_t>& ids, int64_t singles, int threads);
 
 // The same for a program at any of its stages.
+absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
+                                      const ir::WeightSource& weights, const Texts& texts,
+                                      int64_t singles, int threads);
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const ir::WeightSource& weights,
                                       const std::vector<int32_t>& ids, int64_t singles,

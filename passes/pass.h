@@ -49,6 +49,8 @@ struct PassOptions {
   // eager/, so the compiler lends these.
   std::function<absl::StatusOr<Comparison>(const ir::Module&)> compare_module;
   std::function<absl::StatusOr<Comparison>(const program::Program&)> compare_program;
+  // In place of their bound until precision, which alone may round; 0: theirs holds throughout.
+  double bound_before_precision = 0;
 
   // Counts rewrites across the run; a pass asks before each rewrite and stops when told no.
   // Set by the runner.

@@ -44,6 +44,8 @@ absl::StatusOr<PipelineResult> RunPipelineWith(ir::Module module, const PassOpti
   run.Run(PassId::kPlanBuffers);
   // Separate code from the planner's: every read finds the value it wants.
   run.Check(&program::CheckBuffers);
+  // And once more: values that now share bytes must not meet.
+  run.Check(&program::CheckOrder);
 
   NINFER_RETURN_IF_ERROR(run.status());
   const bool lowered = program.has_value();

@@ -7,7 +7,7 @@
 
 namespace ninfer::passes {
 
-// RunPipeline with extra graph passes, each after the pass that it names.
+// RunPipeline with extra passes, each after the pass that it names.
 absl::StatusOr<PipelineResult> RunPipelineWith(ir::Module module, const PassOptions& options,
                                                absl::Span<const ExtraPass> extras);
 

@@ -137,14 +137,17 @@ void Runner::Run(const PassEntry& entry) {
     if (extra.after != entry.info.name) continue;
     Unit unit;
     unit.info.name = extra.name;
-    unit.run = [&extra](ir::Module& module, absl::optional<program::Program>&,
-                        const PassOptions& options) { return extra.run(module, options); };
+    unit.run = [&extra](ir::Module& module, absl::optional<program::Program>& program,
+                        const PassOptions& options) {
+      return program ? extra.run_program(*program, options) : extra.run(module, options);
+    };
     RunUnit(unit);
   }
+  stopped_ = stopped_ || entry.info.name == stop_pass_;
 }
 
 void Runner::Check(absl::Status (*checker)(const program::Program&)) {
-  if (!status_.ok() || stopped_ || !program_->has_value()) return;
+  if (!status_.ok() || !complete_ || !program_->has_value()) return;
   const std::string last = records_.empty() ? "" : records_.back().name;
   status_ = Annotate(checker(**program_), absl::StrCat("pass ", number_, " ", last));
 }
@@ -154,8 +157,10 @@ std::string Runner::Prefix(const Unit& unit) const {
 }
 
 void Runner::RunUnit(const Unit& unit) {
+  complete_ = false;
   if (!status_.ok() || stopped_) return;
   ++number_;
+  may_round_ = may_round_ || unit.info.name == EntryOf(PassId::kSettlePrecision).info.name;
   PassRecord record;
   record.name = unit.info.name;
   record.number = number_;
@@ -169,7 +174,6 @@ void Runner::RunUnit(const Unit& unit) {
   }
   status_ = Annotate(status_, Prefix(unit));
   records_.push_back(std::move(record));
-  stopped_ = unit.info.name == stop_pass_;
 }
 
 // --- one pass ------------------------------------------------------------------------------------
@@ -199,6 +203,7 @@ absl::Status Runner::RunOnce(const Unit& unit, PassRecord& record) {
       changed ? absl::StrCat(record.rewrites, record.rewrites == 1 ? " rewrite" : " rewrites")
               : "(unchanged)")));
   PrintChanges(unit, before, after);
+  complete_ = complete;
   if (!changed) return absl::OkStatus();
   if (complete) {
     NINFER_RETURN_IF_ERROR(program_->has_value() ? program::Verify(**program_)
@@ -245,7 +250,12 @@ absl::StatusOr<Comparison> Runner::CompareWith(
   if (program) {
     return options_.compare_program ? options_.compare_program(*program) : Comparison{};
   }
-  return options_.compare_module ? options_.compare_module(module) : Comparison{};
+  if (!options_.compare_module) return Comparison{};
+  NINFER_ASSIGN_OR_RETURN(Comparison found, options_.compare_module(module));
+  if (!may_round_ && options_.bound_before_precision > 0) {
+    found.bound = options_.bound_before_precision;
+  }
+  return found;
 }
 
 absl::Status Runner::Compare(const Unit& unit, const Graph& before, PassRecord& record) const {

@@ -43,12 +43,14 @@ const PassEntry* FindPass(absl::string_view name);
 // docs/passes.md: the rows of passes.def as a table.
 std::string PassesMarkdown();
 
-// A graph pass that is not in passes.def, run after the one named: how tests plant wrong rewrites.
-// An argument of one run, known to nothing else.
+// A pass that is not in passes.def, run after the one named: how tests plant wrong rewrites. It
+// rewrites the graph, or the program once there is one. An argument of one run, known to nothing
+// else.
 struct ExtraPass {
   std::string after;
   std::string name;
   std::function<absl::StatusOr<int>(ir::Module&, const PassOptions&)> run;
+  std::function<absl::StatusOr<int>(program::Program&, const PassOptions&)> run_program = nullptr;
 };
 
 // Refuses unknown names in the options, and required passes among the disabled.
@@ -65,7 +67,8 @@ class Runner {
   // One pass. Does nothing after an error, or once the run is to stop.
   void Run(PassId id);
   void Run(const PassEntry& entry);
-  // A checker of programs, in every build; its errors carry the last pass's name.
+  // A checker of programs, in every build; its errors carry the last pass's name. Does nothing when
+  // the pass before it did not run to its end.
   void Check(absl::Status (*checker)(const program::Program&));
 
   const absl::Status& status() const { return status_; }
@@ -106,7 +109,9 @@ class Runner {
   std::string index_;  // of the dump folder
   absl::Status status_;
   bool stopped_ = false;
-  int number_ = 0;  // of the current pass, from 1
+  bool complete_ = false;   // the last pass ran to its end
+  bool may_round_ = false;  // precision's turn has come
+  int number_ = 0;          // of the current pass, from 1
   std::string stop_pass_;
   int stop_rewrite_ = -1;  // -1: after all of them
 };

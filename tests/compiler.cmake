@@ -11,6 +11,9 @@ ninfer_test(compile_flags_test SOURCES compile_flags_test.cc DEPS passes plan te
             PROGRAMS ninfer-compile)
 ninfer_test(opt_test SOURCES opt_test.cc DEPS passes test_support
             PROGRAMS ninfer-compile ninfer-opt)
+foreach(test planted planted_program)
+  ninfer_test(${test}_test SOURCES ${test}_test.cc DEPS ${deps})
+endforeach()
 foreach(test compiler compiler_options compiler_eager compiler_verify)
   ninfer_test(${test}_test SOURCES ${test}_test.cc DEPS ${deps})
 endforeach()

@@ -360,6 +360,25 @@ TEST(Runner, TheTableShowsEveryPassWithItsFigures) {
   EXPECT_THAT(lines[14], HasSubstr("all"));
 }
 
+absl::StatusOr<int> DropBarriers(program::Program& program, const PassOptions&) {
+  for (program::Launch& launch : program.launches) launch.barrier = program::Barrier::kNone;
+  return 1;
+}
+
+// The schedule is checked wherever the run ends behind it.
+TEST(Runner, StoppingAfterTheScheduleDoesNotSkipItsCheck) {
+  const ExtraPass dropped{"schedule", "dropped", nullptr, DropBarriers};
+  for (const char* stop : {"", "schedule", "plan-buffers"}) {
+    PassOptions options;
+    options.stop_after = stop;
+    EXPECT_THAT(MessageOf(RunWithExtra(dropped, options)), StartsWith("pass 13 dropped: launch "))
+        << stop;
+  }
+  PassOptions options;
+  options.stop_after = "layout";
+  EXPECT_TRUE(RunWithExtra(dropped, options).ok());
+}
+
 // Planning lets buffers share places, which the figures show; the sum is the last line's peak.
 TEST(Runner, BytesAfterPlanningAreThePeak) {
   const auto result = RunPipeline(Graph(), {});

@@ -5,9 +5,9 @@
 //
 // flash keeps a running maximum, sum and weighted values (Milakov and Gimelshein 2018; Dao et al.
 // 2022) and no scores; efficient keeps the scores of a tile of rows in the thread's scratch; naive
-// keeps all scores in a buffer. Pages are taken in order of position in all three, and a masked
-// position adds an exact zero, so that a row's result depends neither on its neighbours nor on the
-// pages' places. Tested by tests/codegen_test.cc.
+// keeps all probabilities in a buffer. Pages are taken in order of position in all three, and a
+// masked position adds an exact zero, so that a row's result depends neither on its neighbours nor
+// on the pages' places. Tested by tests/codegen_test.cc.
 #include <algorithm>
 #include <utility>
 
@@ -200,6 +200,11 @@ class AttentionEmitter {
       e_.Call("softmax", {first, rows, pages}, [this](const std::vector<LV>& p) {
         e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[2]); });
       });
+      if (all_scores_ != nullptr) {  // kept, so they are to be the probabilities
+        e_.Call("normalise", {first, rows, pages}, [this](const std::vector<LV>& p) {
+          e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[2]); });
+        });
+      }
       e_.For(e_.I64(0), pages, 1, [&](LV page) {
         e_.Call("load_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
           e_.For(e_.I64(0), p[1], 1,

@@ -83,4 +83,15 @@ void AttentionScratch::WholeSoftmax(LV scores, LV r, LV pages) {
   e_.StoreFloat(Exponentiate(scores, end, maximum), Sum(r), DType::kF32, 1);
 }
 
+void AttentionScratch::Normalise(LV scores, LV r, LV pages) {
+  llvm::IRBuilder<>& b = e_.b();
+  LV sum = e_.SplatValue(e_.LoadFloat(Sum(r), DType::kF32, 1), e_.lanes());
+  e_.For(e_.I64(0), b.CreateMul(pages, e_.I64(kPage)), e_.lanes(), [&](LV j) {
+    LV address = e_.Offset(scores, b.CreateMul(j, e_.I64(4)));
+    LV weight = e_.LoadFloat(address, DType::kF32, e_.lanes());
+    e_.StoreFloat(b.CreateFDiv(weight, sum), address, DType::kF32, e_.lanes());
+  });
+  e_.StoreFloat(e_.Splat(1, 1), Sum(r), DType::kF32, 1);
+}
+
 }  // namespace ninfer::codegen

@@ -39,6 +39,8 @@ class AttentionScratch {
   void UpdateSoftmax(LV page, LV r);
   // The same for all scores of `pages` pages at once.
   void WholeSoftmax(LV scores, LV r, LV pages);
+  // Divides those weights by their sum, which is one from then on.
+  void Normalise(LV scores, LV r, LV pages);
 
  private:
   static constexpr int64_t kPage = program::KvLayout::kPagePositions;

@@ -36,9 +36,10 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   choice.max_rows = choice.context_length;
   std::vector<std::string> names = {"kv-cache", "last-rows"};
   if (choice.disabled.contains("kv-cache")) names.erase(names.begin());
-  const bool reduced = options.weights != "auto" || choice.activations != DType::kF32 ||
-                       choice.kv_cache != DType::kF32;
-  if (reduced) {
+  // What rounds nothing needs no casts, and keeps attention spelled out.
+  passes::PassOptions asked = choice;
+  if (options.weights == "auto") asked.weights = DType::kF32;
+  if (ChoiceRounds(source.model.module, asked)) {
     names.push_back("attention");
     names.push_back("precision");
   }
@@ -56,6 +57,8 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   }
   if (!options.dump_tensors.empty()) {
     NINFER_ASSIGN_OR_RETURN(out->dump_, runtime::TensorDump::Create(options.dump_tensors));
+    if (!out->DumpMatches(*out->module_.FindFunction("step"))) return out->dump_->NoneMatches();
+    out->seen_.clear();
   }
   NINFER_RETURN_IF_ERROR(out->ReadLimits(options));
   return out;

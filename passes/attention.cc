@@ -94,6 +94,8 @@ absl::Status Form(ir::Module& module, ir::Function& function, const SpelledAtten
                          {match.q, match.k, match.v, positions, seq_bounds, match.mask->operand(3)},
                          attrs);
   NINFER_RETURN_IF_ERROR(builder.status());
+  const std::string& probabilities = match.softmax->result()->name();
+  if (!probabilities.empty()) attention->set_name(absl::StrCat(probabilities, kMixedSuffix));
   ReplaceOutput(function, match, builder, attention);
   NINFER_RETURN_IF_ERROR(builder.status());
   function.Erase(match.output);

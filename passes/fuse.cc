@@ -99,6 +99,23 @@ void BodyBuilder::Build() {
   for (const Value* output : group_.outputs) body_->results().push_back(inside_.at(output));
 }
 
+// What a person called the region's output: its own name, or attention's where the output is its
+// result reshaped or cast. The name moves, so that no two values have it.
+std::string TakeName(Value* output) {
+  Value* value = output;
+  while (value->name().empty()) {
+    const Node* node = value->producer();
+    if (node->op() != Op::kReshape && node->op() != Op::kCast) break;
+    value = node->operand(0);
+    if (value->producer() == nullptr) return "";
+  }
+  const Op op = value->producer()->op();
+  if (value != output && op != Op::kAttention && op != Op::kPagedAttention) return "";
+  std::string name = value->name();
+  value->set_name("");
+  return name;
+}
+
 }  // namespace
 
 absl::StatusOr<int> Fuse(ir::Module& module, const PassOptions& options) {
@@ -121,6 +138,7 @@ absl::StatusOr<int> Fuse(ir::Module& module, const PassOptions& options) {
                                           builder.TakeBody(), group.place);
       for (size_t i = 0; i < group.outputs.size(); ++i) {
         fused->result(i)->set_provenance(group.outputs[i]->provenance());
+        fused->result(i)->set_name(TakeName(group.outputs[i]));
         function->ReplaceAllUses(group.outputs[i], fused->result(i));
       }
     }

@@ -10,10 +10,12 @@
 // Proves: the program computes what the graph does (the program interpreter against eager).
 // Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
 // tests/program_planner_test.cc.
+#include "absl/strings/strip.h"
 #include "base/status.h"
 #include "ir/text.h"
 #include "passes/lower_internal.h"
 #include "passes/passes.h"
+#include "passes/rewrite.h"
 #include "program/body.h"
 #include "program/verifier.h"
 
@@ -64,7 +66,7 @@ class Lowering {
   absl::StatusOr<KernelParam> InputOf(const Region& region, size_t index, Operand& operand);
   absl::StatusOr<int> WeightOf(const Region& region, size_t index, int64_t& segments);
   void AddOutputs(const Region& region, const Kernel& kernel, program::Launch& launch);
-  void AddScores(Kernel& kernel, program::Launch& launch);
+  void AddScores(const Region& region, Kernel& kernel, program::Launch& launch);
   int AddBuffer(std::string name, ir::Type type);
   absl::Status MapResults();
   int64_t ContextLength() const;
@@ -273,9 +275,9 @@ void Lowering::AddOutputs(const Region& region, const Kernel& kernel, program::L
   }
 }
 
-// Naive attention stores every score: its last parameter. A head's scores fill whole pages, since
+// Naive attention stores every probability: its last parameter. A head's fill whole pages, since
 // kernels compute a page's at a time.
-void Lowering::AddScores(Kernel& kernel, program::Launch& launch) {
+void Lowering::AddScores(const Region& region, Kernel& kernel, program::Launch& launch) {
   const ir::Node* attention = program::FindNode(*kernel.body, Op::kPagedAttention);
   if (attention == nullptr || attention->attr_string("form") != "naive") return;
   const ir::Type& q = attention->operand(0)->type();
@@ -287,7 +289,10 @@ void Lowering::AddScores(Kernel& kernel, program::Launch& launch) {
   KernelParam param;
   param.written = true;
   kernel.params.push_back(param);
-  launch.operands.push_back({OperandKind::kBuffer, AddBuffer("scores", scores)});
+  absl::string_view name;
+  if (region.results[0] != nullptr) name = region.results[0]->name();
+  if (!absl::ConsumeSuffix(&name, kMixedSuffix)) name = "scores";
+  launch.operands.push_back({OperandKind::kBuffer, AddBuffer(std::string(name), scores)});
 }
 
 absl::Status Lowering::LowerRegion(Region& region) {
@@ -305,7 +310,7 @@ absl::Status Lowering::LowerRegion(Region& region) {
   }
   Kernel kernel = MakeKernel(region.family, std::move(region.body), std::move(params));
   AddOutputs(region, kernel, launch);
-  AddScores(kernel, launch);
+  AddScores(region, kernel, launch);
   const absl::Status taken = program::CheckBody(kernel, program_.symbols);
   if (!taken.ok()) return InvalidArgument("lower: ", region.name, ": ", taken.message());
   launch.kernel = kernels_->Add(std::move(kernel));

@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "ir/module.h"
 #include "passes/pass.h"
@@ -44,6 +45,10 @@ class Uses {
   absl::flat_hash_map<const ir::Value*, std::vector<ir::Node*>> users_;
   absl::flat_hash_set<const ir::Value*> results_;
 };
+
+// Attention's result is named after the probabilities that it mixes: "attention.3.mixed". Naive
+// attention's buffer of probabilities gets its name back from it.
+inline constexpr absl::string_view kMixedSuffix = ".mixed";
 
 // Positions in the list of nodes.
 absl::flat_hash_map<const ir::Node*, int> Positions(const ir::Function& function);

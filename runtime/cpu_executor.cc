@@ -55,6 +55,11 @@ absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(
   NINFER_RETURN_IF_ERROR(executor->Allocate());
   NINFER_RETURN_IF_ERROR(executor->PlaceArguments());
   executor->PlaceLaunches();
+  const auto dumps = [](const StepLaunch& launch) { return !launch.dump.empty(); };
+  if (options.dump != nullptr &&
+      std::none_of(executor->launches_.begin(), executor->launches_.end(), dumps)) {
+    return options.dump->NoneMatches();
+  }
   return executor;
 }
 
@@ -206,13 +211,26 @@ void CpuExecutor::PlaceLaunches() {
       }
       if (dump_ == nullptr || operand.kind != plan::OperandKind::kBuffer) continue;
       const plan::Buffer& buffer = plan_->plan.buffers[operand.index];
-      if (buffer.first_launch == static_cast<int64_t>(i) && dump_->Matches(buffer.name)) {
+      if (buffer.first_launch == static_cast<int64_t>(i) && dump_->Matches(buffer.name) &&
+          ParseRowType(buffer.type).has_value()) {
         step.dump.push_back(operand.index);
+        if (IsProbabilities(launch, buffer)) step.probabilities = operand.index;
       }
     }
     launches_.push_back(std::move(step));
   }
   unit_counts_.resize(launches_.size());
+}
+
+// Naive attention keeps its probabilities in its last operand, f32[T,heads,positions]; no later
+// launch reads them.
+bool CpuExecutor::IsProbabilities(const plan::Launch& launch, const plan::Buffer& buffer) const {
+  const absl::optional<RowType> type = ParseRowType(buffer.type);
+  const plan::Operand& last = launch.operands.back();
+  return plan_->plan.kernels[launch.kernel].family == "attention" &&
+         last.kind == plan::OperandKind::kBuffer && &buffer == &plan_->plan.buffers[last.index] &&
+         buffer.first_launch == buffer.last_launch && type.has_value() &&
+         type->dtype == DType::kF32 && type->rows == "T" && type->trailing.size() == 2;
 }
 
 void CpuExecutor::ClearPage(int32_t page) {
@@ -266,6 +284,7 @@ void CpuExecutor::CopyArguments(const StepInput& input) {
 absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
   NINFER_RETURN_IF_ERROR(checker_->Check(input));
   CopyArguments(input);
+  if (dump_ != nullptr) dump_->NextStep();
   pool_.Run([&](int thread) { RunThread(thread, input, logits); });
   return absl::OkStatus();
 }
@@ -289,7 +308,7 @@ void CpuExecutor::RunThread(int thread, const StepInput& input, float* logits) {
     }
     if (launch.dump.empty()) continue;
     pool_.Meet();
-    if (thread == 0) Dump(launch);
+    if (thread == 0) Dump(launch, input);
     pool_.Meet();
   }
   pool_.Meet();
@@ -310,17 +329,59 @@ void CpuExecutor::CopyLogits(int thread, const StepInput& input, float* logits) 
   }
 }
 
-void CpuExecutor::Dump(const StepLaunch& launch) {
+void CpuExecutor::Dump(const StepLaunch& launch, const StepInput& input) {
   for (uint32_t index : launch.dump) {
     const plan::Buffer& buffer = plan_->plan.buffers[index];
     const absl::optional<RowType> type = ParseRowType(buffer.type);
     if (!type.has_value()) continue;
     int64_t rows = 0;
-    if (!absl::SimpleAtoi(type->rows, &rows)) rows = *DimOf(type->rows);
-    const uint64_t stride = static_cast<uint64_t>(std::max<int64_t>(buffer.ld, type->columns()));
-    if (rows * stride * DTypeSize(type->dtype) > buffer.bytes) continue;
-    dump_->Append(buffer.name, *type, rows, static_cast<int64_t>(stride), BufferAddress(index, 0));
+    const bool numbered = absl::SimpleAtoi(type->rows, &rows);
+    if (!numbered) rows = *DimOf(type->rows);
+    const int64_t stride = std::max<int64_t>(buffer.ld, type->columns());
+    const int64_t size = DTypeSize(type->dtype);
+    if (static_cast<uint64_t>(rows * stride * size) > buffer.bytes) continue;
+    const char* data = reinterpret_cast<const char*>(BufferAddress(index, 0));
+    if (index == launch.probabilities) {
+      DumpProbabilities(buffer.name, *type, reinterpret_cast<const float*>(data), stride, input);
+    } else if (!numbered) {
+      dump_->Append(buffer.name, *type, rows, stride, data);
+    } else {
+      std::string dense;
+      for (int64_t row = 0; row < rows; ++row) {
+        dense.append(data + row * stride * size, type->columns() * size);
+      }
+      std::vector<int64_t> shape = {rows};
+      shape.insert(shape.end(), type->trailing.begin(), type->trailing.end());
+      dump_->AddStep(buffer.name, type->dtype, shape, dense.data());
+    }
   }
+}
+
+// The buffer [T, heads, positions of whole pages] as eager has it, [heads, T, keys]: the keys of
+// all sequences one after the other, zero where a row looks at none. What lies behind a row's own
+// position in its pages no kernel need have written.
+void CpuExecutor::DumpProbabilities(const std::string& name, const RowType& type, const float* from,
+                                    int64_t stride, const StepInput& input) {
+  const int64_t rows = static_cast<int64_t>(input.tokens.size()), heads = type.trailing[0];
+  const int64_t sequences = static_cast<int64_t>(input.cached_lens.size());
+  std::vector<int64_t> first_key = {0};
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int64_t added = input.seq_bounds[s + 1] - input.seq_bounds[s];
+    first_key.push_back(first_key.back() + input.cached_lens[s] + added);
+  }
+  const int64_t keys = first_key.back();
+  std::vector<float> out(heads * rows * keys, 0.0f);
+  for (int64_t s = 0; s < sequences; ++s) {
+    for (int64_t row = input.seq_bounds[s]; row < input.seq_bounds[s + 1]; ++row) {
+      const int64_t seen = std::min<int64_t>(
+          {input.positions[row] + 1, type.trailing[1], first_key[s + 1] - first_key[s]});
+      for (int64_t head = 0; head < heads; ++head) {
+        std::copy_n(from + row * stride + head * type.trailing[1], seen,
+                    out.data() + (head * rows + row) * keys + first_key[s]);
+      }
+    }
+  }
+  dump_->AddStep(name, DType::kF32, {heads, rows, keys}, out.data());
 }
 
 int64_t CpuExecutor::BytesPerToken(int64_t cached) const {

@@ -52,8 +52,9 @@ class CpuExecutor : public Executor {
     bool replicated;
     int64_t factor, block;
     int32_t symbol;
-    size_t first_operand;        // in the operand tables
-    std::vector<uint32_t> dump;  // buffers to hand to the dump after it
+    size_t first_operand;          // in the operand tables
+    std::vector<uint32_t> dump;    // buffers to hand to the dump after it
+    uint32_t probabilities = ~0u;  // of attention, among them
   };
 
   CpuExecutor(std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options);
@@ -69,7 +70,10 @@ class CpuExecutor : public Executor {
   void CopyArguments(const StepInput& input);
   void RunThread(int thread, const StepInput& input, float* logits);
   void CopyLogits(int thread, const StepInput& input, float* logits) const;
-  void Dump(const StepLaunch& launch);
+  bool IsProbabilities(const plan::Launch& launch, const plan::Buffer& buffer) const;
+  void Dump(const StepLaunch& launch, const StepInput& input);
+  void DumpProbabilities(const std::string& name, const RowType& type, const float* from,
+                         int64_t stride, const StepInput& input);
 
   std::shared_ptr<const plan::LoadedPlan> plan_;
   const plan::Entry* entry_ = nullptr;

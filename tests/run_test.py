@@ -195,6 +195,13 @@ class RunTest(unittest.TestCase):
                         "--dump-to", path)
             self.assertGreater(len(read_safetensors(path)), 3)
 
+    def test_tensors_that_none_has_are_refused_before_any_text(self):
+        message = "--dump-tensors: expected the name of a tensor that is kept, found \"^soul$\", which none has"
+        for prefix, arguments in ((self.plan + ": ", (self.plan,)), ("", (DEMO, "--engine=eager"))):
+            self.expect_refusal(prefix + message, *arguments, "--dump-tensors=^soul$", "--dump-to",
+                                self.path("soul.safetensors"))
+            self.assertFalse(os.path.exists(self.path("soul.safetensors")))
+
     # What goes in.
 
     def test_piped_text_is_the_prompt(self):

@@ -106,6 +106,10 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
   if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
     return InvalidArgument(path, ": cannot write: not a regular file");
   }
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int unnamed = open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (unnamed >= 0) return std::unique_ptr<AtomicFile>(new AtomicFile(path, "", unnamed));
   std::string temporary = absl::StrCat(path, ".tmp.XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return ErrnoStatus(path, "write", errno);
@@ -118,7 +122,21 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   close(fd_);
-  unlink(temporary_.c_str());
+  if (!temporary_.empty()) unlink(temporary_.c_str());
+}
+
+// A link cannot replace a file, so the name is one of its own, for the moment before the rename.
+absl::Status AtomicFile::GiveName() {
+  const std::string unnamed = absl::StrCat("/proc/self/fd/", fd_);
+  for (int i = 0; temporary_.empty(); ++i) {
+    const std::string name = absl::StrCat(path_, ".tmp.", i);
+    if (linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+      temporary_ = name;
+    } else if (errno != EEXIST) {
+      return ErrnoStatus(path_, "write", errno);
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status AtomicFile::Append(const void* data, uint64_t size) {
@@ -142,6 +160,7 @@ absl::Status AtomicFile::PadTo(uint64_t offset) {
 
 absl::Status AtomicFile::Commit() {
   if (fsync(fd_) != 0) return ErrnoStatus(path_, "write", errno);
+  NINFER_RETURN_IF_ERROR(GiveName());
   const int fd = fd_;
   fd_ = -1;
   if (close(fd) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {

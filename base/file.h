@@ -46,9 +46,10 @@ bool IsDirectory(const std::string& path);
 // Reads a whole file; refuses one over `limit` bytes, naming both figures.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit = uint64_t{1} << 31);
 
-// Writes to a temporary file beside `path` and renames it on Commit, so that readers see the old
-// file or the whole new one. Without Commit the temporary file is removed. Every error names
-// `path`.
+// Writes to a temporary file in the folder of `path` and gives it that name on Commit, so that
+// readers see the old file or the whole new one. Until Commit the temporary file has no name, so
+// that nothing is left however the process ends; where the file system has no such files (open(2),
+// O_TMPFILE) it is removed by the destructor. Every error names `path`.
 class AtomicFile {
  public:
   static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(const std::string& path);
@@ -66,8 +67,9 @@ class AtomicFile {
  private:
   AtomicFile(std::string path, std::string temporary, int fd)
       : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+  absl::Status GiveName();
   std::string path_;
-  std::string temporary_;
+  std::string temporary_;  // empty while it has no name
   int fd_;
   uint64_t size_ = 0;
 };

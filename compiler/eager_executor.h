@@ -42,6 +42,7 @@ class EagerExecutor : public runtime::Executor {
   bool HasRowsOfStep(const ir::Type& type) const;
   std::string NameOf(const ir::Node& node, const ir::Value& value);
   bool DumpMatches(const ir::Function& function);
+  void MakePages(const runtime::StepInput& input);
   void Record(const ir::Node& node, absl::Span<const eager::Tensor> results);
 
   plan::Plan plan_;

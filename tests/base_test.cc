@@ -1,9 +1,11 @@
 // Tests of base/: conversions between element types, files, bounds, hashes, and the status macros.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bit>
@@ -285,6 +287,22 @@ TEST_F(FileTest, AtomicFileLeavesNothingWithoutCommit) {
     ASSERT_TRUE(file.ok()) << file.status();
     ASSERT_TRUE((*file)->Append("ab", 2).ok());
   }
+  EXPECT_THAT(Names(), IsEmpty());
+}
+
+TEST_F(FileTest, AtomicFileLeavesNothingWhenTheProcessIsKilled) {
+  const int probe = open(folder_.c_str(), O_TMPFILE | O_WRONLY, 0600);
+  if (probe < 0) GTEST_SKIP() << "no files without names in " << folder_;
+  close(probe);
+  const pid_t process = fork();
+  if (process == 0) {
+    auto file = AtomicFile::Create(Path("a"));
+    if (file.ok() && (*file)->Append("abc", 3).ok()) raise(SIGKILL);
+    _exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(process, &status, 0), process);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
   EXPECT_THAT(Names(), IsEmpty());
 }
 

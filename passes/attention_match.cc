@@ -130,7 +130,9 @@ absl::optional<SpelledAttention> MatchAttention(Node* mask, const Uses& uses) {
 void GatherBeforeOutput(ir::Function& function, const SpelledAttention& attention) {
   function.MoveBefore(attention.scores, attention.output);
   for (const Node* node : attention.between) {
-    for (Value* operand : node->operands()) HoistConstant(function, operand, attention.scores);
+    for (Value* operand : node->operands()) {
+      if (EvaluateScalar(operand)) HoistConstant(function, operand, attention.scores);
+    }
     function.MoveBefore(node, attention.output);
   }
   function.MoveBefore(attention.mask, attention.output);

@@ -93,10 +93,12 @@ TEST_F(Constants, RowsOfAnExpressionEqualThoseOfTheWhole) {
 
 TEST_F(Constants, WhatIsNoExpressionOfWeightsAndWrongTensorsAreRefusedByName) {
   ir::Builder builder(&module_, function_);
-  ir::Value* product = builder.Mul(a_, a_);
+  ir::Value* product = builder.Linear(a_, a_);
   std::vector<float> out(64);
-  EXPECT_EQ(EvaluateRows(product, module_, *weights_, 0, 5, out.data()).message(),
-            "% (mul): expected concat, transpose, cast and slice of weights, at most 64 deep");
+  EXPECT_EQ(
+      EvaluateRows(product, module_, *weights_, 0, 5, out.data()).message(),
+      "% (linear): expected concat, transpose, reshape, cast and slice of weights, at most 64 "
+      "deep, or small elementwise arithmetic");
   MemoryWeights wrong;
   wrong.Add("a", DType::kBF16, {5, 7}, std::vector<float>(35));
   EXPECT_EQ(EvaluateRows(a_, module_, wrong, 0, 5, out.data()).message(),

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "eager/constants.h"
 #include "eager/eager.h"
 #include "ir/builder.h"
 #include "ir/text.h"

@@ -32,6 +32,19 @@ const ir::Node* FindAttention(const Emitter& e) {
   return nullptr;
 }
 
+ScoreRule RuleOf(const ir::Node& node) {
+  ScoreRule rule;
+  rule.scale = node.attr_float("scale");
+  rule.window = node.attr_int_or("window", 0);
+  // No position is that far behind another.
+  if (rule.window > INT32_MAX / 2) rule.window = 0;
+  rule.softcap = node.attr_float_or("softcap", 0);
+  rule.alibi = node.find_attr("alibi_scale") != nullptr;
+  rule.alibi_scale = node.attr_float_or("alibi_scale", 1);
+  rule.round_alibi = node.find_attr("alibi_rounding") != nullptr;
+  return rule;
+}
+
 class AttentionEmitter {
  public:
   explicit AttentionEmitter(Emitter& e)
@@ -39,7 +52,8 @@ class AttentionEmitter {
         evaluator_(e),
         kv_(e.kernel().kv),
         node_(FindAttention(e)),
-        tile_(e, kv_, node_->attr_float("scale")) {}
+        rule_(RuleOf(*node_)),
+        tile_(e, kv_, rule_) {}
 
   absl::Status Run() {
     NINFER_RETURN_IF_ERROR(Analyse());
@@ -180,8 +194,9 @@ class AttentionEmitter {
             [this](const std::vector<LV>& p) { BeginRows(p[0], p[1]); });
     LV last = b.CreateZExt(e_.LoadI32(tile_.LastPosition()), b.getInt64Ty());
     LV pages = b.CreateAdd(b.CreateUDiv(last, e_.I64(kPage)), e_.I64(1));
+    LV begin = FirstPage();
     if (flash_) {
-      e_.For(e_.I64(0), pages, 1, [&](LV page) {
+      e_.For(begin, pages, 1, [&](LV page) {
         KeyTile(count, PageBase(page));
         e_.Call("update_softmax", {page, rows}, [this](const std::vector<LV>& p) {
           e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.UpdateSoftmax(p[0], r); });
@@ -190,22 +205,23 @@ class AttentionEmitter {
       });
     } else {
       // Every score is stored, page by page, and read again for the values.
-      e_.For(e_.I64(0), pages, 1, [&](LV page) {
+      e_.For(begin, pages, 1, [&](LV page) {
         KeyTile(count, PageBase(page));
         e_.Call("store_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
           e_.For(e_.I64(0), p[1], 1,
                  [&](LV r) { CopyScores(PageScores(p[0], r, p[2]), tile_.Scores(r)); });
         });
       });
-      e_.Call("softmax", {first, rows, pages}, [this](const std::vector<LV>& p) {
-        e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[2]); });
+      e_.Call("softmax", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
+        e_.For(e_.I64(0), p[1], 1,
+               [&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[2], p[3]); });
       });
       if (all_scores_ != nullptr) {  // kept, so they are to be the probabilities
         e_.Call("normalise", {first, rows, pages}, [this](const std::vector<LV>& p) {
           e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[2]); });
         });
       }
-      e_.For(e_.I64(0), pages, 1, [&](LV page) {
+      e_.For(begin, pages, 1, [&](LV page) {
         e_.Call("load_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
           e_.For(e_.I64(0), p[1], 1,
                  [&](LV r) { CopyScores(tile_.Scores(r), PageScores(p[0], r, p[2])); });
@@ -221,14 +237,29 @@ class AttentionEmitter {
     });
   }
 
+  // The first page that a row of the tile sees. With form naive all scores are kept: the first.
+  LV FirstPage() {
+    if (rule_.window == 0 || all_scores_ != nullptr) return e_.I64(0);
+    llvm::IRBuilder<>& b = e_.b();
+    LV first = LoadIndex(tile_.FirstPosition(), e_.I64(0));
+    LV begin = b.CreateSub(first, e_.I64(rule_.window - 1));
+    begin = b.CreateSelect(b.CreateICmpSLT(begin, e_.I64(0)), e_.I64(0), begin);
+    return b.CreateUDiv(begin, e_.I64(kPage));
+  }
+
   void BeginRows(LV first, LV rows) {
     llvm::IRBuilder<>& b = e_.b();
-    LV last = e_.ForCarry(e_.I64(0), rows, 1, {e_.I64(0)}, [&](LV r, const std::vector<LV>& most) {
-      LV position = BeginRow(first, r);
-      LV later = b.CreateICmpSGT(position, most[0]);
-      return std::vector<LV>{b.CreateSelect(later, position, most[0])};
-    })[0];
-    StoreIndex(last, tile_.LastPosition());
+    const std::vector<LV> ends =
+        e_.ForCarry(e_.I64(0), rows, 1, {e_.I64(0), e_.I64(INT32_MAX)},
+                    [&](LV r, const std::vector<LV>& carried) {
+                      LV position = BeginRow(first, r);
+                      LV later = b.CreateICmpSGT(position, carried[0]);
+                      LV earlier = b.CreateICmpSLT(position, carried[1]);
+                      return std::vector<LV>{b.CreateSelect(later, position, carried[0]),
+                                             b.CreateSelect(earlier, position, carried[1])};
+                    });
+    StoreIndex(ends[0], tile_.LastPosition());
+    StoreIndex(ends[1], tile_.FirstPosition());
   }
 
   // Starts row r of a tile: its position (returned), its query in scratch as the tile wants it, and
@@ -249,6 +280,12 @@ class AttentionEmitter {
     });
     LV position = LoadIndex(e_.ParameterAddress(node_->operand(2)), row);
     StoreIndex(position, tile_.Position(r));
+    if (rule_.alibi) {
+      LV slopes = e_.ParameterAddress(node_->operand(5));
+      LV slope = e_.LoadFloat(e_.Offset(slopes, b.CreateMul(head, e_.I64(4))), DType::kF32, 1);
+      if (rule_.round_alibi) slope = e_.RoundTo(slope, DType::kBF16, 1);
+      e_.StoreFloat(slope, tile_.Slope(r), DType::kF32, 1);
+    }
     tile_.Begin(r);
     return position;
   }
@@ -397,6 +434,7 @@ class AttentionEmitter {
   RowEvaluator evaluator_;
   const program::KvLayout& kv_;
   const ir::Node* node_;
+  const ScoreRule rule_;
   AttentionScratch tile_;
   int64_t heads_ = 0, group_ = 0, dim_ = 0;
   DType q_dtype_ = DType::kF32;

@@ -9,19 +9,31 @@ namespace ninfer::codegen {
 
 inline constexpr int kAttentionRows = 6;  // rows of a tile: (token, query head) pairs
 
-// Layout: scores of a page [rows][64], six fields of a few numbers, weighted values
+// What the op's attributes make of a raw score.
+struct ScoreRule {
+  double scale = 1;
+  int64_t window = 0;  // 0: none
+  double softcap = 0;  // 0: none
+  bool alibi = false;
+  double alibi_scale = 1;
+  bool round_alibi = false;  // slopes and slope * position to bf16
+};
+
+// Layout: scores of a page [rows][64], eight fields of a few numbers, weighted values
 // [rows][padded head_dim], queries [rows][padded head_dim]; what follows is free.
 class AttentionScratch {
  public:
-  AttentionScratch(Emitter& e, const program::KvLayout& kv, double scale)
-      : e_(e), columns_(kv.v_columns()), scale_(scale) {}
+  AttentionScratch(Emitter& e, const program::KvLayout& kv, const ScoreRule& rule)
+      : e_(e), columns_(kv.v_columns()), rule_(rule) {}
 
   LV Scores(LV r) { return Row(0, r, kPage * 4); }
   LV Maximum(LV r) { return Field(0, r); }
   LV Sum(LV r) { return Field(1, r); }
-  LV Correction(LV r) { return Field(2, r); }  // of the values before the page at hand
-  LV Position(LV r) { return Field(3, r); }    // i32
-  LV LastPosition() { return Field(4, e_.I64(0)); }
+  LV Correction(LV r) { return Field(2, r); }        // of the values before the page at hand
+  LV Position(LV r) { return Field(3, r); }          // i32
+  LV LastPosition() { return Field(4, e_.I64(0)); }  // of the tile's rows; i32
+  LV FirstPosition() { return Field(4, e_.I64(1)); }
+  LV Slope(LV r) { return Field(6, r); }  // of the row's head, with alibi
   // The unit: its KV head and block of rows, the sequence at hand and its first row in the block;
   // i32.
   LV Head() { return Field(5, e_.I64(0)); }
@@ -37,27 +49,29 @@ class AttentionScratch {
   // Turns the scores of `page` into weights relative to a running maximum (Milakov and Gimelshein,
   // "Online normalizer calculation for softmax", 2018), and says by how much older values shrink.
   void UpdateSoftmax(LV page, LV r);
-  // The same for all scores of `pages` pages at once.
-  void WholeSoftmax(LV scores, LV r, LV pages);
-  // Divides those weights by their sum, which is one from then on.
+  // The same for all scores of pages [first, pages) at once.
+  void WholeSoftmax(LV scores, LV r, LV first, LV pages);
+  // Divides the weights of all pages before `pages` by their sum, which is one from then on.
   void Normalise(LV scores, LV r, LV pages);
 
  private:
   static constexpr int64_t kPage = program::KvLayout::kPagePositions;
   static constexpr int64_t kFieldBytes = 64;
-  static constexpr int64_t kValuesAt = kAttentionRows * kPage * 4 + 6 * kFieldBytes;
+  static constexpr int64_t kValuesAt = kAttentionRows * kPage * 4 + 8 * kFieldBytes;
 
   LV Row(int64_t at, LV r, int64_t bytes) {
     return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(at), r, bytes));
   }
   LV Field(int field, LV r) { return Row(kAttentionRows * kPage * 4 + field * kFieldBytes, r, 4); }
-  LV MaskedScores(LV raw, LV first, LV position);
-  LV MaskScores(LV scores, LV start, LV count, LV position);
+  LV MaskedScores(LV raw, LV first, LV r);
+  LV Biased(LV scores, LV index, LV r);
+  LV MaskScores(LV scores, LV start, LV count, LV r);
   LV Exponentiate(LV scores, LV count, LV maximum);
+  LV Shift(LV maximum);
 
   Emitter& e_;
   int64_t columns_;
-  double scale_;
+  ScoreRule rule_;
 };
 
 }  // namespace ninfer::codegen

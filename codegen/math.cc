@@ -1,5 +1,5 @@
-// exp and tanh after Cephes (S. Moshier), erf after the rational approximation that Eigen uses,
-// sine and cosine by reduction to [-pi/4, pi/4] in double precision. Tested by
+// exp, log and tanh after Cephes (S. Moshier), erf after the rational approximation that Eigen
+// uses, sine and cosine by reduction to [-pi/4, pi/4] in double precision. Tested by
 // tests/codegen_test.cc.
 #include "codegen/math.h"
 
@@ -131,6 +131,40 @@ LV EmitErf(Emitter& e, LV x) {
   return b.CreateFDiv(b.CreateFMul(c, p), q);
 }
 
+LV EmitLog(Emitter& e, LV x) {
+  llvm::IRBuilder<>& b = e.b();
+  llvm::Type* i32 = Like(x, b.getInt32Ty());
+  const auto whole = [i32](int64_t value) { return llvm::ConstantInt::get(i32, value); };
+  // Subnormal numbers are brought into the normal range first.
+  LV subnormal = b.CreateFCmpOLT(x, Real(x, 1.17549435e-38));
+  LV scaled = b.CreateSelect(subnormal, b.CreateFMul(x, Real(x, 8388608.0)), x);
+  LV bits = b.CreateBitCast(scaled, i32);
+  // m in [0.5, 1) and the exponent that goes with it.
+  LV m = b.CreateBitCast(b.CreateOr(b.CreateAnd(bits, whole(0x007fffff)), whole(0x3f000000)),
+                         x->getType());
+  LV exponent = b.CreateSub(b.CreateLShr(bits, whole(23)), whole(126));
+  exponent = b.CreateSelect(subnormal, b.CreateSub(exponent, whole(23)), exponent);
+  LV small = b.CreateFCmpOLT(m, Real(x, 0.707106781186547524));
+  exponent = b.CreateSelect(small, b.CreateSub(exponent, whole(1)), exponent);
+  m = b.CreateFSub(b.CreateSelect(small, b.CreateFAdd(m, m), m), Real(x, 1.0));
+  LV power = b.CreateSIToFP(exponent, x->getType());
+  LV z = b.CreateFMul(m, m);
+  LV y = Polynomial(
+      e, m,
+      {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+       -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1});
+  y = b.CreateFMul(b.CreateFMul(y, m), z);
+  y = e.Fma(power, Real(x, -2.12194440e-4), y);
+  y = e.Fma(z, Real(x, -0.5), y);
+  y = e.Fma(power, Real(x, 0.693359375), b.CreateFAdd(m, y));
+  LV infinity = llvm::ConstantFP::getInfinity(x->getType());
+  y = b.CreateSelect(b.CreateFCmpOEQ(x, infinity), infinity, y);
+  y = b.CreateSelect(b.CreateFCmpOEQ(x, Real(x, 0.0)),
+                     llvm::ConstantFP::getInfinity(x->getType(), true), y);
+  LV negative = b.CreateFCmpULT(x, Real(x, 0.0));  // or no number
+  return b.CreateSelect(negative, llvm::ConstantFP::getNaN(x->getType()), y);
+}
+
 LV EmitSin(Emitter& e, LV x) { return SineOfQuarter(e, x, 0); }
 LV EmitCos(Emitter& e, LV x) { return SineOfQuarter(e, x, 1); }
 
@@ -142,6 +176,10 @@ LV EmitUnary(Emitter& e, ir::Op op, LV x) {
       return b.CreateFNeg(x);
     case ir::Op::kExp:
       return EmitExp(e, x);
+    case ir::Op::kLog:
+      return EmitLog(e, x);
+    case ir::Op::kFloor:
+      return b.CreateIntrinsic(llvm::Intrinsic::floor, {x->getType()}, {x});
     case ir::Op::kTanh:
       return EmitTanh(e, x);
     case ir::Op::kSigmoid:

@@ -9,6 +9,7 @@
 namespace ninfer::codegen {
 
 LV EmitExp(Emitter& e, LV x);   // under 2 ulp; 0 below -87.34, infinity above 88.72; exp(0) == 1
+LV EmitLog(Emitter& e, LV x);   // under 2 ulp; -infinity of 0, no number below
 LV EmitTanh(Emitter& e, LV x);  // under 3 ulp
 LV EmitSigmoid(Emitter& e, LV x);
 LV EmitErf(Emitter& e, LV x);  // absolute error under 4e-7

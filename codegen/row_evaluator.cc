@@ -286,6 +286,15 @@ LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV colum
       return binary([&](LV l, LV r) { return b.CreateFMul(l, r); });
     case ir::Op::kDiv:
       return binary([&](LV l, LV r) { return b.CreateFDiv(l, r); });
+    case ir::Op::kMin:
+      return binary([&](LV l, LV r) { return b.CreateSelect(b.CreateFCmpOLT(r, l), r, l); });
+    case ir::Op::kMax:
+      return binary([&](LV l, LV r) { return b.CreateSelect(b.CreateFCmpOLT(l, r), r, l); });
+    case ir::Op::kGreater:
+      return binary([&](LV l, LV r) {
+        return b.CreateSelect(b.CreateFCmpOGT(l, r), e_.Splat(1, place.lanes),
+                              e_.Splat(0, place.lanes));
+      });
     case ir::Op::kRope:
       return EvaluateRope(node, place, column);
     case ir::Op::kSoftmax:

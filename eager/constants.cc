@@ -70,7 +70,7 @@ absl::StatusOr<Tensor> ReadWhole(const Context& context, const ir::Module& modul
   tensor.dtype = value->type().dtype;
   for (const ir::Dim& dim : value->type().shape) tensor.shape.push_back(dim.offset);
   tensor.floats = std::make_shared<std::vector<float>>(tensor.elements());
-  const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
+  const int64_t rows = RowsOf(value);
   const int64_t columns = rows == 0 ? 0 : tensor.elements() / rows;
   const int64_t step = std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, columns));
   std::mutex mutex;

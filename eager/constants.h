@@ -1,6 +1,5 @@
-// Constant expressions (weights, and concat, transpose, cast and slice of them), read block by
-// block from the checkpoint.
-// Tested by tests/eager_constants_test.cc.
+// Constant expressions (weights, and concat, transpose, reshape, cast and slice of them), read
+// block by block from the checkpoint. Tested by tests/eager_constants_test.cc.
 #ifndef NINFER_EAGER_CONSTANTS_H_
 #define NINFER_EAGER_CONSTANTS_H_
 
@@ -13,6 +12,10 @@
 #include "ir/weights.h"
 
 namespace ninfer::eager {
+
+// Rows as EvaluateRows counts them: all dimensions but the last flattened; of a vector, its
+// elements.
+int64_t RowsOf(const ir::Value* value);
 
 // True when EvaluateRows can read the expression in blocks.
 bool IsBlockwise(const ir::Value* value);

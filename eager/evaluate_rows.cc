@@ -1,7 +1,8 @@
 // EvaluateRows: a block (rows by columns) of an expression is made of blocks of its operands, so
-// that no more than one block of each is in memory. A value is a matrix here, trailing dimensions
-// flattened.
-// Tested by tests/eager_constants_test.cc.
+// that no more than one block of each is in memory. A value is a matrix here: its last dimension
+// are the columns, all before it are flattened into the rows (a vector is one column). What cannot
+// be read so, a sum of two vectors for instance, is evaluated as a whole while it is small. Tested
+// by tests/eager_constants_test.cc.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -13,15 +14,43 @@
 namespace ninfer::eager {
 namespace {
 
-constexpr int kMaxDepth = 64;          // of nested expressions
-constexpr int kMaxOperands = 1 << 16;  // of all of them, counted along every path
+constexpr int kMaxDepth = 64;           // of nested expressions
+constexpr int kMaxOperands = 1 << 16;   // of all of them, counted along every path
+constexpr int64_t kMaxWhole = 1 << 22;  // elements of an expression that is evaluated as a whole
 
-int64_t RowsOf(const ir::Type& type) { return type.rank() == 0 ? 1 : type.shape[0].offset; }
+int64_t RowsOf(const ir::Type& type) {
+  if (type.rank() == 1) return type.shape[0].offset;
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < type.rank(); ++i) rows *= type.shape[i].offset;
+  return rows;
+}
 
-int64_t ColumnsOf(const ir::Type& type) {
-  int64_t columns = 1;
-  for (int i = 1; i < type.rank(); ++i) columns *= type.shape[i].offset;
-  return columns;
+int64_t ColumnsOf(const ir::Type& type) { return type.rank() < 2 ? 1 : type.shape.back().offset; }
+
+bool IsMatrixTranspose(const ir::Node& node) {
+  return node.operand(0)->type().rank() == 2 &&
+         node.attr_ints("perm") == std::vector<int64_t>{1, 0};
+}
+
+// The row of the operand that row `row` of the result is, for views that leave the last of at least
+// two dimensions alone.
+int64_t SourceRow(const ir::Node& node, int64_t row) {
+  const ir::Type& to = node.result()->type();
+  const ir::Type& from = node.operand(0)->type();
+  std::vector<int64_t> index(to.rank() - 1);
+  for (size_t axis = index.size(); axis-- > 0;) {
+    index[axis] = row % to.shape[axis].offset;
+    row /= to.shape[axis].offset;
+  }
+  std::vector<int64_t> source = index;
+  if (node.op() == ir::Op::kTranspose) {
+    for (size_t i = 0; i < index.size(); ++i) source[node.attr_ints("perm")[i]] = index[i];
+  } else {
+    source[node.attr_int("axis")] += node.attr_int("begin");
+  }
+  int64_t flat = 0;
+  for (size_t i = 0; i < source.size(); ++i) flat = flat * from.shape[i].offset + source[i];
+  return flat;
 }
 
 struct Block {
@@ -41,13 +70,18 @@ class BlockReader {
     switch (node.op()) {
       case ir::Op::kCast:
         return ReadCast(node, block, out);
+      case ir::Op::kReshape:
+        return Read(node.operand(0), block, out);
       case ir::Op::kTranspose:
-        return ReadTranspose(node, block, out);
+        return IsMatrixTranspose(node) ? ReadTranspose(node, block, out)
+                                       : ReadRows(node, block, out);
       case ir::Op::kSlice: {
-        const int64_t begin = node.attr_int("begin");
+        const int rank = node.result()->type().rank();
+        const int64_t axis = node.attr_int("axis"), begin = node.attr_int("begin");
+        if (rank > 1 && axis < rank - 1) return ReadRows(node, block, out);
         Block inner = block;
-        (node.attr_int("axis") == 0 ? inner.row0 : inner.column0) += begin;
-        (node.attr_int("axis") == 0 ? inner.row1 : inner.column1) += begin;
+        (rank == 1 ? inner.row0 : inner.column0) += begin;
+        (rank == 1 ? inner.row1 : inner.column1) += begin;
         return Read(node.operand(0), inner, out);
       }
       default:
@@ -96,6 +130,20 @@ class BlockReader {
       float* values = out + row * block.columns();
       ConvertFromFloat(values, dtype, rounded.data(), block.columns());
       ConvertToFloat(dtype, rounded.data(), values, block.columns());
+    }
+    return absl::OkStatus();
+  }
+
+  // Row by row, runs of neighbouring rows at once.
+  absl::Status ReadRows(const ir::Node& node, const Block& block, float* out) {
+    for (int64_t row = block.row0; row < block.row1;) {
+      const int64_t first = SourceRow(node, row);
+      int64_t count = 1;
+      while (row + count < block.row1 && SourceRow(node, row + count) == first + count) ++count;
+      NINFER_RETURN_IF_ERROR(
+          Read(node.operand(0), {first, first + count, block.column0, block.column1}, out));
+      out += count * block.columns();
+      row += count;
     }
     return absl::OkStatus();
   }
@@ -156,12 +204,19 @@ bool IsBlockwise(const ir::Value* value, int depth, int& budget) {
     case ir::Op::kCast:
       if (!IsFloat(value->type().dtype)) return false;
       break;
+    case ir::Op::kReshape:
+      if (rank < 2 || node.operand(0)->type().rank() < 2 ||
+          node.operand(0)->type().shape.back() != value->type().shape.back()) {
+        return false;
+      }
+      break;
     case ir::Op::kTranspose:
-      if (rank != 2 || node.attr_ints("perm") != std::vector<int64_t>{1, 0}) return false;
+      if (!IsMatrixTranspose(node) && node.attr_ints("perm").back() != rank - 1) return false;
       break;
     case ir::Op::kSlice:
+      break;
     case ir::Op::kConcat:
-      if (node.attr_int("axis") != 0 && rank != 2) return false;
+      if (node.attr_int("axis") != 0 && node.attr_int("axis") != rank - 1) return false;
       break;
     default:
       return false;
@@ -172,7 +227,81 @@ bool IsBlockwise(const ir::Value* value, int depth, int& budget) {
   return true;
 }
 
+// Elements of a value of static shape, or -1.
+int64_t Elements(const ir::Value* value) {
+  int64_t elements = 1;
+  for (const ir::Dim& dim : value->type().shape) {
+    if (!dim.is_static() || dim.offset < 0 ||
+        __builtin_mul_overflow(elements, dim.offset, &elements)) {
+      return -1;
+    }
+  }
+  return elements;
+}
+
+// Small expressions of elementwise ops, casts and views, evaluated op by op.
+bool IsSmall(const ir::Value* value, int depth, int& budget) {
+  const int64_t elements = Elements(value);
+  if (--budget < 0 || elements < 0 || elements > kMaxWhole || value->type().is_kv) return false;
+  if (value->is_weight()) return IsFloat(value->type().dtype);
+  if (value->is_parameter() || depth == 0) return false;
+  const ir::Node& node = *value->producer();
+  const ir::OpClass op_class = node.info().op_class;
+  if (op_class != ir::OpClass::kElementwise && op_class != ir::OpClass::kCast &&
+      op_class != ir::OpClass::kView) {
+    return false;
+  }
+  return std::all_of(node.operands().begin(), node.operands().end(),
+                     [&](const ir::Value* v) { return IsSmall(v, depth - 1, budget); });
+}
+
+bool IsSmall(const ir::Value* value) {
+  int budget = kMaxOperands;
+  return IsSmall(value, kMaxDepth, budget);
+}
+
+class WholeEvaluator {
+ public:
+  WholeEvaluator(const ir::Module& module, const ir::WeightSource& weights)
+      : module_(module),
+        reader_(module, weights),
+        threads_(1),
+        evaluator_({&threads_, &workspace_}, module.symbols()) {}
+
+  absl::StatusOr<Slot> Evaluate(const ir::Value* value) {
+    if (const auto it = known_.find(value); it != known_.end()) return it->second;
+    Slot slot;
+    if (value->is_weight()) {
+      slot.tensor.dtype = value->type().dtype;
+      for (const ir::Dim& dim : value->type().shape) slot.tensor.shape.push_back(dim.offset);
+      slot.tensor.floats = std::make_shared<std::vector<float>>(Elements(value));
+      NINFER_RETURN_IF_ERROR(reader_.Read(value,
+                                          {0, RowsOf(value->type()), 0, ColumnsOf(value->type())},
+                                          slot.tensor.floats->data()));
+    } else {
+      std::vector<Slot> operands;
+      for (const ir::Value* operand : value->producer()->operands()) {
+        NINFER_ASSIGN_OR_RETURN(Slot evaluated, Evaluate(operand));
+        operands.push_back(std::move(evaluated));
+      }
+      NINFER_ASSIGN_OR_RETURN(slot, evaluator_.Evaluate(*value->producer(), operands));
+    }
+    known_[value] = slot;
+    return slot;
+  }
+
+ private:
+  const ir::Module& module_;
+  BlockReader reader_;
+  ThreadPool threads_;
+  Workspace workspace_;
+  Evaluator evaluator_;
+  Slots known_;
+};
+
 }  // namespace
+
+int64_t RowsOf(const ir::Value* value) { return RowsOf(value->type()); }
 
 bool IsBlockwise(const ir::Value* value) {
   for (const ir::Dim& dim : value->type().shape) {
@@ -184,13 +313,22 @@ bool IsBlockwise(const ir::Value* value) {
 
 absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
                           const ir::WeightSource& weights, int64_t row0, int64_t row1, float* out) {
+  if (!IsBlockwise(value) && IsSmall(value)) {
+    WholeEvaluator evaluator(module, weights);
+    NINFER_ASSIGN_OR_RETURN(const Slot slot, evaluator.Evaluate(value));
+    const int64_t columns = ColumnsOf(value->type());
+    std::copy(slot.tensor.floats->begin() + row0 * columns,
+              slot.tensor.floats->begin() + row1 * columns, out);
+    return absl::OkStatus();
+  }
   if (!IsBlockwise(value)) {
-    return InvalidArgument(value->is_weight() ? "@" : "%", value->name(), " (",
-                           value->is_weight()             ? "weight"
-                           : value->producer() == nullptr ? "parameter"
-                                                          : value->producer()->info().name,
-                           "): expected concat, transpose, cast and slice of weights, at most ",
-                           kMaxDepth, " deep");
+    return InvalidArgument(
+        value->is_weight() ? "@" : "%", value->name(), " (",
+        value->is_weight()             ? "weight"
+        : value->producer() == nullptr ? "parameter"
+                                       : value->producer()->info().name,
+        "): expected concat, transpose, reshape, cast and slice of weights, at most ", kMaxDepth,
+        " deep, or small elementwise arithmetic");
   }
   NINFER_CHECK(0 <= row0 && row0 <= row1 && row1 <= RowsOf(value->type()));
   BlockReader reader(module, weights);

@@ -11,6 +11,22 @@
 #include "ir/text.h"
 
 namespace ninfer::eager {
+namespace {
+
+// `slopes` is the operand's index, where there is one.
+ScoreRule RuleOf(const ir::Node& node, absl::Span<const Slot> operands, size_t slopes) {
+  ScoreRule rule;
+  rule.scale = node.attr_float("scale");
+  rule.window = node.attr_int_or("window", 0);
+  rule.softcap = node.attr_float_or("softcap", 0);
+  if (operands.size() <= slopes) return rule;
+  rule.slopes = &operands[slopes].tensor;
+  rule.alibi_scale = node.attr_float("alibi_scale");
+  rule.round_alibi = node.find_attr("alibi_rounding") != nullptr;
+  return rule;
+}
+
+}  // namespace
 
 absl::Status BindShape(absl::string_view what, const ir::Type& type,
                        absl::Span<const int64_t> shape, absl::Span<const ir::Symbol> symbols,
@@ -179,9 +195,14 @@ absl::StatusOr<Tensor> Evaluator::Compute(const ir::Node& node, absl::Span<const
     case ir::Op::kSub:
     case ir::Op::kMul:
     case ir::Op::kDiv:
+    case ir::Op::kMin:
+    case ir::Op::kMax:
+    case ir::Op::kGreater:
       return Binary(context_, node.op(), x(0), x(1));
     case ir::Op::kNeg:
     case ir::Op::kExp:
+    case ir::Op::kLog:
+    case ir::Op::kFloor:
     case ir::Op::kTanh:
     case ir::Op::kSigmoid:
     case ir::Op::kSilu:
@@ -203,6 +224,14 @@ absl::StatusOr<Tensor> Evaluator::Compute(const ir::Node& node, absl::Span<const
       return RmsNorm(context_, x(0), x(1), node.attr_float("eps"));
     case ir::Op::kLayerNorm:
       return LayerNorm(context_, x(0), x(1), x(2), node.attr_float("eps"));
+    case ir::Op::kWeightedSum:
+      return WeightedSum(context_, x(0), x(1));
+    case ir::Op::kTopK:
+      return TopK(context_, x(0), node.attr_int("k"));
+    case ir::Op::kTakeColumns:
+      return TakeColumns(context_, x(0), x(1));
+    case ir::Op::kGroupedLinear:
+      return GroupedLinear(context_, x(0), x(1), x(2));
     case ir::Op::kLinear:
       return Linear(context_, x(0), x(1), operands[1].turned_rows);
     case ir::Op::kMatMul:
@@ -228,10 +257,13 @@ absl::StatusOr<Tensor> Evaluator::Compute(const ir::Node& node, absl::Span<const
     }
     case ir::Op::kRepeat:
       return Repeat(context_, x(0), node.attr_int("axis"), node.attr_int("times"));
+    case ir::Op::kAlibi:
+      return Alibi(context_, x(0), x(1), x(2), node.attr_float("scale"),
+                   node.find_attr("rounding") != nullptr);
     case ir::Op::kCausalMask:
-      return CausalMask(context_, x(0), x(1), x(2), x(3));
+      return CausalMask(context_, x(0), x(1), x(2), x(3), node.attr_int_or("window", 0));
     case ir::Op::kAttention:
-      return Attention(context_, x(0), x(1), x(2), x(3), x(4), x(5), node.attr_float("scale"));
+      return Attention(context_, x(0), x(1), x(2), x(3), x(4), x(5), RuleOf(node, operands, 6));
     case ir::Op::kPagedAttention:
     case ir::Op::kKvBounds:
     case ir::Op::kKvKeys:
@@ -256,7 +288,7 @@ absl::StatusOr<Tensor> Evaluator::ComputeState(const ir::Node& node,
   switch (node.op()) {
     case ir::Op::kPagedAttention: {
       NINFER_ASSIGN_OR_RETURN(const KvStore* kv, cache(1));
-      return PagedAttention(context_, x(0), *kv, x(2), x(3), x(4), node.attr_float("scale"));
+      return PagedAttention(context_, x(0), *kv, x(2), x(3), x(4), RuleOf(node, operands, 5));
     }
     case ir::Op::kKvKeys:
     case ir::Op::kKvValues: {

@@ -29,9 +29,15 @@ Tensor Unary(const Context& context, ir::Op op, const Tensor& x);
 Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin,
             bool half);
 absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype);
+// As the op `alibi`; `round` rounds slopes and slope * position to bf16.
+absl::StatusOr<Tensor> Alibi(const Context& context, const Tensor& scores, const Tensor& slopes,
+                             const Tensor& key_bounds, double scale, bool round);
+// Window 0: none.
 absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
                                   const Tensor& positions, const Tensor& seq_bounds,
-                                  const Tensor& key_bounds);
+                                  const Tensor& key_bounds, int64_t window);
+// scale * slope * position, as transformers computes it.
+float AlibiBias(float slope, int64_t position, float scale, bool round);
 
 // kernels_reduce.cc
 void SoftmaxRow(const float* x, int64_t count, float* y);  // y may be x
@@ -39,11 +45,15 @@ Tensor Softmax(const Context& context, const Tensor& x);
 Tensor RmsNorm(const Context& context, const Tensor& x, const Tensor& w, double eps);
 Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const Tensor& b,
                  double eps);
+Tensor WeightedSum(const Context& context, const Tensor& x, const Tensor& w);
+Tensor TopK(const Context& context, const Tensor& x, int64_t k);
 
 // kernels_matmul.cc. A weight with `turned_rows` = N > 0 is held as [K, N and padding].
 void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
           int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc);
 Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, int64_t turned_rows);
+absl::StatusOr<Tensor> GroupedLinear(const Context& context, const Tensor& x, const Tensor& w,
+                                     const Tensor& ids);
 absl::StatusOr<Tensor> MatMul(const Context& context, const Tensor& a, const Tensor& b,
                               bool transpose_b);
 
@@ -51,18 +61,27 @@ absl::StatusOr<Tensor> MatMul(const Context& context, const Tensor& a, const Ten
 absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table,
                                  int64_t turned_rows);
 absl::StatusOr<Tensor> GatherRows(const Context& context, const Tensor& x, const Tensor& rows);
+absl::StatusOr<Tensor> TakeColumns(const Context& context, const Tensor& x, const Tensor& ids);
 Tensor Transpose(const Context& context, const Tensor& x, absl::Span<const int64_t> perm);
 Tensor Slice(const Context& context, const Tensor& x, int64_t axis, int64_t begin, int64_t end);
 Tensor Concat(const Context& context, absl::Span<const Tensor> operands, int64_t axis);
 Tensor Repeat(const Context& context, const Tensor& x, int64_t axis, int64_t times);
 
-// kernels_attention.cc
+// kernels_attention.cc. What an attention op's attributes and slopes ask for.
+struct ScoreRule {
+  double scale = 1;
+  int64_t window = 0;              // 0: none
+  double softcap = 0;              // 0: none
+  const Tensor* slopes = nullptr;  // [H], with alibi
+  double alibi_scale = 1;
+  bool round_alibi = false;
+};
 absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const Tensor& k,
                                  const Tensor& v, const Tensor& positions, const Tensor& seq_bounds,
-                                 const Tensor& key_bounds, double scale);
+                                 const Tensor& key_bounds, const ScoreRule& rule);
 absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, const KvStore& kv,
                                       const Tensor& positions, const Tensor& seq_bounds,
-                                      const Tensor& page_table, double scale);
+                                      const Tensor& page_table, const ScoreRule& rule);
 
 // kernels_state.cc
 absl::Status KvAppend(KvStore* kv, const Tensor& k, const Tensor& v, const Tensor& positions,

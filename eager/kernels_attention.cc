@@ -2,6 +2,7 @@
 // a block of query rows at a time. All forms of the op compute the same here.
 // Tested by tests/eager_test.cc.
 #include <algorithm>
+#include <cmath>
 
 #include "base/status.h"
 #include "eager/kernels.h"
@@ -21,7 +22,7 @@ struct HeadTask {
   const float* values;
   int64_t ld;
   int64_t count;
-  double scale;
+  const ScoreRule* rule;
   Tensor* out;  // [T, H, d]
 };
 
@@ -33,6 +34,26 @@ int64_t VisibleKeys(const Tensor& positions, int64_t t0, int64_t t1) {
   return count;
 }
 
+// Turns scaled scores of a row at `position` of query head `h` into weights; 0 where masked.
+void WeighRow(const ScoreRule& rule, int64_t h, int64_t position, int64_t count, float* row) {
+  const int64_t visible = std::min(position + 1, count);
+  const int64_t first =
+      rule.window == 0 ? 0 : std::min(std::max<int64_t>(0, visible - rule.window), visible);
+  if (rule.softcap > 0) {
+    const float cap = static_cast<float>(rule.softcap);
+    for (int64_t c = first; c < visible; ++c) row[c] = cap * std::tanh(row[c] / cap);
+  }
+  if (rule.slopes != nullptr) {
+    for (int64_t c = first; c < visible; ++c) {
+      row[c] += AlibiBias((*rule.slopes->floats)[h], c, static_cast<float>(rule.alibi_scale),
+                          rule.round_alibi);
+    }
+  }
+  std::fill(row, row + first, 0.0f);
+  SoftmaxRow(row + first, visible - first, row + first);
+  std::fill(row + visible, row + count, 0.0f);
+}
+
 void AttendHead(const Context& context, const HeadTask& task) {
   const int64_t heads = task.q->shape[1], dim = task.q->shape[2];
   const Tensor scores =
@@ -42,14 +63,11 @@ void AttendHead(const Context& context, const HeadTask& task) {
       const int64_t rows = std::min(kRowBlock, task.t1 - t);
       const int64_t count = std::min(VisibleKeys(*task.positions, t, t + rows), task.count);
       float* s = scores.floats->data();  // [rows, count]
-      Gemm(/*transpose_b=*/true, rows, count, dim, static_cast<float>(task.scale),
+      Gemm(/*transpose_b=*/true, rows, count, dim, static_cast<float>(task.rule->scale),
            task.q->floats->data() + (t * heads + h) * dim, heads * dim, task.keys, task.ld, s,
            count);
       for (int64_t i = 0; i < rows; ++i) {
-        float* row = s + i * count;
-        const int64_t visible = std::min(VisibleKeys(*task.positions, t + i, t + i + 1), count);
-        SoftmaxRow(row, visible, row);
-        std::fill(row + visible, row + count, 0.0f);
+        WeighRow(*task.rule, h, (*task.positions->ints)[t + i], count, s + i * count);
       }
       Gemm(/*transpose_b=*/false, rows, dim, count, 1.0f, s, count, task.values, task.ld,
            task.out->floats->data() + (t * heads + h) * dim, heads * dim);
@@ -68,7 +86,7 @@ absl::Status CheckPositions(const Tensor& positions) {
 
 absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const Tensor& k,
                                  const Tensor& v, const Tensor& positions, const Tensor& seq_bounds,
-                                 const Tensor& key_bounds, double scale) {
+                                 const Tensor& key_bounds, const ScoreRule& rule) {
   const int64_t kv_heads = k.shape[1], dim = k.shape[2];
   const int64_t sequences = seq_bounds.elements() - 1;
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, q.shape[0]));
@@ -92,7 +110,7 @@ absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const 
       const int64_t count =
           std::min<int64_t>((*key_bounds.ints)[s + 1] - first, VisibleKeys(positions, t0, t1));
       AttendHead(context, {&q, &positions, t0, t1, g * group, group, k.floats->data() + offset,
-                           v.floats->data() + offset, kv_heads * dim, count, scale, &out});
+                           v.floats->data() + offset, kv_heads * dim, count, &rule, &out});
     }
   });
   return out;
@@ -100,7 +118,7 @@ absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const 
 
 absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, const KvStore& kv,
                                       const Tensor& positions, const Tensor& seq_bounds,
-                                      const Tensor& page_table, double scale) {
+                                      const Tensor& page_table, const ScoreRule& rule) {
   const int64_t sequences = seq_bounds.elements() - 1, dim = kv.head_dim();
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, q.shape[0]));
   NINFER_RETURN_IF_ERROR(CheckPositions(positions));
@@ -129,7 +147,7 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
         kv.Read(KvPart::kValues, pages[s][i], g, rows, values.floats->data() + first * dim);
       }
       AttendHead(context, {&q, &positions, t0, t1, g * group, group, keys.floats->data(),
-                           values.floats->data(), dim, count, scale, &out});
+                           values.floats->data(), dim, count, &rule, &out});
     }
   });
   return out;

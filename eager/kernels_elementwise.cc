@@ -27,6 +27,16 @@ struct DivOp {
   static float Of(float a, float b) { return a / b; }
 };
 
+struct MinOp {
+  static float Of(float a, float b) { return b < a ? b : a; }
+};
+struct MaxOp {
+  static float Of(float a, float b) { return a < b ? b : a; }
+};
+struct GreaterOp {
+  static float Of(float a, float b) { return a > b ? 1.0f : 0.0f; }
+};
+
 template <typename F>
 void BinaryRow(const float* a, bool a_steps, const float* b, bool b_steps, int64_t n, float* y) {
   if (a_steps && b_steps) {
@@ -128,6 +138,12 @@ absl::StatusOr<Tensor> Binary(const Context& context, ir::Op op, const Tensor& a
       return BinaryOf<SubOp>(context, a, b);
     case ir::Op::kMul:
       return BinaryOf<MulOp>(context, a, b);
+    case ir::Op::kMin:
+      return BinaryOf<MinOp>(context, a, b);
+    case ir::Op::kMax:
+      return BinaryOf<MaxOp>(context, a, b);
+    case ir::Op::kGreater:
+      return BinaryOf<GreaterOp>(context, a, b);
     default:
       NINFER_CHECK(op == ir::Op::kDiv) << std::string(ir::InfoOf(op).name);
       return BinaryOf<DivOp>(context, a, b);
@@ -140,6 +156,10 @@ Tensor Unary(const Context& context, ir::Op op, const Tensor& x) {
       return UnaryOf(context, x, [](float v) { return -v; });
     case ir::Op::kExp:
       return UnaryOf(context, x, [](float v) { return Exp(v); });
+    case ir::Op::kLog:
+      return UnaryOf(context, x, [](float v) { return std::log(v); });
+    case ir::Op::kFloor:
+      return UnaryOf(context, x, [](float v) { return std::floor(v); });
     case ir::Op::kTanh:
       return UnaryOf(context, x, [](float v) { return std::tanh(v); });
     case ir::Op::kSigmoid:
@@ -220,9 +240,38 @@ absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype
   return y;
 }
 
+float AlibiBias(float slope, int64_t position, float scale, bool round) {
+  const auto rounded = [round](float v) { return round ? Bf16ToFloat(FloatToBf16(v)) : v; };
+  return rounded(rounded(slope) * static_cast<float>(position)) * scale;
+}
+
+absl::StatusOr<Tensor> Alibi(const Context& context, const Tensor& scores, const Tensor& slopes,
+                             const Tensor& key_bounds, double scale, bool round) {
+  const int64_t tokens = scores.shape[1], keys = scores.shape[2];
+  NINFER_RETURN_IF_ERROR(CheckBounds("key_bounds", key_bounds, keys));
+  Tensor y = context.workspace->Floats(scores.shape);
+  context.threads->For(scores.shape[0], 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> bias(keys);
+    for (int64_t h = begin; h < end; ++h) {
+      for (int64_t s = 0; s + 1 < key_bounds.elements(); ++s) {
+        const int64_t first = (*key_bounds.ints)[s];
+        for (int64_t c = first; c < (*key_bounds.ints)[s + 1]; ++c) {
+          bias[c] = AlibiBias((*slopes.floats)[h], c - first, static_cast<float>(scale), round);
+        }
+      }
+      for (int64_t row = h * tokens; row < (h + 1) * tokens; ++row) {
+        const float* in = scores.floats->data() + row * keys;
+        float* out = y.floats->data() + row * keys;
+        for (int64_t c = 0; c < keys; ++c) out[c] = in[c] + bias[c];
+      }
+    }
+  });
+  return y;
+}
+
 absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
                                   const Tensor& positions, const Tensor& seq_bounds,
-                                  const Tensor& key_bounds) {
+                                  const Tensor& key_bounds, int64_t window) {
   const int64_t heads = scores.shape[0], tokens = scores.shape[1], keys = scores.shape[2];
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, tokens));
   NINFER_RETURN_IF_ERROR(CheckBounds("key_bounds", key_bounds, keys));
@@ -232,9 +281,11 @@ absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
       const int64_t t = row % tokens;
       int64_t s = 0;
       while ((*seq_bounds.ints)[s + 1] <= t) ++s;
-      const int64_t first = (*key_bounds.ints)[s];
-      const int64_t last =
-          std::min<int64_t>(first + (*positions.ints)[t] + 1, (*key_bounds.ints)[s + 1]);
+      const int64_t begin_of = (*key_bounds.ints)[s], end_of = (*key_bounds.ints)[s + 1];
+      const int64_t last = std::min<int64_t>(begin_of + (*positions.ints)[t] + 1, end_of);
+      const int64_t skipped =
+          window == 0 ? 0 : std::max<int64_t>(0, (*positions.ints)[t] + int64_t{1} - window);
+      const int64_t first = std::min(begin_of + skipped, last);
       const float* in = scores.floats->data() + row * keys;
       float* out = y.floats->data() + row * keys;
       constexpr float kMasked = -std::numeric_limits<float>::infinity();

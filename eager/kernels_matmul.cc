@@ -3,6 +3,7 @@
 // CPU model and gives a CPU newer than itself its SSE3 kernels, a fifth of the speed.
 // Tested by tests/eager_ops_test.cc.
 #include <algorithm>
+#include <vector>
 
 #include "absl/strings/str_join.h"
 #include "base/status.h"
@@ -42,6 +43,39 @@ Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, int64_t 
     const int64_t n0 = begin * kColumnBlock, n1 = std::min(end * kColumnBlock, n);
     Gemm(!turned, m, n1 - n0, k, 1.0f, x.floats->data(), k,
          w.floats->data() + (turned ? n0 : n0 * ld), ld, y.floats->data() + n0, n);
+  });
+  return y;
+}
+
+absl::StatusOr<Tensor> GroupedLinear(const Context& context, const Tensor& x, const Tensor& w,
+                                     const Tensor& ids) {
+  const int64_t experts = w.shape[0], n = w.shape[1], k = w.shape[2];  // w [E, N, K]
+  const int64_t rows = ids.shape[0], chosen = ids.shape[1];
+  const bool shared = x.shape.size() == 2;           // x [T, K], the same for all chosen
+  std::vector<std::vector<int64_t>> users(experts);  // flat indices (t, j) of each expert
+  for (int64_t i = 0; i < rows * chosen; ++i) {
+    const int32_t id = (*ids.ints)[i];
+    if (id < 0 || id >= experts) {
+      return InvalidArgument("expert ", id, ": expected 0 to ", experts - 1);
+    }
+    users[id].push_back(i);
+  }
+  Tensor y = context.workspace->Floats({rows, chosen, n});
+  context.threads->For(experts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t expert = begin; expert < end; ++expert) {
+      const int64_t count = static_cast<int64_t>(users[expert].size());
+      if (count == 0) continue;
+      std::vector<float> in(count * k), out(count * n);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = shared ? users[expert][i] / chosen : users[expert][i];
+        std::copy_n(x.floats->data() + row * k, k, in.data() + i * k);
+      }
+      Gemm(/*transpose_b=*/true, count, n, k, 1.0f, in.data(), k, w.floats->data() + expert * n * k,
+           k, out.data(), n);
+      for (int64_t i = 0; i < count; ++i) {
+        std::copy_n(out.data() + i * n, n, y.floats->data() + users[expert][i] * n);
+      }
+    }
   });
   return y;
 }

@@ -2,6 +2,8 @@
 // Tested by tests/eager_ops_test.cc.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "eager/kernels.h"
 #include "eager/vector_math.h"
@@ -72,6 +74,41 @@ Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const
     const float scale = 1.0f / std::sqrt(variance + static_cast<float>(eps));
     for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - mean) * scale * weight[i] + bias[i];
   });
+}
+
+Tensor WeightedSum(const Context& context, const Tensor& x, const Tensor& w) {
+  const int64_t rows = x.shape[0], parts = x.shape[1], n = x.shape[2];
+  Tensor y = context.workspace->Floats({rows, n});
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, parts * n));
+  context.threads->For(rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* out = y.floats->data() + t * n;
+      std::fill(out, out + n, 0.0f);
+      for (int64_t j = 0; j < parts; ++j) {
+        const float weight = (*w.floats)[t * parts + j];
+        const float* in = x.floats->data() + (t * parts + j) * n;
+        for (int64_t i = 0; i < n; ++i) out[i] += weight * in[i];
+      }
+    }
+  });
+  return y;
+}
+
+Tensor TopK(const Context& context, const Tensor& x, int64_t k) {
+  const int64_t rows = x.shape[0], n = x.shape[1];
+  Tensor y = Tensor::Ints({rows, k}, std::vector<int32_t>(rows * k));
+  context.threads->For(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+    std::vector<int32_t> order(n);
+    for (int64_t t = begin; t < end; ++t) {
+      const float* in = x.floats->data() + t * n;
+      std::iota(order.begin(), order.end(), 0);
+      std::partial_sort(order.begin(), order.begin() + k, order.end(), [in](int32_t a, int32_t b) {
+        return in[a] > in[b] || (in[a] == in[b] && a < b);
+      });
+      std::copy_n(order.begin(), k, y.ints->begin() + t * k);
+    }
+  });
+  return y;
 }
 
 }  // namespace ninfer::eager

@@ -73,6 +73,16 @@ absl::StatusOr<Tensor> GatherRows(const Context& context, const Tensor& x, const
   return CopyRows(context, rows, x, x.dtype);
 }
 
+absl::StatusOr<Tensor> TakeColumns(const Context& context, const Tensor& x, const Tensor& ids) {
+  const int64_t columns = x.shape[1], taken = ids.shape[1];
+  NINFER_RETURN_IF_ERROR(CheckIndices("column", ids, columns));
+  Tensor y = context.workspace->Floats(ids.shape);
+  for (int64_t i = 0; i < y.elements(); ++i) {
+    (*y.floats)[i] = (*x.floats)[i / taken * columns + (*ids.ints)[i]];
+  }
+  return y;
+}
+
 Tensor Transpose(const Context& context, const Tensor& x, absl::Span<const int64_t> perm) {
   const size_t rank = perm.size();
   std::vector<int64_t> shape(rank), in_strides(rank, 1), strides(rank);

@@ -72,6 +72,13 @@ bool Node::attr_bool(absl::string_view name, bool fallback) const {
   return find_attr(name) == nullptr ? fallback : GetAttr<bool>(*this, name);
 }
 
+int64_t Node::attr_int_or(absl::string_view name, int64_t fallback) const {
+  return find_attr(name) == nullptr ? fallback : attr_int(name);
+}
+double Node::attr_float_or(absl::string_view name, double fallback) const {
+  return find_attr(name) == nullptr ? fallback : attr_float(name);
+}
+
 // --- Function ------------------------------------------------------------------------------------
 
 Value* Function::AddParameter(std::string name, Type type) {

@@ -37,6 +37,8 @@ enum class OpClass : uint8_t {
   kCast,
   kReduce,
   kMatmul,
+  kGroupedMatmul,
+  kTopK,
   kGather,
   kView,
   kAttention,
@@ -172,6 +174,8 @@ class Node {
   const std::string& attr_string(absl::string_view name) const;
   const std::vector<int64_t>& attr_ints(absl::string_view name) const;
   bool attr_bool(absl::string_view name, bool fallback) const;
+  int64_t attr_int_or(absl::string_view name, int64_t fallback) const;
+  double attr_float_or(absl::string_view name, double fallback) const;
   const AttrValue* find_attr(absl::string_view name) const;
   Function* body() const { return body_.get(); }  // of a fused op, else null
   void set_body(std::unique_ptr<Function> body) { body_ = std::move(body); }

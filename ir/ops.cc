@@ -66,10 +66,16 @@ struct ClassRow {
 };
 
 constexpr ClassRow kClasses[] = {
-    {OpClass::kElementwise, "elementwise"}, {OpClass::kCast, "cast"},
-    {OpClass::kReduce, "reduce"},           {OpClass::kMatmul, "matmul"},
-    {OpClass::kGather, "gather"},           {OpClass::kView, "view"},
-    {OpClass::kAttention, "attention"},     {OpClass::kState, "state"},
+    {OpClass::kElementwise, "elementwise"},
+    {OpClass::kCast, "cast"},
+    {OpClass::kReduce, "reduce"},
+    {OpClass::kMatmul, "matmul"},
+    {OpClass::kGroupedMatmul, "grouped matmul"},
+    {OpClass::kTopK, "top-k"},
+    {OpClass::kGather, "gather"},
+    {OpClass::kView, "view"},
+    {OpClass::kAttention, "attention"},
+    {OpClass::kState, "state"},
     {OpClass::kRegion, "region"},
 };
 

@@ -23,6 +23,15 @@ struct RuleInput {
   const Type* declared;
   absl::Span<const Symbol> symbols;
 
+  // An optional attribute, or null.
+  template <typename T>
+  const T* find_attr(absl::string_view name) const {
+    for (const Attr& attr : attrs) {
+      if (attr.name == name) return &std::get<T>(attr.value);
+    }
+    return nullptr;
+  }
+
   const Type& type(int i) const { return operands[i]; }
   std::string Text(const Type& type) const { return TypeToString(type, symbols); }
   std::string Text(const Dim& dim) const { return DimToString(dim, symbols); }

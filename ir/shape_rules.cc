@@ -128,6 +128,46 @@ RuleResult MatMulShape(const RuleInput& in) {
   return F32({a.shape[0], a.shape[1], in.type(1).shape[transpose_b ? 1 : 2]});  // [h, m, n]
 }
 
+RuleResult GroupedLinearShape(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(
+      ExpectShape(in, 1, Element::kFloat, {absl::nullopt, absl::nullopt, absl::nullopt}));
+  const Type& w = in.type(1);  // [E, N, K]
+  NINFER_RETURN_IF_ERROR(ExpectTensor(in, 0, Element::kFloat, 2));
+  const Type& x = in.type(0);  // [T, K] or [T, k, K]
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 2, Element::kI32, {x.shape[0], absl::nullopt}));
+  const Dim& chosen = in.type(2).shape[1];
+  const Pattern expected =
+      x.rank() == 2 ? Pattern{x.shape[0], w.shape[2]} : Pattern{x.shape[0], chosen, w.shape[2]};
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 0, Element::kFloat, expected));
+  return F32({x.shape[0], chosen, w.shape[1]});
+}
+
+// --- top-k ---------------------------------------------------------------------------------------
+
+RuleResult TopKShape(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt}));
+  const Dim& columns = in.type(0).shape[1];
+  const int64_t k = in.attr<int64_t>("k");
+  if (!columns.is_static() || k < 1 || k > columns.offset) {
+    return InvalidArgument("k: expected 1 to ", in.Text(columns), ", found ", k);
+  }
+  return Type{DType::kI32, {in.type(0).shape[0], Dim::Static(k)}};
+}
+
+RuleResult TakeColumnsShape(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt}));
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kI32, {in.type(0).shape[0], absl::nullopt}));
+  return F32({in.type(1).shape[0], in.type(1).shape[1]});
+}
+
+RuleResult WeightedSumShape(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(
+      ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt, absl::nullopt}));
+  const Type& x = in.type(0);  // [T, k, N]
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kF32, {x.shape[0], x.shape[1]}));
+  return F32({x.shape[0], x.shape[2]});
+}
+
 RuleResult EmbeddingShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 0, Element::kI32, {absl::nullopt}));
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kFloat, {absl::nullopt, absl::nullopt}));

@@ -18,11 +18,40 @@ absl::StatusOr<Dim> ExpectSequences(const RuleInput& in, int first, const Dim& t
 
 Dim OneLess(const Dim& dim) { return {dim.symbol, dim.offset - 1}; }
 
+// A window of at least one position, where there is one.
+absl::Status CheckWindow(const RuleInput& in) {
+  const int64_t* window = in.find_attr<int64_t>("window");
+  if (window == nullptr || *window >= 1) return absl::OkStatus();
+  return InvalidArgument("window: expected 1 or more, found ", *window);
+}
+
+absl::Status CheckRounding(const RuleInput& in, absl::string_view name) {
+  if (in.find_attr<std::string>(name) == nullptr) return absl::OkStatus();
+  return ExpectOneOf(in, name, {"bf16"});
+}
+
+// The optional operand `slopes` [H] at `index`, which comes with its scale.
+absl::Status ExpectSlopes(const RuleInput& in, int index) {
+  const double* scale = in.find_attr<double>("alibi_scale");
+  const bool given = static_cast<int>(in.operands.size()) > index;
+  if (given != (scale != nullptr) || (scale != nullptr && !std::isfinite(*scale))) {
+    return InvalidArgument("alibi_scale: expected a finite number with slopes, and none without");
+  }
+  NINFER_RETURN_IF_ERROR(CheckRounding(in, "alibi_rounding"));
+  if (!given) return absl::OkStatus();
+  return ExpectShape(in, index, Element::kF32, {in.type(0).shape[1]});
+}
+
 // Scale and form, and q [T,H,d] whose H is a multiple of the KV heads.
 absl::Status ExpectQueries(const RuleInput& in, const Dim& kv_heads, const Dim& head_dim) {
   NINFER_RETURN_IF_ERROR(ExpectOneOf(in, "form", {"naive", "efficient", "flash"}));
   if (!std::isfinite(in.attr<double>("scale"))) {
     return InvalidArgument("scale: expected a finite number, found ", in.attr<double>("scale"));
+  }
+  NINFER_RETURN_IF_ERROR(CheckWindow(in));
+  const double* cap = in.find_attr<double>("softcap");
+  if (cap != nullptr && !(*cap > 0 && std::isfinite(*cap))) {
+    return InvalidArgument("softcap: expected a number above 0, found ", *cap);
   }
   NINFER_RETURN_IF_ERROR(
       ExpectShape(in, 0, Element::kFloat, {absl::nullopt, absl::nullopt, head_dim}));
@@ -36,7 +65,20 @@ absl::Status ExpectQueries(const RuleInput& in, const Dim& kv_heads, const Dim& 
 
 }  // namespace
 
+RuleResult AlibiShape(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(
+      ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt, absl::nullopt}));
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kF32, {in.type(0).shape[0]}));
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 2, Element::kI32, {absl::nullopt}));
+  NINFER_RETURN_IF_ERROR(CheckRounding(in, "rounding"));
+  if (!std::isfinite(in.attr<double>("scale"))) {
+    return InvalidArgument("scale: expected a finite number, found ", in.attr<double>("scale"));
+  }
+  return in.type(0);
+}
+
 RuleResult MaskShape(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(CheckWindow(in));
   NINFER_RETURN_IF_ERROR(
       ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt, absl::nullopt}));
   NINFER_ASSIGN_OR_RETURN(const Dim bounds, ExpectSequences(in, 1, in.type(0).shape[1]));
@@ -52,6 +94,7 @@ RuleResult AttentionShape(const RuleInput& in) {
   if (in.type(2) != k) return OperandError(in, 2, in.Text(k));
   NINFER_ASSIGN_OR_RETURN(const Dim bounds, ExpectSequences(in, 3, in.type(0).shape[0]));
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 5, Element::kI32, {bounds}));
+  NINFER_RETURN_IF_ERROR(ExpectSlopes(in, 6));
   return F32(in.type(0).shape);
 }
 
@@ -60,6 +103,7 @@ RuleResult PagedAttentionShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectQueries(in, in.type(1).shape[0], in.type(1).shape[1]));
   NINFER_ASSIGN_OR_RETURN(const Dim bounds, ExpectSequences(in, 2, in.type(0).shape[0]));
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 4, Element::kI32, {OneLess(bounds), absl::nullopt}));
+  NINFER_RETURN_IF_ERROR(ExpectSlopes(in, 5));
   return F32(in.type(0).shape);
 }
 

@@ -83,16 +83,28 @@ absl::Status Form(ir::Module& module, ir::Function& function, const SpelledAtten
                   const absl::optional<CacheUse>& cache, const std::string& form) {
   ir::Builder builder(&module, &function, match.output);
   builder.set_provenance(match.output->result()->provenance());
-  const std::vector<ir::Attr> attrs = {{"scale", match.scale}, {"form", form}};
+  std::vector<ir::Attr> attrs = {{"scale", match.scale}, {"form", form}};
+  std::vector<Value*> slopes;
+  if (match.softcap > 0) attrs.push_back({"softcap", match.softcap});
+  if (const ir::AttrValue* window = match.mask->find_attr("window")) {
+    attrs.push_back({"window", *window});
+  }
+  if (match.alibi != nullptr) {
+    slopes.push_back(match.alibi->operand(1));
+    attrs.push_back({"alibi_scale", match.alibi->attr_float("scale")});
+    if (const ir::AttrValue* rounding = match.alibi->find_attr("rounding")) {
+      attrs.push_back({"alibi_rounding", *rounding});
+    }
+  }
   Value* positions = match.mask->operand(1);
   Value* seq_bounds = match.mask->operand(2);
+  std::vector<Value*> operands =
+      cache ? std::vector<Value*>{match.q, cache->kv, positions, seq_bounds, cache->page_table}
+            : std::vector<Value*>{match.q,   match.k,    match.v,
+                                  positions, seq_bounds, match.mask->operand(3)};
+  operands.insert(operands.end(), slopes.begin(), slopes.end());
   Value* attention =
-      cache
-          ? builder.Make(Op::kPagedAttention,
-                         {match.q, cache->kv, positions, seq_bounds, cache->page_table}, attrs)
-          : builder.Make(Op::kAttention,
-                         {match.q, match.k, match.v, positions, seq_bounds, match.mask->operand(3)},
-                         attrs);
+      builder.Make(cache ? Op::kPagedAttention : Op::kAttention, operands, std::move(attrs));
   NINFER_RETURN_IF_ERROR(builder.status());
   const std::string& probabilities = match.softmax->result()->name();
   if (!probabilities.empty()) attention->set_name(absl::StrCat(probabilities, kMixedSuffix));
@@ -101,7 +113,7 @@ absl::Status Form(ir::Module& module, ir::Function& function, const SpelledAtten
   function.Erase(match.output);
   function.Erase(match.softmax);
   function.Erase(match.mask);
-  for (size_t i = match.scaling.size(); i-- > 0;) function.Erase(match.scaling[i]);
+  for (size_t i = match.between.size(); i-- > 0;) function.Erase(match.between[i]);
   function.Erase(match.scores);
   return absl::OkStatus();
 }

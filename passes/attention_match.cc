@@ -55,21 +55,35 @@ absl::optional<Source> Follow(Value* operand, const Axes& wanted, bool allow_sca
   return found;
 }
 
-// Scalings between the mask and the matmul of the scores, the first one first.
+// What stands between the matmul of the scores and the mask, the first one first:
+//   scores * factor, or c * tanh(scores * factor), then alibi.
 bool MatchScores(SpelledAttention& match, const Uses& uses) {
   Value* value = match.mask->operand(0);
   while (true) {
-    if (uses.OnlyUser(value) == nullptr || value->producer() == nullptr) return false;
-    if (value->producer()->op() == Op::kMatMul) break;
-    Value* tensor = nullptr;
+    Node* node = value->producer();
+    if (uses.OnlyUser(value) == nullptr || node == nullptr) return false;
+    if (node->op() == Op::kMatMul) break;
+    Value* tensor =
+        node->num_results() > 0 && !node->operands().empty() ? node->operand(0) : nullptr;
     double factor = 1;
-    if (!MatchScaling(value->producer(), &tensor, &factor)) return false;
-    match.scaling.insert(match.scaling.begin(), value->producer());
-    match.scale *= factor;
+    if (node->op() == Op::kAlibi && match.between.empty()) {
+      if (node->operand(2) != match.mask->operand(3)) return false;
+      match.alibi = node;
+    } else if (node->op() == Op::kTanh && match.softcap == 0) {
+      match.softcap = match.scale;
+      match.scale = 1;
+    } else if (MatchScaling(node, &tensor, &factor)) {
+      match.scale *= factor;
+    } else {
+      return false;
+    }
+    match.between.insert(match.between.begin(), node);
     value = tensor;
   }
   match.scores = value->producer();
-  return true;
+  if (match.softcap == 0) return true;
+  match.scale *= match.softcap;
+  return match.softcap > 0;
 }
 
 bool MatchOutput(SpelledAttention& match, const Uses& uses) {
@@ -115,8 +129,10 @@ absl::optional<SpelledAttention> MatchAttention(Node* mask, const Uses& uses) {
 
 void GatherBeforeOutput(ir::Function& function, const SpelledAttention& attention) {
   function.MoveBefore(attention.scores, attention.output);
-  for (const Node* node : attention.scaling) {
-    for (Value* operand : node->operands()) HoistConstant(function, operand, attention.scores);
+  for (const Node* node : attention.between) {
+    for (Value* operand : node->operands()) {
+      if (EvaluateScalar(operand)) HoistConstant(function, operand, attention.scores);
+    }
     function.MoveBefore(node, attention.output);
   }
   function.MoveBefore(attention.mask, attention.output);

@@ -18,7 +18,8 @@ namespace ninfer::passes {
 
 struct SpelledAttention {
   ir::Node* scores = nullptr;      // matmul of queries and keys
-  std::vector<ir::Node*> scaling;  // mul, div by constants, in order
+  std::vector<ir::Node*> between;  // scalings by constants, a cap by tanh, alibi, in order
+  ir::Node* alibi = nullptr;       // the last of them, or null
   ir::Node* mask = nullptr;
   ir::Node* softmax = nullptr;
   ir::Node* output = nullptr;  // matmul with the values, [H, T, d]
@@ -26,6 +27,7 @@ struct SpelledAttention {
   ir::Value* k = nullptr;      // [C, G, d]
   ir::Value* v = nullptr;      // [C, G, d]
   double scale = 1;            // of the scores and of q together
+  double softcap = 0;          // c in c tanh(scores / c), 0: none
 
   int64_t query_heads() const { return q->type().shape[1].offset; }
   int64_t kv_heads() const { return k->type().shape[1].offset; }
@@ -34,8 +36,8 @@ struct SpelledAttention {
 // None when the nodes around the mask are anything else, or one of their values has another use.
 absl::optional<SpelledAttention> MatchAttention(ir::Node* mask, const Uses& uses);
 
-// Moves scores, scaling, mask and softmax to right before the output, where q, k and v are all
-// known.
+// Moves scores, what follows them, mask and softmax to right before the output, where q, k and v
+// are all known.
 void GatherBeforeOutput(ir::Function& function, const SpelledAttention& attention);
 
 }  // namespace ninfer::passes

@@ -77,7 +77,7 @@ bool MatchLayers(Step& step) {
     const absl::optional<SpelledAttention> match = MatchAttention(node.get(), uses);
     if (!match || !OverWholeText(*match, step)) return false;
     inside.insert({match->scores, match->mask, match->softmax, match->output});
-    inside.insert(match->scaling.begin(), match->scaling.end());
+    inside.insert(match->between.begin(), match->between.end());
     step.layers.push_back(*match);
   }
   return !step.layers.empty() && std::all_of(step.function->nodes().begin(),
@@ -157,7 +157,8 @@ absl::Status CacheLayer(ir::Module& module, Step& step, const Cache& cache,
   layer.scores->set_operand(1, k);
   layer.scores->set_attr("transpose_b", true);
   SetLastDim(layer.scores, keys);
-  for (Node* node : layer.scaling) SetLastDim(node, keys);
+  for (Node* node : layer.between) SetLastDim(node, keys);
+  if (layer.alibi != nullptr) layer.alibi->set_operand(2, cache.key_bounds);
   SetLastDim(layer.mask, keys);
   layer.mask->set_operand(3, cache.key_bounds);
   SetLastDim(layer.softmax, keys);

@@ -123,9 +123,10 @@ std::vector<Region> SplitAttention(Region region, const ScratchKv& scratch,
   reader.results = region.results;
   ir::Node* old = values.at(attention.result())->producer();
   const ir::Type types[] = {attention.result()->type()};
-  ir::Node* paged = reader.body->Insert(
-      Op::kPagedAttention, {of(0), FromBack(reader, 1), of(3), of(4), FromBack(reader, 2)}, types,
-      old->attrs(), old);
+  std::vector<ir::Value*> operands = {of(0), FromBack(reader, 1), of(3), of(4),
+                                      FromBack(reader, 2)};
+  if (attention.operands().size() > 6) operands.push_back(of(6));  // slopes
+  ir::Node* paged = reader.body->Insert(Op::kPagedAttention, operands, types, old->attrs(), old);
   reader.body->ReplaceAllUses(old->result(), paged->result());
   reader.body->RemoveDeadNodes();
   DropUnused(reader);

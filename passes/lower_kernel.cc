@@ -136,8 +136,11 @@ std::string NameOf(const Kernel& kernel) {
                           kernel.kv.head_dim);
     case Family::kAttention: {
       const ir::Node& attention = *program::FindNode(body, Op::kPagedAttention);
-      return absl::StrCat("attention_", attention.attr_string("form"), "_",
-                          DTypeName(kernel.kv.dtype), "__",
+      std::string stem = absl::StrCat("attention_", attention.attr_string("form"));
+      if (attention.find_attr("window") != nullptr) absl::StrAppend(&stem, "_window");
+      if (attention.find_attr("softcap") != nullptr) absl::StrAppend(&stem, "_softcap");
+      if (attention.find_attr("alibi_scale") != nullptr) absl::StrAppend(&stem, "_alibi");
+      return absl::StrCat(stem, "_", DTypeName(kernel.kv.dtype), "__",
                           attention.operand(0)->type().shape[1].offset, "x", kernel.kv.heads, "x",
                           kernel.kv.head_dim);
     }

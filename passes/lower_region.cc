@@ -29,6 +29,9 @@ absl::optional<Family> FamilyOf(const ir::Node& node) {
     case OpClass::kMatmul:
       if (node.op() != Op::kLinear) return absl::nullopt;
       return Family::kLinear;
+    case OpClass::kGroupedMatmul:
+    case OpClass::kTopK:
+      return absl::nullopt;
     case OpClass::kAttention:
       return Family::kAttention;
     case OpClass::kState:

@@ -18,9 +18,21 @@ namespace {
 
 using ir::Op;
 
+// Elements of an expression whose arithmetic the packer does: biases, norm weights and the like.
+constexpr int64_t kMaxComputed = 1 << 22;
+
 // What the packer evaluates.
-bool IsWeightOp(Op op) {
-  return op == Op::kConcat || op == Op::kTranspose || op == Op::kCast || op == Op::kSlice;
+bool IsWeightOp(const ir::Node& node) {
+  switch (node.info().op_class) {
+    case ir::OpClass::kView:
+      return node.op() != Op::kRepeat;
+    case ir::OpClass::kCast:
+      return true;
+    case ir::OpClass::kElementwise:
+      return ir::MaxBytes(node.result()->type(), {}) <= kMaxComputed * int64_t{4};
+    default:
+      return false;
+  }
 }
 
 struct AttrKey {
@@ -105,9 +117,9 @@ absl::Status WeightTable::CheckExpression(int number) const {
     const ir::Value* value = expressions_[part].value;
     if (value->is_weight()) {
       if (leaf.empty()) leaf = absl::StrCat("@", value->name());
-    } else if (!IsWeightOp(value->producer()->op())) {
+    } else if (!IsWeightOp(*value->producer())) {
       return InvalidArgument("lower: weight expression of ", leaf,
-                             ": expected concat, transpose, cast and slice, found `",
+                             ": expected views, casts and small arithmetic, found `",
                              value->producer()->info().name, "`");
     }
   }

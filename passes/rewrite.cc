@@ -169,15 +169,19 @@ bool IsRowByRow(const Node& node, int symbol) {
   const int axis = AxisOf(first, symbol);
   switch (node.info().op_class) {
     case OpClass::kElementwise:
-      return node.op() != Op::kCausalMask;
+      return node.op() != Op::kCausalMask && node.op() != Op::kAlibi;
     case OpClass::kCast:
       return true;
     case OpClass::kReduce:
       return axis != first.rank() - 1;
     case OpClass::kMatmul:  // neither summed over nor carried by the second operand
       return axis != first.rank() - 1 && AxisOf(node.operand(1)->type(), symbol) == -1;
+    case OpClass::kGroupedMatmul:
+    case OpClass::kTopK:  // the last axis is looked through
+      return axis != first.rank() - 1;
     case OpClass::kGather:  // rows of ids, each of which picks a row of a table that has no rows of
                             // T
+      if (node.op() == Op::kTakeColumns) return axis == 0;
       return AxisOf(node.operand(node.op() == Op::kEmbedding ? 1 : 0)->type(), symbol) == -1;
     case OpClass::kView:
       return ViewIsRowByRow(node, symbol);

@@ -307,7 +307,7 @@ absl::Status BodyChecker::CheckAttention() const {
   if (!q.has_value() || ParamOf(q->root) == nullptr) {
     return Refuse(*attention, "queries that are columns of an input");
   }
-  for (int i = 1; i < 5; ++i) {
+  for (size_t i = 1; i < attention->operands().size(); ++i) {
     if (ParamOf(attention->operand(i)) == nullptr) return Refuse(*attention, "inputs as operands");
   }
   if (attention->attr_string("form") == "naive") {

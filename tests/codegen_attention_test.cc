@@ -50,6 +50,12 @@ Tensor TakeRows(const Tensor& x, int64_t first, int64_t count) {
   return y;
 }
 
+Tensor Slopes(const AttentionCase& c) {
+  std::vector<float> slopes;
+  for (int64_t h = 0; h < c.heads(); ++h) slopes.push_back(ScoreForm::Slope(h));
+  return Tensor::Floats({c.heads()}, std::move(slopes));
+}
+
 // Each sequence by itself, on other pages, and its last token by itself.
 void ExpectSameAlone(const KernelHarness& harness, int kernel, const AttentionCase& c,
                      const StepShape& shape, const std::vector<Rows>& rows,
@@ -66,6 +72,7 @@ void ExpectSameAlone(const KernelHarness& harness, int kernel, const AttentionCa
         Step alone({part}, c.layout(), {rows[s]}, 991 + s);
         alone.operands.tensors["q"] =
             TakeRows(together.tensors.at("q"), first + skipped, part.tokens);
+        if (c.form_of_scores.alibi) alone.operands.tensors["slopes"] = Slopes(c);
         const auto run = harness.Run(engine.name, kernel, alone.operands);
         ASSERT_TRUE(run.ok()) << run.status();
         EXPECT_TRUE(
@@ -77,8 +84,7 @@ void ExpectSameAlone(const KernelHarness& harness, int kernel, const AttentionCa
   }
 }
 
-TEST(CodegenAttention, EqualsDoublePrecisionAndIsIndependentOfNeighbours) {
-  const std::vector<AttentionCase> cases = AttentionCases();
+void ExpectEqualAndIndependent(const std::vector<AttentionCase>& cases) {
   KernelHarness harness({}, kPages);
   for (const AttentionCase& c : cases) harness.Add(c.source());
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
@@ -92,12 +98,35 @@ TEST(CodegenAttention, EqualsDoublePrecisionAndIsIndependentOfNeighbours) {
       Step step(shape, c.layout(), rows, 7 * i + j);
       Tensor& q = step.operands.tensors["q"];
       q = RandomTensor({step.tokens(), c.buffer_columns()}, c.queries, random);
+      if (c.form_of_scores.alibi) step.operands.tensors["slopes"] = Slopes(c);
       const std::vector<Tensor> expected = {Reference(c, shape, rows, q)};
       harness.ExpectAgree(kernel, step.operands, {2e-5, c.cast ? 1.0 / 256 : 1e-5}, &expected);
       harness.ExpectUnitsIndependent(kernel, step.operands, j);
       ExpectSameAlone(harness, kernel, c, shape, rows, step.operands);
     }
   }
+}
+
+TEST(CodegenAttention, EqualsDoublePrecisionAndIsIndependentOfNeighbours) {
+  ExpectEqualAndIndependent(AttentionCases());
+}
+
+// Windows within a page, over its edge and over several pages, soft caps and ALiBi.
+TEST(CodegenAttention, WindowsCapsAndBiasesEqualDoublePrecision) {
+  const ScoreForm forms[] = {
+      {1}, {9}, {64}, {100}, {0, 5}, {0, 0, true}, {0, 0, true, true}, {70, 2, true}};
+  const char* const names[] = {"flash", "efficient", "naive"};
+  std::vector<AttentionCase> cases;
+  for (const ScoreForm& form : forms) {
+    for (const char* name : names) {
+      const bool bf16 = cases.size() % 2 == 1;
+      const DType dtype = bf16 ? DType::kBF16 : DType::kF32;
+      cases.push_back({name, dtype, dtype, bf16 ? 24 : 20, 1, 3, bf16, false, form});
+    }
+  }
+  std::vector<AttentionCase> few;
+  for (size_t i = 0; i < cases.size(); i += kFullTier ? 1 : 2) few.push_back(cases[i]);
+  ExpectEqualAndIndependent(few);
 }
 
 // Scores far apart: the running maximum moves from page to page, and weights vanish.

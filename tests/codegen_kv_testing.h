@@ -121,9 +121,31 @@ class Step {
   int64_t tokens_ = 0;
 };
 
-// softmax(scale q k^T) v of one row and query head in double precision.
+// What stands between the scaled scores and the softmax.
+struct ScoreForm {
+  int64_t window = 0;
+  double softcap = 0;
+  bool alibi = false;
+  bool rounded = false;  // alibi's slopes and products, to bf16
+
+  std::string name() const {
+    return absl::StrCat(window > 0 ? absl::StrCat("_window", window) : "",
+                        softcap > 0 ? "_softcap" : "", alibi ? "_alibi" : "",
+                        rounded ? "_rounded" : "");
+  }
+  double Of(double scaled, int64_t query_head, int64_t position) const {
+    if (softcap > 0) scaled = softcap * std::tanh(scaled / softcap);
+    if (!alibi) return scaled;
+    const auto round = [this](float v) { return rounded ? Bf16ToFloat(FloatToBf16(v)) : v; };
+    return scaled + kAlibiScale * round(round(Slope(query_head)) * static_cast<float>(position));
+  }
+  static constexpr double kAlibiScale = 0.75;
+  static float Slope(int64_t query_head) { return 0.3f / static_cast<float>(query_head + 1); }
+};
+
+// softmax(scores of q and k) v of one row and query head in double precision.
 inline void AttentionRow(const float* q, const Rows& rows, int64_t head, int64_t position,
-                         double scale, float* y) {
+                         double scale, const ScoreForm& form, int64_t query_head, float* y) {
   const int64_t heads = rows.keys.shape[1], dim = rows.keys.shape[2];
   std::vector<double> weights(position + 1), sum(dim, 0);
   double highest = -1e300, total = 0;
@@ -131,7 +153,8 @@ inline void AttentionRow(const float* q, const Rows& rows, int64_t head, int64_t
     const float* k = rows.keys.floats->data() + (i * heads + head) * dim;
     double dot = 0;
     for (int64_t c = 0; c < dim; ++c) dot += double{q[c]} * k[c];
-    weights[i] = dot * scale;
+    weights[i] = form.Of(dot * scale, query_head, i);
+    if (form.window > 0 && i <= position - form.window) weights[i] = -1e300;
     highest = std::max(highest, weights[i]);
   }
   for (double& weight : weights) total += weight = std::exp(weight - highest);
@@ -148,6 +171,7 @@ struct AttentionCase {
   int64_t dim, kv_heads, group;
   bool cast;   // the result to bf16
   bool slice;  // the queries out of a buffer with keys and values
+  ScoreForm form_of_scores = {};
 
   int64_t heads() const { return kv_heads * group; }
   int64_t columns() const { return heads() * dim; }
@@ -158,7 +182,7 @@ struct AttentionCase {
   std::string name() const {
     return absl::StrCat("attention_", form, "_", DTypeName(cache), "_", DTypeName(queries), "_",
                         heads(), "x", kv_heads, "x", dim, slice ? "_slice" : "",
-                        cast ? "_cast" : "");
+                        cast ? "_cast" : "", form_of_scores.name());
   }
   KernelSource source() const;
 };
@@ -168,19 +192,26 @@ inline KernelSource AttentionCase::source() const {
   const std::string heads_type = absl::StrCat("[T,", heads(), ",", dim, "]");
   std::string body = absl::StrCat(
       "(%q: ", q, "[T,", buffer_columns(), "], %kv: kv<", DTypeName(cache), ">[", kv_heads, ",",
-      dim, "], %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {\n");
+      dim, "], %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]",
+      form_of_scores.alibi ? absl::StrCat(", %slopes: f32[", heads(), "]") : "", ") {\n");
   if (slice) {
     absl::StrAppend(&body, "  %cut = slice %q {axis = 1, begin = ", first_column(),
                     ", end = ", first_column() + columns(), "} : ", q, "[T,", columns(), "]\n");
   }
   absl::StrAppend(
       &body, "  %0 = reshape ", slice ? "%cut" : "%q", " : ", q, heads_type,
-      "\n  %1 = paged_attention %0, %kv, %positions, %seq_bounds, %page_table {scale = ", scale(),
-      ", form = \"", form, "\"} : f32", heads_type, "\n  %2 = reshape %1 : f32[T,", columns(),
-      "]\n");
+      "\n  %1 = paged_attention %0, %kv, %positions, %seq_bounds, %page_table",
+      form_of_scores.alibi ? ", %slopes" : "", " {scale = ", scale(), ", form = \"", form, "\"",
+      form_of_scores.window > 0 ? absl::StrCat(", window = ", form_of_scores.window) : "",
+      form_of_scores.softcap > 0 ? absl::StrCat(", softcap = ", form_of_scores.softcap) : "",
+      form_of_scores.alibi ? absl::StrCat(", alibi_scale = ", ScoreForm::kAlibiScale) : "",
+      form_of_scores.rounded ? ", alibi_rounding = \"bf16\"" : "", "} : f32", heads_type,
+      "\n  %2 = reshape %1 : f32[T,", columns(), "]\n");
   if (cast) absl::StrAppend(&body, "  %3 = cast %2 : bf16[T,", columns(), "]\n");
   absl::StrAppend(&body, "  return ", cast ? "%3" : "%2", "\n}");
-  return {name(), Family::kAttention, body};
+  KernelSource source = {name(), Family::kAttention, body};
+  if (form_of_scores.alibi) source.weights["slopes"] = formats::Format::kPlainF32;
+  return source;
 }
 
 inline std::vector<Rows> RandomRows(const StepShape& shape, const KvLayout& layout,
@@ -202,8 +233,8 @@ inline Tensor Reference(const AttentionCase& c, const StepShape& shape,
     for (int64_t t = 0; t < shape[s].tokens; ++t, ++row) {
       for (int64_t head = 0; head < c.heads(); ++head) {
         AttentionRow(q.floats->data() + row * c.buffer_columns() + c.first_column() + head * c.dim,
-                     rows[s], head / c.group, shape[s].cached + t, c.scale(),
-                     y.data() + row * c.columns() + head * c.dim);
+                     rows[s], head / c.group, shape[s].cached + t, c.scale(), c.form_of_scores,
+                     head, y.data() + row * c.columns() + head * c.dim);
       }
     }
   }

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "eager/constants.h"
 #include "eager/eager.h"
 #include "ir/builder.h"
 #include "tests/support/memory_weights.h"
@@ -32,6 +33,46 @@ class Constants : public ::testing::Test {
     weights_->AddRandom(module_, 3, 1.0f);
   }
 
+  // Every range of rows of `result` equals that of the function run op by op, with the weights for
+  // parameters.
+  void ExpectRowsOfTheWhole(ir::Value* result, const std::vector<ir::Value*>& used) {
+    ir::Function plain("plain");
+    absl::flat_hash_map<const ir::Value*, ir::Value*> values;
+    std::vector<Tensor> operands;
+    for (ir::Value* weight : used) {
+      values[weight] = plain.AddParameter(weight->name(), weight->type());
+      std::vector<int64_t> shape;
+      int64_t elements = 1;
+      for (const ir::Dim& dim : weight->type().shape) {
+        shape.push_back(dim.offset);
+        elements *= dim.offset;
+      }
+      std::vector<float> whole(elements);
+      ASSERT_TRUE(EvaluateRows(weight, module_, *weights_, 0, RowsOf(weight), whole.data()).ok());
+      operands.push_back(Tensor::Floats(shape, std::move(whole)));
+    }
+    for (const auto& node : function_->nodes()) {
+      std::vector<ir::Value*> inputs;
+      for (ir::Value* operand : node->operands()) inputs.push_back(values.at(operand));
+      const ir::Type types[] = {node->result()->type()};
+      values[node->result()] = plain.Insert(node->op(), inputs, types, node->attrs())->result();
+    }
+    plain.results() = {values.at(result)};
+    auto expected = RunFunction(plain, module_.symbols(), operands);
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    const int64_t rows = RowsOf(result), columns = (*expected)[0].elements() / rows;
+    for (int64_t row0 = 0; row0 <= rows; ++row0) {
+      for (int64_t row1 = row0; row1 <= rows; ++row1) {
+        std::vector<float> found((row1 - row0) * columns);
+        const absl::Status status =
+            EvaluateRows(result, module_, *weights_, row0, row1, found.data());
+        ASSERT_TRUE(status.ok()) << status;
+        ASSERT_TRUE(std::equal(found.begin(), found.end(),
+                               (*expected)[0].floats->begin() + row0 * columns));
+      }
+    }
+  }
+
   ir::Module module_;
   ir::Function* function_;
   ir::Value *a_, *b_, *t_, *literal_;
@@ -47,47 +88,49 @@ TEST_F(Constants, RowsOfAnExpressionEqualThoseOfTheWhole) {
   ir::Value* result = builder.Slice(rounded, 0, 1, 8);                               // [7, 9]
   function_->results() = {result, literal_};
   ASSERT_TRUE(builder.status().ok()) << builder.status();
-  // Op by op, with the weights for parameters.
-  ir::Function plain("plain");
-  absl::flat_hash_map<const ir::Value*, ir::Value*> values;
-  std::vector<Tensor> operands;
-  for (ir::Value* weight : {a_, b_, t_}) {
-    values[weight] = plain.AddParameter(weight->name(), weight->type());
-    std::vector<float> whole(weight->type().shape[0].offset * weight->type().shape[1].offset);
-    ASSERT_TRUE(
-        EvaluateRows(weight, module_, *weights_, 0, weight->type().shape[0].offset, whole.data())
-            .ok());
-    operands.push_back(Tensor::Floats(
-        {weight->type().shape[0].offset, weight->type().shape[1].offset}, std::move(whole)));
-  }
-  for (const auto& node : function_->nodes()) {
-    std::vector<ir::Value*> inputs;
-    for (ir::Value* operand : node->operands()) inputs.push_back(values.at(operand));
-    const ir::Type types[] = {node->result()->type()};
-    values[node->result()] = plain.Insert(node->op(), inputs, types, node->attrs())->result();
-  }
-  plain.results() = {values.at(result)};
-  auto expected = RunFunction(plain, module_.symbols(), operands);
-  ASSERT_TRUE(expected.ok()) << expected.status();
-  for (int64_t row0 = 0; row0 <= 7; ++row0) {
-    for (int64_t row1 = row0; row1 <= 7; ++row1) {
-      std::vector<float> found((row1 - row0) * 9);
-      ASSERT_TRUE(EvaluateRows(result, module_, *weights_, row0, row1, found.data()).ok());
-      ASSERT_TRUE(
-          std::equal(found.begin(), found.end(), (*expected)[0].floats->begin() + row0 * 9));
-    }
-  }
+  ExpectRowsOfTheWhole(result, {a_, b_, t_});
   std::vector<float> part(3);
   ASSERT_TRUE(EvaluateRows(literal_, module_, *weights_, 1, 4, part.data()).ok());
   EXPECT_THAT(part, ElementsAre(2.5f, 3, 4));
 }
 
+TEST_F(Constants, RowsMayBePermutedByHead) {
+  // [2 heads * 4 rows of q, k; 40] as [q of both heads; k of both heads], less a row each.
+  const auto dims = [](std::vector<int64_t> sizes) {
+    std::vector<ir::Dim> result;
+    for (int64_t size : sizes) result.push_back(ir::Dim::Static(size));
+    return result;
+  };
+  ir::Value* qk = module_.AddWeight("qk", {DType::kBF16, {dims({16})[0], dims({6})[0]}});
+  weights_ = std::make_shared<MemoryWeights>();
+  weights_->AddRandom(module_, 4, 1.0f);
+  ir::Builder builder(&module_, function_);
+  ir::Value* by_head = builder.Reshape(qk, dims({2, 2, 4, 6}));
+  ir::Value* parts = builder.Transpose(by_head, {1, 0, 2, 3});
+  ir::Value* result = builder.Reshape(builder.Slice(parts, 2, 1, 4), dims({12, 6}));
+  ASSERT_TRUE(builder.status().ok()) << builder.status();
+  function_->results() = {result};
+  ExpectRowsOfTheWhole(result, {qk});
+}
+
+TEST_F(Constants, SmallArithmeticIsDoneOpByOp) {
+  ir::Builder builder(&module_, function_);
+  ir::Value* bias = builder.Reshape(literal_, {ir::Dim::Static(7), ir::Dim::Static(1)});
+  ir::Value* turned = builder.Transpose(bias, {1, 0});
+  ir::Value* result = builder.Add(builder.Mul(a_, turned), literal_);
+  ASSERT_TRUE(builder.status().ok()) << builder.status();
+  function_->results() = {result};
+  ExpectRowsOfTheWhole(result, {a_, literal_});
+}
+
 TEST_F(Constants, WhatIsNoExpressionOfWeightsAndWrongTensorsAreRefusedByName) {
   ir::Builder builder(&module_, function_);
-  ir::Value* product = builder.Mul(a_, a_);
+  ir::Value* product = builder.Linear(a_, a_);
   std::vector<float> out(64);
-  EXPECT_EQ(EvaluateRows(product, module_, *weights_, 0, 5, out.data()).message(),
-            "% (mul): expected concat, transpose, cast and slice of weights, at most 64 deep");
+  EXPECT_EQ(
+      EvaluateRows(product, module_, *weights_, 0, 5, out.data()).message(),
+      "% (linear): expected concat, transpose, reshape, cast and slice of weights, at most 64 "
+      "deep, or small elementwise arithmetic");
   MemoryWeights wrong;
   wrong.Add("a", DType::kBF16, {5, 7}, std::vector<float>(35));
   EXPECT_EQ(EvaluateRows(a_, module_, wrong, 0, 5, out.data()).message(),

@@ -125,6 +125,10 @@ TEST(EagerOps, BinaryOpsBroadcastTrailingAxes) {
     ExpectOp(Op::kSub, {a, b}, {}, c.y, 1e-7, at([](double x, double y) { return x - y; }));
     ExpectOp(Op::kMul, {a, b}, {}, c.y, 1e-7, at([](double x, double y) { return x * y; }));
     ExpectOp(Op::kDiv, {a, b}, {}, c.y, 1e-7, at([](double x, double y) { return x / y; }));
+    ExpectOp(Op::kMin, {a, b}, {}, c.y, 0, at([](double x, double y) { return std::min(x, y); }));
+    ExpectOp(Op::kMax, {a, b}, {}, c.y, 0, at([](double x, double y) { return std::max(x, y); }));
+    ExpectOp(Op::kGreater, {a, b}, {}, c.y, 0,
+             at([](double x, double y) { return x > y ? 1.0 : 0.0; }));
   }
 }
 
@@ -144,12 +148,14 @@ TEST(EagerOps, UnaryOpsEqualTheirDefinitions) {
     return v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
   });
   expect(Op::kRelu, x, [](double v) { return std::max(v, 0.0); });
+  expect(Op::kFloor, x, [](double v) { return std::floor(v); });
   expect(Op::kCos, x, [](double v) { return std::cos(v); });
   expect(Op::kSin, x, [](double v) { return std::sin(v); });
   expect(Op::kExp, x, [](double v) { return std::exp(v); });
   Tensor positive = x;
   positive.floats = std::make_shared<std::vector<float>>(*x.floats);
   for (float& v : *positive.floats) v = std::abs(v) + 0.01f;
+  expect(Op::kLog, positive, [](double v) { return std::log(v); });
   expect(Op::kSqrt, positive, [](double v) { return std::sqrt(v); });
   expect(Op::kRsqrt, positive, [](double v) { return 1 / std::sqrt(v); });
 }
@@ -298,6 +304,45 @@ TEST(EagerOps, GathersCopyRowsAndNameIndicesOutsideTheTable) {
               HasSubstr("embedding %x0, %x1 : f32[2,5]: id 6: expected 0 to 5"));
   EXPECT_THAT(RunOp(Op::kGatherRows, {x, Tensor::Ints({1}, {-1})}).status().message(),
               HasSubstr("row -1: expected 0 to 5"));
+}
+
+TEST(EagerOps, TopKNamesTheLargestColumnsTheFirstOfEquals) {
+  const Tensor x = Tensor::Floats({2, 4}, {1, 3, 3, 2, -1, -5, 0, -1});
+  const Tensor expected = Tensor::Ints({2, 3}, {1, 2, 3, 2, 0, 3});
+  ExpectOp(Op::kTopK, {x}, {{"k", int64_t{3}}}, {2, 3}, 0,
+           [&](const Shape& i) { return (*expected.ints)[i[0] * 3 + i[1]]; });
+  ExpectOp(Op::kTakeColumns, {x, expected}, {}, {2, 3}, 0, [&](const Shape& i) {
+    return At(x, {i[0], (*expected.ints)[i[0] * 3 + i[1]]});
+  });
+  EXPECT_THAT(RunOp(Op::kTakeColumns, {x, Tensor::Ints({2, 1}, {0, 4})}).status().message(),
+              HasSubstr("column 4: expected 0 to 3"));
+}
+
+TEST(EagerOps, GroupedLinearReadsTheChosenExperts) {
+  const Tensor w = RandomTensor({5, 3, 7}, 40);  // [E, N, K]
+  const Tensor ids = Tensor::Ints({4, 2}, {0, 4, 4, 2, 1, 0, 4, 0});
+  for (const bool shared : {true, false}) {
+    const Tensor x = RandomTensor(shared ? Shape{4, 7} : Shape{4, 2, 7}, 41);
+    ExpectOp(Op::kGroupedLinear, {x, w, ids}, {}, {4, 2, 3}, 1e-6, [&](const Shape& i) {
+      double sum = 0;
+      for (int64_t k = 0; k < 7; ++k) {
+        const double a = shared ? At(x, {i[0], k}) : At(x, {i[0], i[1], k});
+        sum += a * At(w, {(*ids.ints)[i[0] * 2 + i[1]], i[2], k});
+      }
+      return sum;
+    });
+  }
+  const Tensor x = RandomTensor({1, 7}, 42);
+  EXPECT_THAT(RunOp(Op::kGroupedLinear, {x, w, Tensor::Ints({1, 1}, {5})}).status().message(),
+              HasSubstr("expert 5: expected 0 to 4"));
+}
+
+TEST(EagerOps, WeightedSumAddsTheChosen) {
+  const Tensor x = RandomTensor({3, 2, 9}, 43), w = RandomTensor({3, 2}, 44);
+  ExpectOp(Op::kWeightedSum, {x, w}, {}, {3, 9}, 1e-6, [&](const Shape& i) {
+    return double{At(w, {i[0], 0})} * At(x, {i[0], 0, i[1]}) +
+           double{At(w, {i[0], 1})} * At(x, {i[0], 1, i[1]});
+  });
 }
 
 TEST(EagerOps, ViewsMoveElementsAndNothingElse) {

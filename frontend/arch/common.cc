@@ -3,6 +3,7 @@
 // Tested by tests/frontend_test.cc.
 #include "frontend/arch/common.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_join.h"
@@ -45,6 +46,20 @@ Type TypeOf(DType dtype, Dim dim) {
 }
 
 }  // namespace
+
+std::vector<float> AlibiSlopes(int64_t heads) {
+  int64_t whole = 1;
+  while (2 * whole <= heads) whole *= 2;
+  std::vector<float> slopes;
+  for (int64_t h = 0; h < heads; ++h) {
+    // Heads beyond the power of two take every other slope of twice as many.
+    const int64_t count = h < whole ? whole : 2 * whole;
+    const int64_t step = h < whole ? h + 1 : 2 * (h - whole) + 1;
+    const float base = static_cast<float>(std::exp2(-8.0 / static_cast<double>(count)));
+    slopes.push_back(std::pow(base, static_cast<float>(step)));
+  }
+  return slopes;
+}
 
 ModelBuilder::ModelBuilder(ConfigReader* config, TensorSource* tensors, int64_t context_override,
                            ir::Module* module, ModelInfo* info)
@@ -196,9 +211,20 @@ Rotary ModelBuilder::RotaryTables(std::vector<float> inv_freq) {
 }
 
 Value* ModelBuilder::SplitHeads(Value* x, int64_t heads, int64_t head_dim, const Rotary* rotary) {
-  Value* y = ops_.Reshape(x, {rows_, Dim::Static(heads), Dim::Static(head_dim)});
-  if (rotary != nullptr) y = ops_.Rope(y, rotary->cos, rotary->sin, "half");
+  Value* y = x;
+  if (x->type().rank() != 3) {
+    y = ops_.Reshape(x, {rows_, Dim::Static(heads), Dim::Static(head_dim)});
+  }
+  if (rotary != nullptr) y = ops_.Rope(y, rotary->cos, rotary->sin, rotary->style);
   return ops_.Transpose(y, {1, 0, 2});  // [heads, T, head_dim]
+}
+
+Value* ModelBuilder::AddAlibi(Value* scores, const Alibi& alibi) {
+  Value* slopes = module_->FindWeight("alibi.slopes");
+  if (slopes == nullptr) slopes = module_->AddLiteral("alibi.slopes", alibi.slopes);
+  std::vector<ir::Attr> attrs = {{"scale", alibi.scale}};
+  if (alibi.round_to_bf16) attrs.push_back({"rounding", std::string("bf16")});
+  return ops_.Make(Op::kAlibi, {scores, slopes, seq_bounds_}, std::move(attrs));
 }
 
 Value* ModelBuilder::Attention(Value* q, Value* k, Value* v, const AttentionShape& shape,
@@ -212,7 +238,15 @@ Value* ModelBuilder::Attention(Value* q, Value* k, Value* v, const AttentionShap
   }
   Value* scores = ops_.MatMul(q, k, /*transpose_b=*/true);  // [heads, T, T]
   if (shape.scale != 1.0) scores = ops_.Mul(scores, ops_.Constant(shape.scale));
-  scores = ops_.Make(Op::kCausalMask, {scores, positions_, seq_bounds_, seq_bounds_});
+  if (shape.softcap > 0) {
+    Value* cap = ops_.Constant(shape.softcap);
+    scores = ops_.Mul(ops_.Unary(Op::kTanh, ops_.Div(scores, cap)), cap);
+  }
+  if (shape.alibi != nullptr) scores = AddAlibi(scores, *shape.alibi);
+  std::vector<ir::Attr> attrs;
+  if (shape.window > 0) attrs.push_back({"window", shape.window});
+  scores =
+      ops_.Make(Op::kCausalMask, {scores, positions_, seq_bounds_, seq_bounds_}, std::move(attrs));
   Value* probabilities = ops_.Softmax(scores);
   probabilities->set_name(absl::StrCat("attention.", layer));
   Value* mixed = ops_.MatMul(probabilities, v, /*transpose_b=*/false);  // [heads, T, head_dim]

@@ -28,10 +28,20 @@ inline constexpr int64_t kMaxContext = int64_t{1} << 24;
 // Upper bound of S as imported. Symbols' bounds belong to the module: later stages may change them.
 inline constexpr int64_t kMaxSequences = 4;
 
-// cos and sin of every row's angles, [T, n], computed once for the step.
+// cos and sin of every row's angles, [T, n], computed once for the step; they turn the first 2 n
+// columns of a head. Style: "half" pairs (i, i + n), "pairs" (2i, 2i + 1).
 struct Rotary {
   ir::Value* cos = nullptr;
   ir::Value* sin = nullptr;
+  absl::string_view style = "half";
+};
+
+// Attention with linear biases (Press et al., 2022): scale * slope of the head * position of the
+// key. With `round_to_bf16`, slopes and products are rounded, as Falcon does.
+struct Alibi {
+  std::vector<float> slopes;  // [heads]
+  double scale = 1.0;
+  bool round_to_bf16 = false;
 };
 
 struct AttentionShape {
@@ -39,7 +49,13 @@ struct AttentionShape {
   int64_t kv_heads = 1;
   int64_t head_dim = 1;
   double scale = 1.0;  // on the scores; 1 leaves them
+  int64_t window = 0;  // positions that a row sees, itself included; 0: all
+  double softcap = 0;  // c tanh(scores / c); 0: none
+  const Alibi* alibi = nullptr;
 };
+
+// The slopes of `heads` heads as BLOOM and Falcon take them, for a power of two and otherwise.
+std::vector<float> AlibiSlopes(int64_t heads);
 
 class ModelBuilder {
  public:
@@ -89,8 +105,9 @@ class ModelBuilder {
   double ReadEpsilon(absl::string_view key, double fallback);
 
   Rotary RotaryTables(std::vector<float> inv_freq);
-  // q [T, heads * d], k and v [T, kv_heads * d] -> [T, heads * d], spelled out: rotate, scores,
-  // scale, causal mask, softmax, weighted sum. `layer` names the probabilities.
+  // q [T, heads * d], k and v [T, kv_heads * d], or each [T, its heads, d] -> [T, heads * d],
+  // spelled out: rotate, scores, scale, soft cap, bias, causal mask, softmax, weighted sum. `layer`
+  // names the probabilities.
   ir::Value* Attention(ir::Value* q, ir::Value* k, ir::Value* v, const AttentionShape& shape,
                        const Rotary* rotary, int64_t layer);
 
@@ -108,6 +125,7 @@ class ModelBuilder {
   ir::Value* ClaimedWeight(const std::string& name, std::vector<int64_t> shape);
   // Activations are f32 as imported: a bias stored otherwise is cast, a constant expression.
   ir::Value* AddBias(ir::Value* y, absl::string_view name, int64_t size);
+  ir::Value* AddAlibi(ir::Value* scores, const Alibi& alibi);
   ir::Value* SplitHeads(ir::Value* x, int64_t heads, int64_t head_dim, const Rotary* rotary);
 
   ConfigReader* config_;

@@ -40,6 +40,12 @@ class CompilerDumpTest : public ::testing::Test {
  protected:
   // Two texts on shuffled pages, in four steps.
   static void RunSteps(runtime::Executor& executor) {
+    if (!executor.limits().has_kv_cache) {  // whole texts, two of them in one step
+      Sequence a{{1, 2, 3, 4, 5, 6, 7}, {}}, b{{9, 8, 7}, {}};
+      const absl::Status status = RunStep(executor, {&a, &b}, {7, 3});
+      ASSERT_TRUE(status.ok()) << status;
+      return;
+    }
     Sequence a, b;
     for (int i = 0; i < 70; ++i) a.ids.push_back(i * 7 % 37);
     for (int i = 0; i < 5; ++i) b.ids.push_back(i * 5 % 37);
@@ -53,7 +59,7 @@ class CompilerDumpTest : public ::testing::Test {
   }
   Dump OfEager(const std::string& regex, Json json = Json::object()) {
     json["model"] = folder_.path();
-    json["kv_pages"] = 4;
+    if (!json.contains("kv_pages")) json["kv_pages"] = 4;
     json["dump_tensors"] = regex;
     const auto executor = EagerExecutor::Create(*ParseOptions(json.dump(), Caller::kEager), {});
     EXPECT_TRUE(executor.ok()) << executor.status();
@@ -116,6 +122,20 @@ TEST_F(CompilerDumpTest, APlansRowsAndProbabilitiesAreThoseOfEager) {
         EXPECT_LE(LargestError(found.at(name).values, tensor.values), 1e-5) << name;
       }
     }
+  }
+}
+
+TEST_F(CompilerDumpTest, TheyAreWithoutACacheToo) {
+  WriteFolder();
+  const std::string regex = "^(hidden\\.[0-9]+|attention\\.[0-9]+)$";
+  const Dump expected = OfEager(regex, {{"disable_passes", {"kv-cache"}}, {"kv_pages", 0}});
+  const Dump found = OfPlan(regex, Naive("kv-cache"));
+  ASSERT_TRUE(expected.count("attention.1"));
+  EXPECT_THAT(expected.at("attention.1").shape, ElementsAre(4, 10, 10));
+  for (const auto& [name, tensor] : expected) {
+    ASSERT_TRUE(found.count(name)) << name;
+    EXPECT_EQ(found.at(name).shape, tensor.shape) << name;
+    EXPECT_LE(LargestError(found.at(name).values, tensor.values), 1e-5) << name;
   }
 }
 

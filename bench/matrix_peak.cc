@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "absl/container/flat_hash_set.h"
+#include "base/machine.h"
 #include "bench/machine.h"
-#include "runtime/cpu_limits.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -87,7 +87,7 @@ struct Candidate {
 std::vector<Candidate> Candidates(bool bf16) {
   std::vector<Candidate> candidates;
 #if defined(__x86_64__)
-  const absl::flat_hash_set<std::string> features = runtime::CpuFeatures();
+  const absl::flat_hash_set<std::string> features = CpuFeatures();
   if (features.contains("avx512f")) {
     candidates.push_back({"fma-f32-512", Fma512});
   } else if (features.contains("avx2") && features.contains("fma")) {

@@ -1,14 +1,13 @@
 // The CPU targets: rows of targets.def, and the host's own. Code is generated for the row's LLVM
 // cpu restricted to the row's features, so that a plan made on one machine runs on every machine
 // that has the flags the row lists. Tested by tests/codegen_test.cc.
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/machine.h"
 #include "base/status.h"
 #include "codegen/codegen.h"
 
@@ -54,25 +53,11 @@ Target FromRow(const Row& row) {
   return target;
 }
 
-absl::flat_hash_set<std::string> HostFlags() {
-  absl::flat_hash_set<std::string> flags;
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (!absl::StartsWith(line, "flags")) continue;
-    for (absl::string_view flag :
-         absl::StrSplit(line, absl::ByAnyChar(" :\t"), absl::SkipEmpty())) {
-      flags.insert(std::string(flag));
-    }
-    break;
-  }
-  return flags;
-}
-
 }  // namespace
 
 absl::StatusOr<Target> FindTarget(absl::string_view name) {
   if (name == "native") {
-    const absl::flat_hash_set<std::string> host = HostFlags();
+    const absl::flat_hash_set<std::string> host = CpuFeatures();
     for (const Row& row : kRows) {
       Target target = FromRow(row);
       bool all = true;

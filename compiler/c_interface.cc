@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "base/machine.h"
 #include "base/status.h"
 #include "compiler/compile.h"
 #include "compiler/eager_executor.h"
@@ -126,16 +127,19 @@ uint32_t ninfer_compiler_interface(void) { return NINFER_COMPILER_INTERFACE; }
 const char* ninfer_compiler_version(void) { return ninfer::compiler::kVersion; }
 
 void ninfer_compile(const ninfer_request* request, ninfer_result* result) {
+  ninfer::EndWhenOutOfMemory();
   result->plan = new ninfer_plan();
   Finish(RunCompile(request, result), result);
 }
 
 void ninfer_generate_code(const ninfer_request* request, ninfer_result* result) {
+  ninfer::EndWhenOutOfMemory();
   result->plan = new ninfer_plan();
   Finish(RunGenerate(request, result), result);
 }
 
 void ninfer_open_eager(const ninfer_request* request, ninfer_result* result) {
+  ninfer::EndWhenOutOfMemory();
   result->plan = new ninfer_plan();
   Finish(RunOpenEager(request, result), result);
 }

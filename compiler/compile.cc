@@ -29,6 +29,22 @@ absl::Status MakeFolder(const std::string& path) {
   return absl::OkStatus();
 }
 
+// Code for each of the options' targets.
+absl::Status GenerateForTargets(const program::Program& program, const Options& options,
+                                std::vector<plan::CodeImage>* images) {
+  codegen::CodegenOptions code;
+  code.dump_llvm_dir = options.dump_llvm;
+  code.dump_asm_dir = options.dump_asm;
+  code.threads = ThreadsOrDefault(options.threads);
+  for (const std::string& name : options.targets) {
+    NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(name));
+    NINFER_ASSIGN_OR_RETURN(const codegen::CodeImage image,
+                            codegen::GenerateCode(program, target, code));
+    images->push_back(ImageOf(image));
+  }
+  return absl::OkStatus();
+}
+
 // Packs on the calling thread's pool while another thread generates code.
 absl::Status PackAndGenerate(const program::Program& program, const Source& source,
                              const Options& options, const Callbacks& callbacks,
@@ -36,10 +52,6 @@ absl::Status PackAndGenerate(const program::Program& program, const Source& sour
   NINFER_ASSIGN_OR_RETURN(compiled->weights,
                           plan::Memory::Allocate(program.weight_bytes, "the packed weights"));
   const int threads = ThreadsOrDefault(options.threads);
-  codegen::CodegenOptions code;
-  code.dump_llvm_dir = options.dump_llvm;
-  code.dump_asm_dir = options.dump_asm;
-  code.threads = threads;
   absl::Status packed;
   std::thread packer([&] {
     const double total = std::max<double>(1, static_cast<double>(program.weight_bytes));
@@ -51,16 +63,7 @@ absl::Status PackAndGenerate(const program::Program& program, const Source& sour
         compiled->weights->data());
     callbacks.Progress("generate code", 0);  // what is left of it
   });
-  absl::Status generated = absl::OkStatus();
-  for (const std::string& name : options.targets) {
-    const absl::StatusOr<codegen::Target> target = codegen::FindTarget(name);
-    generated = target.status();
-    if (!generated.ok()) break;
-    const absl::StatusOr<codegen::CodeImage> image = codegen::GenerateCode(program, *target, code);
-    generated = image.status();
-    if (!generated.ok()) break;
-    compiled->plan.images.push_back(ImageOf(*image));
-  }
+  const absl::Status generated = GenerateForTargets(program, options, &compiled->plan.images);
   packer.join();
   NINFER_RETURN_IF_ERROR(packed);
   return generated;
@@ -146,7 +149,9 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   callbacks.Progress("reference", 0);
   TextLogits reference;
   if (options.stop_after.empty() || options.verify_each) {
+    NINFER_RETURN_IF_ERROR(CheckReferenceFits(source, static_cast<int64_t>(ids.size())));
     NINFER_ASSIGN_OR_RETURN(reference, RunGraph(imported, source.model.weights, ids, 0, threads));
+    NINFER_RETURN_IF_ERROR(CheckReference(reference, source));
   }
   if (options.verify_each) LendComparisons(reference, source, ids, threads, &pass_options);
   pass_options.print = callbacks.print;
@@ -181,19 +186,9 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
     return InvalidArgument("plan: kernel program: expected ", plan->kernels.size(),
                            " kernels, found ", program.kernels.size());
   }
-  codegen::CodegenOptions code;
-  code.dump_llvm_dir = options.dump_llvm;
-  code.dump_asm_dir = options.dump_asm;
-  code.threads = ThreadsOrDefault(options.threads);
+  callbacks.Progress("generate code", 0);
   plan->images.clear();
-  for (const std::string& name : options.targets) {
-    NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(name));
-    callbacks.Progress("generate code", 0);
-    NINFER_ASSIGN_OR_RETURN(const codegen::CodeImage image,
-                            codegen::GenerateCode(program, target, code));
-    plan->images.push_back(ImageOf(image));
-  }
-  return absl::OkStatus();
+  return GenerateForTargets(program, options, &plan->images);
 }
 
 }  // namespace ninfer::compiler

@@ -37,6 +37,11 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
 void FillTables(const program::Program& program, plan::Plan* plan);
 plan::CodeImage ImageOf(const codegen::CodeImage& image);
 
+// Refuses, before the imported graph is run on so many tokens, what no eager run can hold; and
+// after it logits that are not finite, naming the first tensor that is not (compiler/evidence.cc).
+absl::Status CheckReferenceFits(const Source& source, int64_t tokens);
+absl::Status CheckReference(const TextLogits& reference, const Source& source);
+
 // Compares the reference (the imported graph under eager, in f32, on `ids`) with the plan's own
 // code, and writes the result into the plan (compiler/evidence.cc).
 absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,

@@ -83,23 +83,38 @@ absl::Status EagerExecutor::ReadLimits(const Options& options) {
     pool.dtype = type.dtype;
     pool.heads = type.shape[0].offset;
     pool.head_dim = type.shape[1].offset;
-    pool.pages = limits_.total_pages;
-    pool.data.assign(pool.pages * PageElements(pool), 0);
     pools_.push_back(std::move(pool));
   }
   return absl::OkStatus();
 }
 
 void EagerExecutor::ClearPage(int32_t page) {
-  if (page < 0 || page >= limits_.total_pages) return;
   for (eager::KvPool& pool : pools_) {
+    if (page < 0 || page >= pool.pages) continue;
     const int64_t elements = PageElements(pool);
     std::fill_n(pool.data.begin() + page * elements, elements, 0.0f);
   }
 }
 
+// A context may have far more pages than any text fills: a page is made, of zeros, when a step
+// first uses it.
+void EagerExecutor::MakePages(const runtime::StepInput& input) {
+  if (pools_.empty()) return;
+  int64_t pages = pools_[0].pages;
+  for (size_t s = 0; s < input.cached_lens.size(); ++s) {
+    const int64_t length = input.cached_lens[s] + input.seq_bounds[s + 1] - input.seq_bounds[s];
+    const int32_t* table = input.page_table.data() + s * limits_.pages_per_sequence;
+    for (int64_t i = 0; i * kPage < length; ++i) pages = std::max<int64_t>(pages, table[i] + 1);
+  }
+  for (eager::KvPool& pool : pools_) {
+    pool.pages = pages;
+    pool.data.resize(pages * PageElements(pool));
+  }
+}
+
 absl::Status EagerExecutor::Step(const runtime::StepInput& input, float* logits) {
   NINFER_RETURN_IF_ERROR(checker_->Check(input));
+  MakePages(input);
   eager::StepArguments arguments;
   arguments.tokens = Copy(input.tokens);
   arguments.positions = Copy(input.positions);

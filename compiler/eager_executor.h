@@ -39,6 +39,7 @@ class EagerExecutor : public runtime::Executor {
  private:
   EagerExecutor() : module_("") {}
   absl::Status ReadLimits(const Options& options);
+  void MakePages(const runtime::StepInput& input);
   void Record(const ir::Node& node, absl::Span<const eager::Tensor> results);
 
   plan::Plan plan_;

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/hash.h"
+#include "base/machine.h"
 #include "base/status.h"
 #include "compiler/compile.h"
 #include "compiler/run_text.h"
@@ -14,7 +15,6 @@
 #include "plan/writer.h"
 #include "runtime/cpu_executor.h"
 #include "runtime/cpu_image.h"
-#include "runtime/cpu_limits.h"
 #include "text/tokenizer.h"
 
 namespace ninfer::compiler {
@@ -87,7 +87,59 @@ absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
   return logits;
 }
 
+std::string NameOf(const Source& source) {
+  return source.folder.empty() ? "random weights" : source.folder;
+}
+
+// "tensor "x" holds nan at element 7", or empty where all are finite.
+absl::StatusOr<std::string> FirstNonFinite(const Source& source) {
+  constexpr int64_t kChunk = 4096;
+  float values[kChunk];
+  for (const ir::Weight& weight : source.model.module.weights()) {
+    if (!weight.literal.empty()) continue;
+    const std::string& name = weight.value->name();
+    NINFER_ASSIGN_OR_RETURN(const ir::WeightView view, source.model.weights->Find(name));
+    int64_t count = 1;
+    for (int64_t size : view.shape) count *= size;
+    const char* data = static_cast<const char*>(view.data);
+    for (int64_t begin = 0; begin < count; begin += kChunk) {
+      const int64_t chunk = std::min(kChunk, count - begin);
+      ConvertToFloat(view.dtype, data + begin * DTypeSize(view.dtype), values, chunk);
+      for (int64_t i = 0; i < chunk; ++i) {
+        if (std::isfinite(values[i])) continue;
+        return absl::StrCat("tensor \"", name, "\" holds ", values[i], " at element ", begin + i);
+      }
+    }
+  }
+  return "";
+}
+
 }  // namespace
+
+absl::Status CheckReferenceFits(const Source& source, int64_t tokens) {
+  const ir::Module& module = source.model.module;
+  uint64_t largest = 0;
+  for (const ir::Weight& weight : module.weights()) {
+    const ir::Type& type = weight.value->type();
+    const uint64_t elements = ir::MaxBytes(type, module.symbols()) / DTypeSize(type.dtype);
+    largest = std::max<uint64_t>(largest, elements * sizeof(float));
+  }
+  const uint64_t logits = tokens * source.model.info.vocab_size * sizeof(float);
+  return CheckFitsMemory(absl::StrCat(NameOf(source), ": logits and the largest weight"),
+                         logits + largest);
+}
+
+absl::Status CheckReference(const TextLogits& reference, const Source& source) {
+  const auto finite = [](float value) { return std::isfinite(value); };
+  const auto found = std::find_if_not(reference.values.begin(), reference.values.end(), finite);
+  if (found == reference.values.end()) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(const std::string tensor, FirstNonFinite(source));
+  const int64_t at = found - reference.values.begin();
+  return InvalidArgument(
+      NameOf(source), ": the model's own logits: expected finite numbers, found ", *found,
+      " at position ", at / reference.vocab, ", logit ", at % reference.vocab, "; ",
+      tensor.empty() ? "all tensors of the checkpoint are finite" : tensor);
+}
 
 std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int64_t vocab_size,
                                     int64_t count) {
@@ -119,11 +171,10 @@ absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32
   plan::Evidence& evidence = compiled->plan.evidence;
   evidence.calibration_ids = ids;
   evidence.bound = ErrorBound(program);
-  const plan::CodeImage* image = runtime::ChooseImage(compiled->plan, runtime::CpuFeatures());
+  const plan::CodeImage* image = runtime::ChooseImage(compiled->plan, CpuFeatures());
   if (image == nullptr) {
-    evidence.compared =
-        absl::StrCat("none, for want of a CPU that runs the code: ",
-                     runtime::MissingFeatures(compiled->plan, runtime::CpuFeatures()));
+    evidence.compared = absl::StrCat("none, for want of a CPU that runs the code: ",
+                                     runtime::MissingFeatures(compiled->plan, CpuFeatures()));
     return absl::OkStatus();
   }
   NINFER_ASSIGN_OR_RETURN(

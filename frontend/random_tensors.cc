@@ -14,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "base/hash.h"
+#include "base/machine.h"
 #include "base/status.h"
 #include "frontend/json.h"
 #include "frontend/tensors.h"
@@ -119,6 +120,11 @@ class RandomTensors : public TensorSource {
                              ": expected fewer than 2^63 bytes, found shape ",
                              ShapeToString(shape));
     }
+    claimed_bytes_ += static_cast<uint64_t>(bytes);
+    NINFER_RETURN_IF_ERROR(
+        CheckFitsMemory(absl::StrCat("random weights, with tensor ", Quoted(name), " of shape ",
+                                     ShapeToString(shape)),
+                        claimed_bytes_));
     RandomTensor& tensor = tensors_[name];
     tensor.shape = shape;
     tensor.elements = elements;
@@ -177,6 +183,7 @@ class RandomTensors : public TensorSource {
 
   DType dtype_;
   uint64_t seed_;
+  uint64_t claimed_bytes_ = 0;
   std::vector<uint8_t> around_zero_;
   std::vector<uint8_t> around_one_;
   mutable std::map<std::string, RandomTensor, std::less<>> tensors_;

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "base/machine.h"
 #include "base/status.h"
 
 namespace ninfer::runtime {

@@ -2,9 +2,7 @@
 // (cpu.cfs_quota_us). Tested by tests/runtime_cpu_limits_test.cc.
 #include "runtime/cpu_limits.h"
 
-#include <fcntl.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -105,30 +103,6 @@ int DefaultThreads(const CpuLimits& limits) {
   const int cpus = static_cast<int>(limits.cpus.size());
   if (limits.quota <= 0) return cpus;
   return std::clamp(static_cast<int>(std::floor(limits.quota)), 1, cpus);
-}
-
-absl::flat_hash_set<std::string> CpuFeatures() {
-  // The first CPU's paragraph is enough, and machines with hundreds of CPUs have megabytes of them.
-  std::string text(16384, '\0');
-  const int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
-  const ssize_t count = fd >= 0 ? read(fd, text.data(), text.size()) : 0;
-  if (fd >= 0) close(fd);
-  text.resize(std::max<ssize_t>(count, 0));
-  absl::flat_hash_set<std::string> features;
-  for (absl::string_view line : absl::StrSplit(text, '\n')) {
-    if (!absl::StartsWith(line, "flags") && !absl::StartsWith(line, "Features")) continue;
-    const size_t colon = line.find(':');
-    if (colon == absl::string_view::npos) continue;
-    for (absl::string_view flag : absl::StrSplit(line.substr(colon + 1), ' ', absl::SkipEmpty())) {
-      features.emplace(flag);
-    }
-    break;
-  }
-  const std::string hidden = GetEnv("NINFER_HIDE_CPU_FEATURES");
-  for (absl::string_view flag : absl::StrSplit(hidden, ',', absl::SkipEmpty())) {
-    features.erase(flag);
-  }
-  return features;
 }
 
 }  // namespace ninfer::runtime

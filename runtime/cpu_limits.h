@@ -1,12 +1,10 @@
-// What this process may use of the machine: the CPUs of its affinity mask, the cgroup's CPU quota,
-// and the instruction set extensions of the CPU. Tested by tests/runtime_cpu_limits_test.cc.
+// What this process may use of the machine's CPUs: its affinity mask and the cgroup's quota. Tested
+// by tests/runtime_cpu_limits_test.cc.
 #ifndef NINFER_RUNTIME_CPU_LIMITS_H_
 #define NINFER_RUNTIME_CPU_LIMITS_H_
 
 #include <string>
 #include <vector>
-
-#include "absl/container/flat_hash_set.h"
 
 namespace ninfer::runtime {
 
@@ -21,11 +19,6 @@ CpuLimits ReadCpuLimits(const std::string& root = "");
 
 // Threads that can run at once: whole CPUs of the quota, at least 1.
 int DefaultThreads(const CpuLimits& limits);
-
-// The flags of /proc/cpuinfo, which name what both the CPU and the system support, without those of
-// the environment variable NINFER_HIDE_CPU_FEATURES (a list with commas): so that what happens on a
-// lesser CPU can be seen on this one.
-absl::flat_hash_set<std::string> CpuFeatures();
 
 }  // namespace ninfer::runtime
 

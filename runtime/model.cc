@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/file.h"
+#include "base/machine.h"
 #include "base/status.h"
 #include "plan/writer.h"
 #include "runtime/plan_cache.h"
@@ -88,6 +89,7 @@ class ModelOpener {
     NINFER_ASSIGN_OR_RETURN(CompilerLibrary * library, OpenLibrary());
     NINFER_ASSIGN_OR_RETURN(plan::LoadedPlan loaded, library->Compile(request, options_.callbacks));
     Log(absl::StrFormat("compiled in %.2f s", Seconds() - start));
+    NINFER_RETURN_IF_ERROR(MakeCodeRunnable(&loaded));
     auto plan = std::make_shared<const plan::LoadedPlan>(std::move(loaded));
     // Before the executor pins this thread: what it starts later inherits its CPU.
     if (!cached.empty()) WriteToCache(plan, cached);
@@ -148,17 +150,15 @@ class ModelOpener {
     absl::StatusOr<CompilerLibrary*> library = CompilerLibrary::Open();
     if (!library.ok()) return InvalidArgument(missing, "; ", library.status().message());
     Log(missing, "; generating code anew");
-    for (const char* target : {"native", "x86-64-v3"}) {
-      NINFER_ASSIGN_OR_RETURN(
-          plan::Plan made,
-          (*library)->GenerateCode(loaded->plan, nlohmann::json{{"targets", {target}}}.dump(),
-                                   options_.callbacks));
-      if (made.weight_bytes != loaded->plan.weight_bytes) {
-        return absl::InternalError("generated code: expected the plan's own weights");
-      }
-      loaded->plan = std::move(made);
-      if (ChooseImage(loaded->plan, features) != nullptr) return absl::OkStatus();
+    NINFER_ASSIGN_OR_RETURN(
+        plan::Plan made,
+        (*library)->GenerateCode(loaded->plan, nlohmann::json{{"targets", {"native"}}}.dump(),
+                                 options_.callbacks));
+    if (made.weight_bytes != loaded->plan.weight_bytes) {
+      return absl::InternalError("generated code: expected the plan's own weights");
     }
+    loaded->plan = std::move(made);
+    if (ChooseImage(loaded->plan, features) != nullptr) return absl::OkStatus();
     return InvalidArgument(MissingFeatures(loaded->plan, features));
   }
 

@@ -14,10 +14,10 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/machine.h"
 #include "base/status.h"
 #include "plan/blocks.h"
 #include "plan/container.h"
-#include "runtime/cpu_limits.h"
 
 namespace ninfer::runtime {
 namespace {

@@ -1,1 +1,2 @@
 ninfer_test(base_test SOURCES base_test.cc DEPS base)
+ninfer_test(base_machine_test SOURCES base_machine_test.cc DEPS base)

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/machine.h"
 #include "compiler/run_text.h"
 #include "program/text.h"
-#include "runtime/cpu_limits.h"
 #include "tests/compiler_testing.h"
 
 namespace ninfer::compiler {
@@ -122,7 +122,7 @@ TEST_P(GoldenVariantsTest, EveryFormOfAttentionEqualsTransformersWithAndWithoutA
 }
 
 TEST_P(GoldenVariantsTest, CodeForOtherCpusEqualsTransformersWhereThisOneRunsIt) {
-  const auto features = runtime::CpuFeatures();
+  const auto features = CpuFeatures();
   int run = 0;
   for (const std::string& name : codegen::ListTargets()) {
     const auto target = codegen::FindTarget(name);

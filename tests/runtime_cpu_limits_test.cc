@@ -57,16 +57,5 @@ TEST(DefaultThreads, AreWholeCpusOfTheQuotaAndOneAtLeast) {
   EXPECT_EQ(DefaultThreads({{0, 1}, 8}), 2);
 }
 
-TEST(CpuFeatures, HiddenOnesAreLeftOut) {
-  const absl::flat_hash_set<std::string> all = CpuFeatures();
-  ASSERT_FALSE(all.empty());
-  const std::string one = *all.begin();
-  setenv("NINFER_HIDE_CPU_FEATURES", (one + ",nothing").c_str(), 1);
-  const absl::flat_hash_set<std::string> fewer = CpuFeatures();
-  unsetenv("NINFER_HIDE_CPU_FEATURES");
-  EXPECT_EQ(fewer.size(), all.size() - 1);
-  EXPECT_FALSE(fewer.contains(one));
-}
-
 }  // namespace
 }  // namespace ninfer::runtime

@@ -223,7 +223,7 @@ class AttentionEmitter {
       LV later = b.CreateICmpSGT(position, most[0]);
       return std::vector<LV>{b.CreateSelect(later, position, most[0])};
     })[0];
-    b.CreateAlignedStore(b.CreateTrunc(last, b.getInt32Ty()), tile_.LastPosition(), llvm::Align(4));
+    StoreIndex(last, tile_.LastPosition());
   }
 
   // Starts row r of a tile: its position (returned), its query in scratch as the tile wants it, and
@@ -243,8 +243,7 @@ class AttentionEmitter {
                     packed, lanes);
     });
     LV position = LoadIndex(e_.ParameterAddress(node_->operand(2)), row);
-    b.CreateAlignedStore(b.CreateTrunc(position, b.getInt32Ty()), tile_.Position(r),
-                         llvm::Align(4));
+    StoreIndex(position, tile_.Position(r));
     tile_.Begin(r);
     return position;
   }

@@ -6,23 +6,14 @@
 
 #include "eager/eager.h"
 #include "ir/builder.h"
-#include "ir/text.h"
-#include "ir/verifier.h"
 #include "tests/support/memory_weights.h"
+#include "tests/support/parse_module.h"
 
 namespace ninfer::eager {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-ir::Module ParseModule(const std::string& text) {
-  auto module = ir::Parse(text, "test.ir");
-  EXPECT_TRUE(module.ok()) << module.status();
-  const absl::Status status = ir::Verify(*module);
-  EXPECT_TRUE(status.ok()) << status;
-  return *std::move(module);
-}
 
 // The same expression in blocks and op by op.
 class Constants : public ::testing::Test {

@@ -7,9 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "eager/eager.h"
-#include "ir/text.h"
-#include "ir/verifier.h"
 #include "tests/support/memory_weights.h"
+#include "tests/support/parse_module.h"
 #include "tests/support/random.h"
 
 namespace ninfer::eager {
@@ -78,14 +77,6 @@ std::vector<double> Reference(const Batch& batch, const std::vector<float>& q,
     }
   }
   return out;
-}
-
-ir::Module ParseModule(const std::string& text) {
-  auto module = ir::Parse(text, "test.ir");
-  EXPECT_TRUE(module.ok()) << module.status();
-  const absl::Status status = ir::Verify(*module);
-  EXPECT_TRUE(status.ok()) << status;
-  return *std::move(module);
 }
 
 TEST(EagerState, CausalMaskHidesLaterPositionsAndOtherSequences) {

@@ -13,8 +13,8 @@
 #include "eager/thread_pool.h"
 #include "eager/workspace.h"
 #include "ir/text.h"
-#include "ir/verifier.h"
 #include "tests/support/memory_weights.h"
+#include "tests/support/parse_module.h"
 #include "tests/support/random_graph.h"
 
 namespace ninfer::eager {
@@ -22,14 +22,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-ir::Module ParseModule(const std::string& text) {
-  auto module = ir::Parse(text, "test.ir");
-  EXPECT_TRUE(module.ok()) << module.status();
-  const absl::Status status = ir::Verify(*module);
-  EXPECT_TRUE(status.ok()) << status;
-  return *std::move(module);
-}
 
 TEST(ThreadPool, EveryIndexIsVisitedOnceByPiecesOfTheGrainOrMore) {
   for (const int threads : {1, 2, 3, 7}) {

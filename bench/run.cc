@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
@@ -12,6 +13,7 @@
 #include "bench/attention_forms.h"
 #include "bench/story.h"
 #include "frontend/presets.h"
+#include "text/unicode.h"
 
 namespace ninfer::bench {
 namespace {
@@ -44,6 +46,9 @@ absl::Status CheckModel(const RunOptions& options) {
                            model.path.empty() ? "neither" : "both");
   }
   if (model.path.empty()) return absl::OkStatus();
+  if (!IsValidUtf8(model.path)) {
+    return InvalidArgument("model: expected UTF-8, found \"", absl::CHexEscape(model.path), "\"");
+  }
   if (!FileExists(model.path) && !IsDirectory(model.path)) {
     return InvalidArgument(model.path, ": expected a model folder or a plan, found nothing");
   }

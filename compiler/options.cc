@@ -90,7 +90,8 @@ constexpr int64_t kMaxNumber = INT32_MAX;
 
 // Messages name an option as the programs' flags do: --kv-cache for "kv_cache".
 std::string FlagOf(absl::string_view key) {
-  return absl::StrCat("--", absl::StrReplaceAll(key, {{"_", "-"}}));
+  return absl::StrCat(
+      "--", absl::StrReplaceAll(key, {{"targets", "target"}, {"passes", "pass"}, {"_", "-"}}));
 }
 
 absl::Status WrongType(absl::string_view key, absl::string_view expected, const Json& found) {
@@ -244,9 +245,15 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
     }
     const Field* found = nullptr;
     for (const Field& field : Fields()) {
-      if (key == field.key && (field.callers & bit) != 0) found = &field;
+      if (key == field.key) found = &field;
     }
     if (found == nullptr) return InvalidArgument("option ", key, ": no such option here");
+    if ((found->callers & bit) == 0) {
+      const char* place = caller == Caller::kEager     ? "with the eager engine"
+                          : caller == Caller::kCompile ? "when a plan is compiled"
+                                                       : "when code alone is generated";
+      return InvalidArgument(FlagOf(key), ": of no use ", place);
+    }
     NINFER_RETURN_IF_ERROR(SetField(*found, value, &options));
   }
   if (caller != Caller::kGenerateCode) {

@@ -38,6 +38,17 @@ void ReadIds(ConfigReader& config, bool null_clears, ModelInfo& info) {
   info.eos_ids = InVocabulary(*eos, info);
 }
 
+// A number of `least` to `most`, the bounds that sampling has (runtime/sampling/samplers.def):
+// refused here, where the file and the key are known.
+absl::optional<double> NumberIn(ConfigReader& config, absl::string_view key, double least,
+                                double most) {
+  const absl::optional<double> value = config.OptionalNumber(key);
+  if (value.has_value() && !(*value >= least && *value <= most)) {
+    config.Refuse(key, absl::StrCat(least, " to ", most));
+  }
+  return value;
+}
+
 void DropOutside(ModelInfo& info) {
   info.eos_ids = InVocabulary(std::vector<int64_t>(info.eos_ids.begin(), info.eos_ids.end()), info);
   if (info.bos_id.has_value() && *info.bos_id >= info.vocab_size) info.bos_id.reset();
@@ -57,9 +68,12 @@ absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
                           ConfigReader::Parse(path, text));
   ReadIds(*config, /*null_clears=*/false, info);
+  for (int64_t id : config->Ids("eos_token_id").value_or(std::vector<int64_t>())) {
+    if (id < 0) config->Refuse("eos_token_id", "ids of 0 and above");
+  }
   info.do_sample = config->OptionalBool("do_sample");
-  info.temperature = config->OptionalNumber("temperature");
-  info.top_p = config->OptionalNumber("top_p");
+  info.temperature = NumberIn(*config, "temperature", 0, 1e9);
+  info.top_p = NumberIn(*config, "top_p", 0, 1);
   info.top_k = config->OptionalInt("top_k", 0, INT32_MAX);
   return config->status();
 }

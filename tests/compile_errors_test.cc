@@ -45,9 +45,9 @@ class CompileErrorsTest : public ::testing::Test {
     }
     EXPECT_EQ(left, std::set<std::string>{"plan.bin"});
   }
-  // --quiet, so that what is on stderr is the error alone.
+  // Not --quiet: what is said of a model must not stand before its refusal.
   void ExpectFlagsRefused(std::vector<std::string> flags, const std::string& message) {
-    flags.insert(flags.end(), {"-q", "-o", plan()});
+    flags.insert(flags.end(), {"-o", plan()});
     ExpectRefused(RunProgram("ninfer-compile", flags), message);
   }
   // The model as it stands in model_, with flags.
@@ -225,7 +225,6 @@ TEST_F(CompileErrorsTest, ATokenizerThatDoesNotFitOrIsMalformedIsRefused) {
 TEST_F(CompileErrorsTest, APlaceThatCannotBeWrittenIsRefusedBeforeTheWork) {
   WriteModel(model(), model_);
   const auto refused = [&](const std::string& path, const std::string& message) {
-    // Not --quiet: a line about the model would show that it was read.
     ExpectRefused(RunProgram("ninfer-compile", {model(), "-o", path}), message);
   };
   refused(folder_.File("no/plan.bin"), "no/plan.bin: cannot write: No such file or directory");
@@ -240,7 +239,7 @@ TEST_F(CompileErrorsTest, APlaceThatCannotBeWrittenIsRefusedBeforeTheWork) {
 
 TEST_F(CompileErrorsTest, AFileLimitLeavesTheOlderPlanAsItWas) {
   WriteModel(model(), model_);
-  const std::string command = CommandOf("ninfer-compile", {model(), "-q", "-o", plan()});
+  const std::string command = CommandOf("ninfer-compile", {model(), "-o", plan()});
   ExpectRefused(RunShell("ulimit -f 8; " + command), "plan.bin: cannot write: File too large");
 }
 
@@ -253,7 +252,7 @@ TEST_F(CompileErrorsTest, AFullDiskLeavesTheOlderPlanAsItWas) {
   // Inside the mount, which ends with the shell: an older plan, the attempt, and what it left.
   const std::string script = absl::StrCat(
       mount, " && printf '%s' '", kOldPlan, "' >", Quoted(plan()), "; ",
-      CommandOf("ninfer-compile", {model(), "-q", "-o", plan()}), "; status=$?; test \"$(cat ",
+      CommandOf("ninfer-compile", {model(), "-o", plan()}), "; status=$?; test \"$(cat ",
       Quoted(plan()), ")\" = '", kOldPlan, "' || exit 90; test \"$(ls ", Quoted(out()),
       ")\" = plan.bin || exit 91; exit $status");
   ExpectRefused(RunShell("unshare -rm sh -c " + Quoted(script)),

@@ -58,7 +58,7 @@ TEST_F(CompileFlagsTest, ATerminalShowsABarThatIsGoneInTheEnd) {
   const ProgramRun run = RunShell("script -qec " + Quoted(command) + " /dev/null");
   EXPECT_EQ(run.status, 0) << run.out;
   EXPECT_THAT(run.out, HasSubstr("\r\033[Kpack weights "));
-  EXPECT_THAT(run.out, HasSubstr("\r\033[Kwrote "));
+  EXPECT_THAT(run.out, HasSubstr("\r\033[Kstored "));
 }
 
 TEST_F(CompileFlagsTest, QuietSaysNothing) {

@@ -50,13 +50,14 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
 }
 
 TEST(CompilerOptions, EachCallKnowsItsOwnKeysOnly) {
-  EXPECT_EQ(ErrorOf(R"({"model": "m", "kv_pages": 3})"), "option kv_pages: no such option here");
+  EXPECT_EQ(ErrorOf(R"({"model": "m", "kv_pages": 3})"),
+            "--kv-pages: of no use when a plan is compiled");
   EXPECT_EQ(ErrorOf(R"({"model": "m", "kv_pages": 3, "dump_tensors": "x"})", Caller::kEager),
             "none");
   EXPECT_EQ(ErrorOf(R"({"model": "m", "targets": []})", Caller::kEager),
-            "option targets: no such option here");
+            "--target: of no use with the eager engine");
   EXPECT_EQ(ErrorOf(R"({"model": "m"})", Caller::kGenerateCode),
-            "option model: no such option here");
+            "--model: of no use when code alone is generated");
   EXPECT_EQ(
       ErrorOf(R"({"targets": ["zen4"], "threads": 1, "verbose": true})", Caller::kGenerateCode),
       "none");
@@ -78,9 +79,9 @@ TEST(CompilerOptions, WhatIsNoOptionOrHasTheWrongTypeIsRefusedByName) {
   EXPECT_EQ(ErrorOf(R"({"model": "m", "verify_each": 1})"),
             "--verify-each: expected true or false, found number");
   EXPECT_EQ(ErrorOf(R"({"model": "m", "targets": "zen4"})"),
-            "--targets: expected a list of names, found string");
+            "--target: expected a list of names, found string");
   EXPECT_EQ(ErrorOf(R"({"model": "m", "targets": [1]})"),
-            "--targets: expected a list of names, found number");
+            "--target: expected a list of names, found number");
   EXPECT_EQ(ErrorOf(R"({"model": "m", "threads": -1})"), "--threads: expected 0 to 4096, found -1");
   EXPECT_EQ(ErrorOf(R"({"model": "m", "print_changed": "x"})"),
             "--print-changed: expected diff, found 'x'");

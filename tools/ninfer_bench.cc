@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "bench/run.h"
+#include "tools/common/program.h"
 #include "tools/common/terminal.h"
 
 namespace ninfer::tools {
@@ -19,20 +20,27 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
   app->add_option("--type", o->types,
                   "weights and activations: f32, bf16, or both (default: both, "
                   "one after the other; with -p or -n as the model is stored)")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app->add_option("-p,--prefill", o->throughput.prefill, "prompts of so many tokens")
-      ->delimiter(',');
-  app->add_option("-n,--decode", o->throughput.decode, "so many tokens one by one")->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app->add_option("-n,--decode", o->throughput.decode, "so many tokens one by one")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app->add_option("-d,--depth", o->throughput.depths, "behind so many cached positions")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app->add_option("-r,--repetitions", o->repetitions, "of each measurement (3; with -p or -n: 5)");
   app->add_option("-t,--threads", o->threads, "0: what this process may use");
   app->add_option("-o,--output", o->output, "md, csv or json");
   app->add_option("--new-tokens", o->new_tokens, "of the two prompts of the 2x2 (50,100)")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app->add_option("--attention", o->attention_lengths,
                   "positions at which the forms of attention are compared (64 to 2048; 0: none)")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app->add_option("--peer", o->peer,
                   "measured in the same run: torch (plain PyTorch) or transformers");
 }
@@ -45,7 +53,6 @@ absl::Status Run(bench::RunOptions options) {
   NINFER_ASSIGN_OR_RETURN(const std::string text, bench::Run(options, callbacks));
   bar.Clear();
   std::fputs(text.c_str(), stdout);
-  if (std::fflush(stdout) != 0) return InvalidArgument("standard output: cannot write");
   return absl::OkStatus();
 }
 
@@ -56,14 +63,8 @@ int main(int argc, char** argv) {
   CLI::App app("Measures a language model, eager and compiled.", "ninfer-bench");
   ninfer::bench::RunOptions options;
   ninfer::tools::AddFlags(&app, &options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return ninfer::tools::Fail("ninfer-bench", ninfer::InvalidArgument(error.what()));
-  }
-  ninfer::tools::CatchInterrupt();
-  const absl::Status status = ninfer::tools::Run(options);
-  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-bench", status);
+  return ninfer::tools::RunProgram(app, argc, argv, [&] {
+    ninfer::tools::CatchInterrupt();
+    return ninfer::tools::Run(options);
+  });
 }

@@ -2,17 +2,16 @@
 // go to stdout, all else to stderr. The plan appears whole, under its name, or not at all. Tested
 // by tests/compile_errors_test.cc, tests/compile_flags_test.cc.
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <mutex>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "codegen/codegen.h"
 #include "compiler/compile.h"
 #include "plan/writer.h"
+#include "tools/common/program.h"
 #include "tools/common/terminal.h"
 #include "tools/compile_flags.h"
 
@@ -37,16 +36,21 @@ bool PrintLists(const CompileFlags& flags) {
   return flags.architectures || flags.targets || flags.passes;
 }
 
-// What the compiler says: lines above the bar, texts on stdout.
+// What the compiler says: lines that stand above the bar, texts on stdout. The lines wait for the
+// end unless they are asked for (-v).
 class Console {
  public:
-  explicit Console(bool quiet) : quiet_(quiet) {}
+  Console(bool quiet, bool verbose) : quiet_(quiet) {
+    if (verbose) notices_.Release();
+  }
 
   void Line(const std::string& text) {
-    if (quiet_) return;
+    if (!quiet_) notices_.Line(text);
+  }
+  void Release() {
     std::lock_guard<std::mutex> lock(mutex_);
     bar_.Clear();
-    std::fprintf(stderr, "%s%s", text.c_str(), absl::EndsWith(text, "\n") ? "" : "\n");
+    notices_.Release();
   }
   void Text(const std::string& text) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -63,6 +67,7 @@ class Console {
   bool quiet_;
   std::mutex mutex_;
   ProgressBar bar_;
+  Notices notices_;
 };
 
 absl::Status WriteText(const plan::Plan& plan, const std::string& path, Console& console) {
@@ -83,7 +88,7 @@ absl::Status Run(const CompileFlags& flags) {
   } else if (!text_only) {
     return InvalidArgument("-o: expected a file for the plan, found none");
   }
-  Console console(flags.quiet);
+  Console console(flags.quiet, flags.verbose);
   compiler::Callbacks callbacks;
   callbacks.log = [&](const std::string& line) { console.Line(line); };
   callbacks.print = [&](const std::string& text) { console.Text(text); };
@@ -97,6 +102,7 @@ absl::Status Run(const CompileFlags& flags) {
     // written to its end.
     CatchInterrupt();
     console.Progress("write", 0);
+    NINFER_RETURN_IF_ERROR(FlushOutput());
     NINFER_RETURN_IF_ERROR(plan::WritePlan(plan, compiled.weights->data(), flags.output,
                                            compiler::ThreadsOrDefault(options.threads)));
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -105,7 +111,8 @@ absl::Status Run(const CompileFlags& flags) {
                                  seconds.count()));
   }
   if (flags.verbose || options.verify_each) console.Line(compiled.pass_table);
-  if (std::fflush(stdout) != 0) return InvalidArgument("standard output: cannot write");
+  NINFER_RETURN_IF_ERROR(FlushOutput());
+  console.Release();
   return absl::OkStatus();
 }
 
@@ -116,15 +123,7 @@ int main(int argc, char** argv) {
   CLI::App app("Compiles a language model into a plan.", "ninfer-compile");
   ninfer::tools::CompileFlags flags;
   ninfer::tools::AddCompileFlags(app, flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return ninfer::tools::Fail("ninfer-compile", ninfer::InvalidArgument(error.what()));
-  }
-  if (ninfer::tools::PrintLists(flags)) return 0;
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
-  const absl::Status status = ninfer::tools::Run(flags);
-  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-compile", status);
+  return ninfer::tools::RunProgram(app, argc, argv, [&] {
+    return ninfer::tools::PrintLists(flags) ? absl::OkStatus() : ninfer::tools::Run(flags);
+  });
 }

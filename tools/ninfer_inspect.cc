@@ -10,6 +10,7 @@
 #include "plan/dump.h"
 #include "plan/reader.h"
 #include "tools/common/inspect.h"
+#include "tools/common/program.h"
 #include "tools/common/terminal.h"
 
 namespace ninfer::tools {
@@ -65,14 +66,8 @@ int main(int argc, char** argv) {
                  "print this one alone: " + absl::StrJoin(ninfer::tools::SectionNames(), ", "));
   app.add_flag("--bytes", bytes, "print every field of the file with its place (plan/FORMAT.md)");
   app.add_flag("--no-verify", no_verify, "do not verify the weights' checksums");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return ninfer::tools::Fail("ninfer-inspect", ninfer::InvalidArgument(error.what()));
-  }
-  const absl::Status status = bytes ? ninfer::tools::PrintBytes(path)
-                                    : ninfer::tools::PrintSections(path, section, !no_verify);
-  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-inspect", status);
+  return ninfer::tools::RunProgram(app, argc, argv, [&] {
+    return bytes ? ninfer::tools::PrintBytes(path)
+                 : ninfer::tools::PrintSections(path, section, !no_verify);
+  });
 }

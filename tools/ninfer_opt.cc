@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "ir/ops_markdown.h"
 #include "passes/runner.h"
+#include "tools/common/program.h"
 #include "tools/common/terminal.h"
 #include "tools/opt_graph.h"
 
@@ -15,7 +16,8 @@ namespace ninfer::tools {
 namespace {
 
 struct Flags {
-  std::string input, output, docs, weights = "f32", activations = "f32", kv_cache = "f32";
+  std::string input, output, docs, print_changed, weights = "f32", activations = "f32",
+                                                  kv_cache = "f32";
   std::vector<std::string> passes;
   passes::PassOptions options;
   OptRun run;
@@ -33,7 +35,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--run", flags.execute,
                "Executes the result: a graph by eager, a program by its interpreter");
   app.add_option("--weights", flags.run.weights, "Model folder that holds the text's weights");
-  app.add_option("--prompt-ids", flags.run.ids, "Tokens to run, with commas")->delimiter(',');
+  app.add_option("--prompt-ids", flags.run.ids, "Tokens to run, with commas")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--logits", flags.run.logits, "Writes their logits to this .npy file");
   app.add_option("--threads", flags.run.threads, "Threads (default: one for each CPU)")
       ->check(CLI::Range(0, 4096));
@@ -55,7 +59,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--stop-after", flags.options.stop_after,
                  "PASS or PASS.n: after its n-th rewrite");
   app.add_option("--dump-ir", flags.options.dump_dir, "Folder for the text around every pass");
-  app.add_flag("--print-changed", flags.options.print_changed_diff, "What each pass changes");
+  app.add_option("--print-changed", flags.print_changed, "diff: what each pass changes")
+      ->check(CLI::IsMember({"diff"}));
   app.add_flag("--list-ops", flags.list_ops, "The ops of graphs, and ends");
   app.add_flag("--list-passes", flags.list_passes, "The passes in their order, and ends");
   app.add_option("--docs", flags.docs,
@@ -86,6 +91,7 @@ absl::Status Run(Flags& flags) {
   options.weights = *DTypeFromName(flags.weights);
   options.activations = *DTypeFromName(flags.activations);
   options.kv_cache = *DTypeFromName(flags.kv_cache);
+  options.print_changed_diff = !flags.print_changed.empty();
   if (options.context_length == 0) options.context_length = ContextOf(graph);
   options.print = [](const std::string& text) { std::fputs(text.c_str(), stderr); };
   std::string table;
@@ -103,7 +109,7 @@ absl::Status Run(Flags& flags) {
     shown = graph.Text();
   }
   std::fputs(shown.c_str(), stdout);
-  if (std::fflush(stdout) != 0) return InvalidArgument("standard output: cannot write");
+  NINFER_RETURN_IF_ERROR(FlushOutput());
   if (flags.verbose) std::fputs(table.c_str(), stderr);
   return absl::OkStatus();
 }
@@ -115,14 +121,7 @@ int main(int argc, char** argv) {
   CLI::App app("Runs passes on the text of a graph or kernel program.", "ninfer-opt");
   ninfer::tools::Flags flags;
   ninfer::tools::AddFlags(app, flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return ninfer::tools::Fail("ninfer-opt", ninfer::InvalidArgument(error.what()));
-  }
-  if (ninfer::tools::PrintTables(flags)) return 0;
-  const absl::Status status = ninfer::tools::Run(flags);
-  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-opt", status);
+  return ninfer::tools::RunProgram(app, argc, argv, [&] {
+    return ninfer::tools::PrintTables(flags) ? absl::OkStatus() : ninfer::tools::Run(flags);
+  });
 }

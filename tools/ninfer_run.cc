@@ -1,15 +1,15 @@
 // ninfer-run: continues a text with a plan, a model folder, or the bundled model. The text goes to
 // standard output, everything else to standard error. Tested by tests/run_test.py.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "absl/strings/str_join.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
 #include "tools/common/npy.h"
+#include "tools/common/program.h"
 #include "tools/common/run_flags.h"
 #include "tools/common/run_report.h"
 #include "tools/common/terminal.h"
@@ -22,13 +22,10 @@ void Print(absl::string_view text) {
   std::fflush(stdout);
 }
 
-absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags) {
+absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags, Notices* notices) {
   NINFER_ASSIGN_OR_RETURN(runtime::ModelOptions options, ModelOptionsOf(flags));
   ProgressBar bar;
-  static const char* const clear = isatty(STDERR_FILENO) ? "\r\033[K" : "";  // the bar's line
-  options.callbacks.log = [](absl::string_view line) {
-    std::fprintf(stderr, "%s%.*s\n", clear, static_cast<int>(line.size()), line.data());
-  };
+  options.callbacks.log = [notices](absl::string_view line) { notices->Line(line); };
   options.callbacks.progress = [&bar](absl::string_view phase, double done) {
     bar.Show(phase, done);
   };
@@ -36,7 +33,8 @@ absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags) {
   return runtime::OpenModel(options);
 }
 
-runtime::GenerateOptions GenerateOptionsOf(const RunFlags& flags, const runtime::Model& model) {
+runtime::GenerateOptions GenerateOptionsOf(const RunFlags& flags, const runtime::Model& model,
+                                           Notices* notices) {
   runtime::GenerateOptions options;
   options.max_tokens = flags.max_tokens;
   options.prefill_chunk = flags.chunk;
@@ -46,11 +44,15 @@ runtime::GenerateOptions GenerateOptionsOf(const RunFlags& flags, const runtime:
   options.all_logits = !flags.logits.empty();
   options.cancelled = [] { return Interrupted(); };
   if (flags.json) return options;
+  const auto print = [notices](absl::string_view text) {
+    notices->Release();
+    Print(text);
+  };
   if (model.tokenizer() != nullptr) {
-    if (!flags.no_echo) options.on_prompt_text = Print;
-    options.on_text = Print;
+    if (!flags.no_echo) options.on_prompt_text = print;
+    options.on_text = print;
   } else {
-    options.on_id = [](int32_t id) { Print(absl::StrCat(id, " ")); };
+    options.on_id = [print](int32_t id) { print(absl::StrCat(id, " ")); };
   }
   return options;
 }
@@ -65,19 +67,45 @@ absl::Status WriteFiles(const RunFlags& flags, runtime::Model* model,
   return flags.dump_to.empty() ? absl::OkStatus() : model->WriteDump(flags.dump_to);
 }
 
+// That the files can be made, before anything is computed. What this leaves is gone at once.
+absl::Status CheckFiles(const RunFlags& flags) {
+  for (const std::string* path : {&flags.logits, &flags.dump_to}) {
+    if (!path->empty()) NINFER_RETURN_IF_ERROR(AtomicFile::Create(*path).status());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(const RunFlags& flags) {
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Model> model, Open(flags));
+  NINFER_RETURN_IF_ERROR(CheckFiles(flags));
+  Notices notices;  // outlives the model, whose thread may still have something to say
+  if (flags.verbose) notices.Release();
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Model> model, Open(flags, &notices));
   NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptOf(flags, *model));
-  const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model);
+  const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model, &notices);
   runtime::Session session(model->executor(), model->tokenizer());
   NINFER_ASSIGN_OR_RETURN(const runtime::Generation generation, session.Generate(prompt, options));
+  notices.Release();
   const bool stats = flags.stats || generation.finish == runtime::FinishReason::kCancelled;
   const double bandwidth = flags.stats ? MeasuredBandwidth(*model, generation, flags.threads) : 0;
   Print(flags.json ? FormatJson(*model, generation, options.sampling, bandwidth) + "\n" : "\n");
-  if (stats) std::fputs(FormatStats(*model, generation, bandwidth).c_str(), stderr);
   NINFER_RETURN_IF_ERROR(WriteFiles(flags, model.get(), generation));
-  if (std::ferror(stdout)) return InvalidArgument("standard output: cannot write");
+  NINFER_RETURN_IF_ERROR(FlushOutput());
+  if (stats) std::fputs(FormatStats(*model, generation, bandwidth).c_str(), stderr);
   return absl::OkStatus();
+}
+
+// CLI11 takes "--prompt=" for a flag without its value. Here it is one that is empty.
+std::vector<char*> WithEmptyPrompt(int argc, char** argv) {
+  static char prompt[] = "--prompt", empty[] = "";
+  std::vector<char*> arguments;
+  for (int i = 0; i < argc; ++i) {
+    if (argv[i] == absl::string_view("--prompt=")) {
+      arguments.insert(arguments.end(), {prompt, empty});
+    } else {
+      arguments.push_back(argv[i]);
+    }
+  }
+  return arguments;
 }
 
 }  // namespace
@@ -87,14 +115,10 @@ int main(int argc, char** argv) {
   CLI::App app("Continues a text with a compiled language model.", "ninfer-run");
   ninfer::tools::RunFlags flags;
   ninfer::tools::AddRunFlags(&app, &flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return ninfer::tools::Fail("ninfer-run", ninfer::InvalidArgument(error.what()));
-  }
-  ninfer::tools::CatchInterrupt();
-  const absl::Status status = ninfer::tools::Run(flags);
-  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-run", status);
+  std::vector<char*> arguments = ninfer::tools::WithEmptyPrompt(argc, argv);
+  const int count = static_cast<int>(arguments.size());
+  return ninfer::tools::RunProgram(app, count, arguments.data(), [&] {
+    ninfer::tools::CatchInterrupt();
+    return ninfer::tools::Run(flags);
+  });
 }

@@ -11,11 +11,14 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "text/unicode.h"
+#include "tools/common/terminal.h"
 
 namespace ninfer::tools {
 namespace {
@@ -60,6 +63,19 @@ void AddSampler(CLI::App* app, const std::string& field, std::optional<T>* value
   app->add_option("--" + absl::StrReplaceAll(field, {{"_", "-"}}), *value, help);
 }
 
+// CLI11 would take -1 for 2^64 - 1, and what is larger for that too.
+void AddSeed(CLI::App* app, RunFlags* flags) {
+  const auto set = [flags](const std::string& text) {
+    uint64_t seed = 0;
+    if (!absl::SimpleAtoi(text, &seed)) {
+      throw CLI::ValidationError(
+          "--seed", absl::StrCat("expected 0 to ", UINT64_MAX, ", found \"", text, "\""));
+    }
+    flags->seed = seed;
+  };
+  app->add_option_function<std::string>("--seed", set, "makes sampling repeatable");
+}
+
 absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
   std::vector<int32_t> ids;
   for (absl::string_view part : absl::StrSplit(text, absl::ByAnyChar(", "), absl::SkipEmpty())) {
@@ -75,12 +91,15 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
 }
 
 // A pipe that says nothing for a while may be one that nobody meant to use.
-void WaitForInput() {
+absl::Status WaitForInput() {
   pollfd input = {STDIN_FILENO, POLLIN, 0};
-  if (poll(&input, 1, 2000) == 0) {
+  const int ready = Interrupted() ? -1 : poll(&input, 1, 2000);
+  if (ready < 0) return absl::CancelledError("interrupted");
+  if (ready == 0) {
     std::fprintf(stderr,
                  "ninfer-run: reading the prompt from standard input; --prompt gives one\n");
   }
+  return absl::OkStatus();
 }
 
 // What is piped in, without its last newline; empty when standard input is a terminal, closed or
@@ -88,7 +107,7 @@ void WaitForInput() {
 absl::StatusOr<std::string> PipedInput() {
   struct stat info;
   if (fstat(STDIN_FILENO, &info) != 0 || isatty(STDIN_FILENO) || S_ISDIR(info.st_mode)) return "";
-  WaitForInput();
+  NINFER_RETURN_IF_ERROR(WaitForInput());
   std::string text;
   char chunk[65536];
   while (true) {
@@ -130,7 +149,7 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
 #define SAMPLER(function, field, type, neutral, least, most, help) \
   AddSampler(app, #field, &flags->field, help);
 #include "runtime/sampling/samplers.def"
-  app->add_option("--seed", flags->seed, "makes sampling repeatable");
+  AddSeed(app, flags);
   app->add_option("--stop", flags->stop, "end before this text; may be given several times")
       ->allow_extra_args(false);
   app->add_flag("--ignore-eos", flags->ignore_eos, "go on past the end of a text");
@@ -142,7 +161,8 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
       ->check(CLI::Range(1, 1024));
   app->add_option("--weights-memory", flags->weights_memory, "auto, map or copy");
   app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
-  app->add_flag("--perf-map", flags->perf_map, "tell perf the names of kernels");
+  app->add_flag("--perf-map", flags->perf_map,
+                "tell perf the names of kernels; gdb has them anyway, with . in place of __");
   AddOutputFlags(app, flags);
   AddCompilerFlags(app, flags);
 }
@@ -159,6 +179,9 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
   }
   if (flags.dump_tensors.empty() != flags.dump_to.empty()) {
     return InvalidArgument("expected --dump-tensors and --dump-to together, found one");
+  }
+  if (!IsValidUtf8(flags.model)) {
+    return InvalidArgument("model: expected UTF-8, found \"", absl::CHexEscape(flags.model), "\"");
   }
   nlohmann::ordered_json compiler = nlohmann::ordered_json::object();
   const auto add = [&compiler](const char* key, const std::string& value) {

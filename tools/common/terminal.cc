@@ -7,8 +7,10 @@
 #include <atomic>
 #include <cstdio>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "base/status.h"
 
 namespace ninfer::tools {
 namespace {
@@ -38,6 +40,30 @@ void ProgressBar::Show(absl::string_view phase, double done) {
 void ProgressBar::Clear() {
   if (!shown_.empty()) std::fprintf(stderr, "\r\033[K");
   shown_.clear();
+}
+
+void Notices::Line(absl::string_view text) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  absl::StrAppend(&held_, text, absl::EndsWith(text, "\n") ? "" : "\n");
+  if (released_) Print();
+}
+
+void Notices::Release() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  released_ = true;
+  Print();
+}
+
+void Notices::Print() {
+  if (held_.empty()) return;
+  const char* clear = isatty(STDERR_FILENO) ? "\r\033[K" : "";  // the bar's line
+  std::fprintf(stderr, "%s%s", clear, held_.c_str());
+  held_.clear();
+}
+
+absl::Status FlushOutput() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return absl::OkStatus();
+  return InvalidArgument("standard output: cannot write");
 }
 
 int Fail(absl::string_view program, const absl::Status& status) {

@@ -1,8 +1,10 @@
 // What the programs show on standard error, and how they end: one line for an error, a bar while
-// something takes long (on a terminal only), and a flag that Ctrl-C sets.
+// something takes long (on a terminal only), and a flag that Ctrl-C sets. Tested by
+// tests/programs_test.py.
 #ifndef NINFER_TOOLS_COMMON_TERMINAL_H_
 #define NINFER_TOOLS_COMMON_TERMINAL_H_
 
+#include <mutex>
 #include <string>
 
 #include "absl/status/status.h"
@@ -24,6 +26,25 @@ class ProgressBar {
   bool terminal_;
   std::string shown_;
 };
+
+// Lines of information for standard error, held back until Release(): so the error of a run that
+// fails is its only line. Callable from several threads.
+class Notices {
+ public:
+  void Line(absl::string_view text);
+  // Prints what was held; from now on lines appear at once.
+  void Release();
+
+ private:
+  void Print();  // under the mutex
+
+  std::mutex mutex_;
+  bool released_ = false;
+  std::string held_;
+};
+
+// An error where standard output did not take all that was printed, as on a full disk.
+absl::Status FlushOutput();
 
 // "program: message", always one line. Returns the exit status: 2, or 130 when interrupted.
 int Fail(absl::string_view program, const absl::Status& status);

@@ -1,0 +1,265 @@
+"""Tests what all programs have in common: one line and exit status 2 for what a user can cause, at the machine's limits too."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+import script_main
+
+DEMO = os.path.join(script_main.ROOT, "models", "demo")
+WIDE_FEATURES = "avx512f,avx512_bf16,avx512bw,avx512vl,avx512dq,avx512cd"
+
+
+def program(name):
+    return os.path.join(script_main.BIN, name)
+
+
+def read_json(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_json(path, value):
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+
+
+class ProgramsTest(unittest.TestCase):
+    """One compiled plan for all cases, and a folder of its own for each."""
+
+    @classmethod
+    def setUpClass(cls):
+        for name in ("ninfer-compile", "ninfer-run", "ninfer-opt", "ninfer-inspect", "ninfer-bench"):
+            if not os.path.exists(program(name)):
+                raise unittest.SkipTest("not built: " + name)
+        temporary = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(temporary.cleanup)
+        cls.top = temporary.name
+        cls.environment = dict(os.environ, XDG_CACHE_HOME=os.path.join(cls.top, "cache"))
+        cls.plan = os.path.join(cls.top, "demo.bin")
+        subprocess.run([program("ninfer-compile"), DEMO, "-q", "-o", cls.plan], check=True)
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(dir=self.top)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def run_program(self, *command, before="", stdout=subprocess.PIPE, hidden=""):
+        """`before` is what the shell does first, such as setting a limit."""
+        environment = dict(self.environment, NINFER_HIDE_CPU_FEATURES=hidden)
+        line = "%s exec %s" % (before, " ".join(shlex.quote(os.fspath(word)) if isinstance(word, str) else "$'%s'" % "".join(
+            "\\x%02x" % byte for byte in word) for word in (program(command[0]), *command[1:])))
+        return subprocess.run(["bash", "-c", line], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+                              text=True, errors="replace", timeout=120, check=False, env=environment)
+
+    def expect_one_line(self, message, *command, **keywords):
+        """Exit status 2 and one line, from this program, that holds the message."""
+        done = self.run_program(*command, **keywords)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+        self.assertTrue(done.stderr.startswith(command[0] + ": "), done.stderr)
+        self.assertIn(message, done.stderr)
+        return done
+
+    def model(self, **changes):
+        """A copy of the bundled model whose generation_config.json, config.json differ."""
+        folder = self.path("model")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(DEMO, folder)
+        for name, change in changes.items():
+            path = os.path.join(folder, name + ".json")
+            write_json(path, dict(read_json(path), **change))
+        return folder
+
+    # The machine's limits.
+
+    def test_weights_larger_than_memory_are_refused(self):
+        config = self.path("huge.json")
+        for change in ({"vocab_size": 2147483647}, {"hidden_size": 1 << 24, "head_dim": 1 << 22},
+                       {"hidden_size": 1 << 24, "head_dim": 1 << 24, "num_attention_heads": 1 << 24}):
+            write_json(config, dict(read_json(os.path.join(DEMO, "config.json")), hidden_size=4096, **change)
+                       if "hidden_size" not in change else
+                       dict(read_json(os.path.join(DEMO, "config.json")), **change))
+            self.expect_one_line("", "ninfer-compile", "--random-weights", config, "-o", self.path("huge.bin"),
+                                 before="ulimit -v 16000000;")
+        self.assertEqual(os.listdir(self.folder), ["huge.json"])
+
+    def test_a_vocabulary_larger_than_memory_is_refused(self):
+        config = self.path("huge.json")
+        write_json(config, dict(read_json(os.path.join(DEMO, "config.json")), vocab_size=2147483647))
+        self.expect_one_line("bytes, the memory that this process may have, found ", "ninfer-compile",
+                             "--random-weights", config, "-o", self.path("huge.bin"))
+
+    def test_too_little_memory_is_one_line_whatever_the_limit(self):
+        failed = 0
+        for kilobytes in (60000, 120000, 240000, 280000, 320000, 360000, 400000):
+            for command in (("ninfer-compile", DEMO, "-o", self.path("x.bin"), "-q"),
+                            ("ninfer-run", DEMO, "--engine=eager", "--max-tokens=3", "--no-echo")):
+                done = self.run_program(*command, before="ulimit -v %d;" % kilobytes)
+                if done.returncode == 0:
+                    continue
+                failed += 1
+                if done.stderr.count("\n") == 1 and "error while loading shared libraries" in done.stderr:
+                    continue
+                self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), (kilobytes, command, done.stderr))
+        self.assertGreater(failed, 0)
+
+    def test_eager_takes_memory_for_the_text_and_not_for_the_context(self):
+        start = time.monotonic()
+        done = self.run_program("ninfer-run", DEMO, "--engine=eager", "--context", "16777216", "--max-tokens=3",
+                                before="ulimit -v 8000000;")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLess(time.monotonic() - start, 30)
+
+    def test_a_limit_on_file_sizes_leaves_nothing_behind(self):
+        self.expect_one_line("x.npy: cannot write: File too large", "ninfer-run", self.plan, "--logits",
+                             self.path("x.npy"), "--max-tokens=200", "--ignore-eos", before="ulimit -f 100;")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_a_plan_that_the_cache_cannot_take_is_no_failure_and_leaves_nothing_behind(self):
+        done = self.run_program("ninfer-run", DEMO, "--max-tokens=3",
+                                before="ulimit -f 100; export XDG_CACHE_HOME=%s;" % self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("the plan was not kept: ", done.stderr)
+        self.assertEqual(os.listdir(self.path("ninfer")), [])
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_a_full_disk_under_standard_output_is_an_error_of_every_program(self):
+        graph = self.path("graph.ir")
+        subprocess.run([program("ninfer-compile"), DEMO, "-q", "--stop-after=fuse", "-o", graph], check=True)
+        with open("/dev/full", "wb") as full:
+            for command in (("ninfer-compile", DEMO, "-o", self.path("x.bin"), "--print-after", "all"),
+                            ("ninfer-compile", DEMO, "--stop-after=fuse"), ("ninfer-compile", "--list-passes"),
+                            ("ninfer-inspect", self.plan), ("ninfer-inspect", self.plan, "--bytes"),
+                            ("ninfer-opt", "--list-ops"), ("ninfer-opt", graph),
+                            ("ninfer-run", self.plan, "--max-tokens=3"), ("ninfer-run", self.plan, "--json"),
+                            ("ninfer-bench", self.plan, "-n", "1", "-r", "1"),
+                            *((name, "--help") for name in ("ninfer-compile", "ninfer-inspect", "ninfer-opt",
+                                                            "ninfer-run", "ninfer-bench"))):
+                with self.subTest(command=command):
+                    self.expect_one_line("standard output: cannot write", *command, stdout=full)
+        self.assertEqual(os.listdir(self.folder), ["graph.ir"])
+
+    # Flags.
+
+    def test_a_flag_with_values_leaves_the_next_word_alone(self):
+        for flag in (("--type", "f32"), ("-p", "8"), ("-n", "8"), ("-d", "0"), ("--new-tokens", "5,5"),
+                     ("--attention", "0")):
+            with self.subTest(flag=flag):
+                self.expect_one_line("nowhere: expected a model folder or a plan, found nothing", "ninfer-bench", *flag,
+                                     "nowhere")
+        self.expect_one_line("nowhere.ir: cannot open", "ninfer-opt", "--prompt-ids", "1,2", "nowhere.ir", "--run")
+
+    def test_print_changed_is_spelled_alike(self):
+        for before in ("ninfer-compile", DEMO, "--stop-after=fuse"), ("ninfer-opt", self.path("graph.ir"), "--passes=cse"):
+            if before[0] == "ninfer-opt":
+                subprocess.run([program("ninfer-compile"), DEMO, "-q", "--stop-after=canonicalise", "-o", before[1]],
+                               check=True)
+            done = self.run_program(*before, "--print-changed=diff")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.expect_one_line("--print-changed: ", *before, "--print-changed=all")
+
+    def test_an_empty_prompt_is_refused_however_it_is_spelled(self):
+        for prompt in (("--prompt=",), ("--prompt", "")):
+            self.expect_one_line("--prompt: expected some text, found none", "ninfer-run", self.plan, *prompt)
+
+    def test_a_seed_that_does_not_fit_is_refused(self):
+        for seed in ("-1", "18446744073709551616", "x", ""):
+            self.expect_one_line("--seed: expected 0 to 18446744073709551615, found \"%s\"" % seed, "ninfer-run",
+                                 self.plan, "--seed", seed)
+        self.assertEqual(self.run_program("ninfer-run", self.plan, "--seed", "18446744073709551615",
+                                          "--max-tokens=1").returncode, 0)
+
+    def test_flags_that_eager_has_no_use_for_are_named(self):
+        for flag in ("--attention=naive", "--target=native"):
+            self.expect_one_line(flag.split("=")[0] + ": of no use with the eager engine", "ninfer-run", DEMO,
+                                 "--engine=eager", flag)
+
+    def test_a_path_that_is_not_utf8_is_refused_as_such(self):
+        for command in (("ninfer-run", b"a\xffb"), ("ninfer-run", b"a\xffb", "--engine=eager"),
+                        ("ninfer-compile", b"a\xffb", "-o", self.path("x.bin")), ("ninfer-bench", b"a\xffb")):
+            self.expect_one_line("model: expected UTF-8, found \"a\\xffb\"", *command)
+
+    def test_files_that_cannot_be_written_are_found_before_any_text(self):
+        for flags in (("--logits=/nowhere/x.npy",), ("--dump-tensors=.", "--dump-to=/nowhere/x.safetensors")):
+            done = self.expect_one_line(": cannot write: No such file or directory", "ninfer-run", self.plan, *flags)
+            self.assertEqual(done.stdout, "")
+
+    # Models.
+
+    def test_sampling_defaults_out_of_bounds_are_refused_by_file_and_key(self):
+        for key, value, message in (("temperature", -1, "temperature: expected 0 to 1e+09, found -1"),
+                                    ("top_p", 7, "top_p: expected 0 to 1, found 7"),
+                                    ("eos_token_id", -4, "eos_token_id: expected ids of 0 and above, found -4"),
+                                    ("eos_token_id", [0, -4], "eos_token_id: expected ids of 0 and above, found [0,-4]")):
+            folder = self.model(generation_config={key: value})
+            self.expect_one_line("generation_config.json: " + message, "ninfer-compile", folder, "-o", self.path("x.bin"))
+
+    def test_weights_that_are_not_finite_are_named_and_not_blamed_on_the_compiler(self):
+        name = "model.layers.2.mlp.up_proj.weight"
+        folder = self.model()
+        path = os.path.join(folder, "model.safetensors")
+        with open(path, "r+b") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            at = 8 + length + json.loads(file.read(length))[name]["data_offsets"][0]
+            for value, spelling in ((b"\xc0\x7f", "nan"), (b"\x80\x7f", "inf")):
+                file.seek(at + 2 * 5)
+                file.write(value)
+                file.flush()
+                for flags in ((), ("--verify-each",)):
+                    done = self.expect_one_line("the model's own logits: expected finite numbers, found ",
+                                                "ninfer-compile", folder, "-o", self.path("x.bin"), *flags)
+                    self.assertIn("; tensor \"%s\" holds %s at element 5\n" % (name, spelling), done.stderr)
+
+    def test_what_the_compiler_says_of_a_model_does_not_precede_its_refusal(self):
+        folder = self.model()
+        with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as file:
+            file.write("{\"model\": ")
+        self.expect_one_line("tokenizer.json: ", "ninfer-compile", folder, "-o", self.path("x.bin"))
+        self.expect_one_line("tokenizer.json: ", "ninfer-run", folder)
+        self.expect_one_line("prompt: token 0: expected an id ", "ninfer-run", DEMO, "--prompt-ids=9999")
+        self.expect_one_line("", "ninfer-compile", DEMO, "-o", self.path("x.bin"), "--max-sequences", "2147483647")
+
+    # Other CPUs.
+
+    def test_a_folder_is_compiled_for_the_features_that_are_not_hidden(self):
+        done = self.run_program("ninfer-run", DEMO, "--max-tokens=3", "--json", hidden=WIDE_FEATURES)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("x86-64-v3", json.loads(done.stdout)["engine"])
+
+    def test_code_for_a_greater_cpu_is_made_anew_in_process(self):
+        done = self.run_program("ninfer-run", DEMO, "--target=x86-64-v4", "--max-tokens=3", "--json", hidden=WIDE_FEATURES)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("which this CPU lacks; generating code anew\n", done.stderr)
+        self.assertIn("x86-64-v3", json.loads(done.stdout)["engine"])
+
+    def test_where_no_target_fits_there_is_one_line(self):
+        for model in (DEMO, self.plan):
+            self.expect_one_line("expected a CPU with avx2, fma and f16c", "ninfer-run", model,
+                                 hidden=WIDE_FEATURES + ",avx2")
+        self.assertFalse(any(".tmp." in name for _, _, names in os.walk(self.top) for name in names))
+
+    # Endings.
+
+    def test_ctrl_c_ends_the_wait_for_a_pipe(self):
+        process = subprocess.Popen([program("ninfer-run"), self.plan], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env=self.environment)
+        time.sleep(0.7)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        self.assertLess(time.monotonic() - start, 1)
+        with process.stdin, process.stdout, process.stderr:
+            self.assertEqual((process.returncode, process.stdout.read(), process.stderr.read()),
+                             (130, "", "ninfer-run: interrupted\n"))
+
+
+if __name__ == "__main__":
+    script_main.main()

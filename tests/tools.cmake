@@ -1,0 +1,1 @@
+ninfer_script_test(programs_test programs_test.py)

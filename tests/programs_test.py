@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import struct
@@ -55,10 +54,9 @@ class ProgramsTest(unittest.TestCase):
     def run_program(self, *command, before="", stdout=subprocess.PIPE, hidden=""):
         """`before` is what the shell does first, such as setting a limit."""
         environment = dict(self.environment, NINFER_HIDE_CPU_FEATURES=hidden)
-        line = "%s exec %s" % (before, " ".join(shlex.quote(os.fspath(word)) if isinstance(word, str) else "$'%s'" % "".join(
-            "\\x%02x" % byte for byte in word) for word in (program(command[0]), *command[1:])))
-        return subprocess.run(["bash", "-c", line], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
-                              text=True, errors="replace", timeout=120, check=False, env=environment)
+        return subprocess.run(["bash", "-c", before + ' exec "$@"', "bash", program(command[0]), *command[1:]],
+                              stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
+                              errors="replace", timeout=120, check=False, env=environment)
 
     def expect_one_line(self, message, *command, **keywords):
         """Exit status 2 and one line, from this program, that holds the message."""
@@ -80,13 +78,16 @@ class ProgramsTest(unittest.TestCase):
 
     # The machine's limits.
 
+    def need_address_limits(self):
+        if self.run_program("ninfer-run", "--help", before="ulimit -v 8000000;").returncode != 0:
+            self.skipTest("these programs need more address space than any limit would leave them: sanitised")
+
     def test_weights_larger_than_memory_are_refused(self):
+        self.need_address_limits()
         config = self.path("huge.json")
         for change in ({"vocab_size": 2147483647}, {"hidden_size": 1 << 24, "head_dim": 1 << 22},
                        {"hidden_size": 1 << 24, "head_dim": 1 << 24, "num_attention_heads": 1 << 24}):
-            write_json(config, dict(read_json(os.path.join(DEMO, "config.json")), hidden_size=4096, **change)
-                       if "hidden_size" not in change else
-                       dict(read_json(os.path.join(DEMO, "config.json")), **change))
+            write_json(config, dict(read_json(os.path.join(DEMO, "config.json")), **change))
             self.expect_one_line("", "ninfer-compile", "--random-weights", config, "-o", self.path("huge.bin"),
                                  before="ulimit -v 16000000;")
         self.assertEqual(os.listdir(self.folder), ["huge.json"])
@@ -98,8 +99,9 @@ class ProgramsTest(unittest.TestCase):
                              "--random-weights", config, "-o", self.path("huge.bin"))
 
     def test_too_little_memory_is_one_line_whatever_the_limit(self):
+        self.need_address_limits()
         failed = 0
-        for kilobytes in (60000, 120000, 240000, 280000, 320000, 360000, 400000):
+        for kilobytes in (60000, 120000, 240000, 320000, 400000):
             for command in (("ninfer-compile", DEMO, "-o", self.path("x.bin"), "-q"),
                             ("ninfer-run", DEMO, "--engine=eager", "--max-tokens=3", "--no-echo")):
                 done = self.run_program(*command, before="ulimit -v %d;" % kilobytes)
@@ -112,6 +114,7 @@ class ProgramsTest(unittest.TestCase):
         self.assertGreater(failed, 0)
 
     def test_eager_takes_memory_for_the_text_and_not_for_the_context(self):
+        self.need_address_limits()
         start = time.monotonic()
         done = self.run_program("ninfer-run", DEMO, "--engine=eager", "--context", "16777216", "--max-tokens=3",
                                 before="ulimit -v 8000000;")
@@ -183,9 +186,9 @@ class ProgramsTest(unittest.TestCase):
                                  "--engine=eager", flag)
 
     def test_a_path_that_is_not_utf8_is_refused_as_such(self):
-        for command in (("ninfer-run", b"a\xffb"), ("ninfer-run", b"a\xffb", "--engine=eager"),
-                        ("ninfer-compile", b"a\xffb", "-o", self.path("x.bin")), ("ninfer-bench", b"a\xffb")):
-            self.expect_one_line("model: expected UTF-8, found \"a\\xffb\"", *command)
+        for command in (("ninfer-run", b"a\xff"), ("ninfer-run", b"a\xff", "--engine=eager"),
+                        ("ninfer-compile", b"a\xff", "-o", self.path("x.bin")), ("ninfer-bench", b"a\xff")):
+            self.expect_one_line("model: expected UTF-8, found \"a\\xff\"", *command)
 
     def test_files_that_cannot_be_written_are_found_before_any_text(self):
         for flags in (("--logits=/nowhere/x.npy",), ("--dump-tensors=.", "--dump-to=/nowhere/x.safetensors")):

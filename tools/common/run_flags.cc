@@ -94,7 +94,7 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
 absl::Status WaitForInput() {
   pollfd input = {STDIN_FILENO, POLLIN, 0};
   const int ready = Interrupted() ? -1 : poll(&input, 1, 2000);
-  if (ready < 0) return absl::CancelledError("interrupted");
+  if (Interrupted()) return absl::CancelledError("interrupted");
   if (ready == 0) {
     std::fprintf(stderr,
                  "ninfer-run: reading the prompt from standard input; --prompt gives one\n");
@@ -112,7 +112,8 @@ absl::StatusOr<std::string> PipedInput() {
   char chunk[65536];
   while (true) {
     const ssize_t count = read(STDIN_FILENO, chunk, sizeof(chunk));
-    if (count < 0 && errno == EINTR) return absl::CancelledError("interrupted");
+    if (count < 0 && errno == EINTR && Interrupted()) return absl::CancelledError("interrupted");
+    if (count < 0 && errno == EINTR) continue;
     if (count < 0) return InvalidArgument("standard input: cannot read: ", strerror(errno));
     if (count == 0) break;
     text.append(chunk, static_cast<size_t>(count));

@@ -10,9 +10,11 @@
 #include "base/status.h"
 #include "frontend/arch/common.h"
 #include "frontend/arch/registry.h"
+#include "frontend/checkpoint.h"
 #include "frontend/config.h"
 #include "frontend/frontend.h"
 #include "frontend/generation.h"
+#include "frontend/openai_gpt2.h"
 #include "frontend/tensors.h"
 
 namespace ninfer::frontend {
@@ -74,6 +76,22 @@ absl::Status CheckContext(const ImportOptions& options) {
                          options.context_length);
 }
 
+// config.json, else what OpenAI's hparams.json says.
+absl::StatusOr<std::unique_ptr<ConfigReader>> ReadConfig(const std::string& folder) {
+  const std::string path = JoinPath(folder, "config.json");
+  const std::string hparams = JoinPath(folder, "hparams.json");
+  if (!FileExists(path) && !FileExists(hparams)) {
+    return InvalidArgument(folder, ": expected a model folder, found no config.json in it");
+  }
+  if (FileExists(path)) {
+    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
+    return ConfigReader::Parse(path, text);
+  }
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(hparams, kMaxConfigBytes));
+  NINFER_ASSIGN_OR_RETURN(const std::string config, ConfigOfHparams(hparams, text));
+  return ConfigReader::Parse(hparams, config);
+}
+
 }  // namespace
 
 absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const ImportOptions& options) {
@@ -82,13 +100,7 @@ absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const Impor
     return InvalidArgument(folder, ": expected a model folder, found ",
                            FileExists(folder) ? "a file" : "nothing");
   }
-  const std::string path = JoinPath(folder, "config.json");
-  if (!FileExists(path)) {
-    return InvalidArgument(folder, ": expected a model folder, found no config.json in it");
-  }
-  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
-                          ConfigReader::Parse(path, text));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config, ReadConfig(folder));
   const ArchRow* row = ChooseArch(*config);
   if (row == nullptr) return config->status();
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Checkpoint> checkpoint, Checkpoint::OpenFolder(folder));

@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "frontend/arch/common.h"
@@ -28,6 +29,11 @@ std::string FolderName(const std::string& folder) {
   std::filesystem::path path = std::filesystem::canonical(folder, error);
   if (error) path = folder;
   if (!path.has_filename()) path = path.parent_path();
+  // A snapshot in the hub's cache: models--ORG--NAME/snapshots/COMMIT.
+  const std::string repository = path.parent_path().parent_path().filename().string();
+  if (path.parent_path().filename() == "snapshots" && absl::StartsWith(repository, "models--")) {
+    return repository.substr(repository.rfind("--") + 2);
+  }
   return path.filename().string();
 }
 

@@ -43,7 +43,8 @@ void AddNames(CLI::App& app, CompileFlags& flags, const char* name, const char* 
 }  // namespace
 
 void AddCompileFlags(CLI::App& app, CompileFlags& flags) {
-  AddText(app, flags, "model", "model", "Folder of a model: config.json and *.safetensors");
+  AddText(app, flags, "model", "model",
+          "Folder of a model (config.json and weights), or hf:org/name[@revision]");
   app.add_option("-o,--output", flags.output,
                  "The plan to write (after --stop-after: the text, else on stdout)");
   AddText(app, flags, "--weights", "weights",

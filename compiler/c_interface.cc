@@ -20,7 +20,7 @@ using ninfer::compiler::Options;
 
 // What a result points to, whatever the call.
 struct ninfer_plan {
-  std::string message, sections;
+  std::string message, sections, folder;
   ninfer::compiler::Compiled compiled;
 };
 
@@ -99,6 +99,15 @@ absl::Status RunGenerate(const ninfer_request* request, ninfer_result* result) {
   return absl::OkStatus();
 }
 
+absl::Status RunFetch(const ninfer_request* request, ninfer_result* result) {
+  NINFER_ASSIGN_OR_RETURN(const Options options, OptionsOf(request, Caller::kCompile));
+  NINFER_ASSIGN_OR_RETURN(
+      result->plan->folder,
+      ninfer::compiler::ResolveModel(options.model, CallbacksOf(request->callbacks)));
+  result->folder = result->plan->folder.c_str();
+  return absl::OkStatus();
+}
+
 absl::Status RunOpenEager(const ninfer_request* request, ninfer_result* result) {
   NINFER_ASSIGN_OR_RETURN(const Options options, OptionsOf(request, Caller::kEager));
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<EagerExecutor> executor,
@@ -136,6 +145,11 @@ void ninfer_generate_code(const ninfer_request* request, ninfer_result* result) 
   ninfer::EndWhenOutOfMemory();
   result->plan = new ninfer_plan();
   Finish(RunGenerate(request, result), result);
+}
+
+void ninfer_fetch_model(const ninfer_request* request, ninfer_result* result) {
+  result->plan = new ninfer_plan();
+  Finish(RunFetch(request, result), result);
 }
 
 void ninfer_open_eager(const ninfer_request* request, ninfer_result* result) {

@@ -129,7 +129,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
     NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
   }
   callbacks.Progress("import", 0);
-  NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options));
+  NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options, callbacks));
   std::string explanation;
   NINFER_ASSIGN_OR_RETURN(passes::PassOptions pass_options,
                           PassOptionsFor(options, source, &explanation));

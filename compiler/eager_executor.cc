@@ -25,7 +25,7 @@ std::vector<int32_t> Copy(absl::Span<const int32_t> values) {
 absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Options& options,
                                                                      const Callbacks& callbacks) {
   std::unique_ptr<EagerExecutor> out(new EagerExecutor());
-  NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options));
+  NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options, callbacks));
   std::string explanation;
   NINFER_ASSIGN_OR_RETURN(passes::PassOptions choice,
                           PassOptionsFor(options, source, &explanation));

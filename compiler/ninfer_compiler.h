@@ -18,7 +18,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised by every change to this header that an older caller or library would misread. */
-#define NINFER_COMPILER_INTERFACE 1
+#define NINFER_COMPILER_INTERFACE 2
 
 /* The only function whose meaning never changes: callers compare its result before they call
  * another. */
@@ -42,18 +42,18 @@ struct ninfer_callbacks {
 };
 
 /* `options` is a JSON object; an unknown key is refused by name. Keys of ninfer_compile, all
-   optional but `model` (or `from_ir` with `weights_from`): "model": folder            "from_ir":
-   path of IR text     "weights_from": folder "random_weights": shape name or path of a config.json
-   "random_seed": number   "random_dtype": "bf16" "targets": ["native"]      "weights",
-   "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16" "attention": "flash" | "efficient" |
-   "naive" "context", "max_tokens", "max_sequences", "max_rows": numbers, 0 or absent for the
-   default "disable_passes": [names]  "stop_after": "pass.rewrite"   "verify_each": bool "verbose":
-   bool "dump_ir", "dump_llvm", "dump_asm": folders "print_before", "print_after": [names or "all"]
-   "print_changed": "diff" "threads": number, 0 or absent for one for each CPU it may use
-   ninfer_open_eager knows "model", "random_*", "weights_from", "from_ir", "context",
-   "disable_passes", "threads", "weights", "activations", "kv_cache", "kv_pages" and "dump_tensors"
-   (a regular expression of value names). ninfer_generate_code knows "targets", "dump_llvm",
-   "dump_asm", "threads" and "verbose". */
+   optional but `model` (or `from_ir` with `weights_from`): "model": folder or
+   "hf:org/name[@revision]" "from_ir": path of IR text     "weights_from": folder "random_weights":
+   shape name or path of a config.json "random_seed": number   "random_dtype": "bf16" "targets":
+   ["native"]      "weights", "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16"
+   "attention": "flash" | "efficient" | "naive" "context", "max_tokens", "max_sequences",
+   "max_rows": numbers, 0 or absent for the default "disable_passes": [names]  "stop_after":
+   "pass.rewrite"   "verify_each": bool "verbose": bool "dump_ir", "dump_llvm", "dump_asm": folders
+   "print_before", "print_after": [names or "all"] "print_changed": "diff" "threads": number, 0 or
+   absent for one for each CPU it may use ninfer_open_eager knows "model", "random_*",
+   "weights_from", "from_ir", "context", "disable_passes", "threads", "weights", "activations",
+   "kv_cache", "kv_pages" and "dump_tensors" (a regular expression of value names).
+   ninfer_generate_code knows "targets", "dump_llvm", "dump_asm", "threads" and "verbose". */
 struct ninfer_request {
   uint32_t interface; /* NINFER_COMPILER_INTERFACE */
   const char* options;
@@ -77,6 +77,7 @@ struct ninfer_result {
   uint64_t sections_size;
   const uint8_t* weights; /* aligned to 64 bytes at least, to 2 MiB where that is possible */
   uint64_t weights_size;
+  const char* folder;         /* of ninfer_fetch_model */
   struct ninfer_plan* plan;   /* of ninfer_compile and ninfer_generate_code */
   struct ninfer_eager* eager; /* of ninfer_open_eager; released by ninfer_release_eager */
 };
@@ -86,6 +87,10 @@ void ninfer_compile(const struct ninfer_request* request, struct ninfer_result* 
 /* The same plan with code images for the targets asked for in place of its own: sections, no
  * weights. */
 void ninfer_generate_code(const struct ninfer_request* request, struct ninfer_result* result);
+
+/* The folder of "model" in `folder`: its own path, or of "hf:org/name[@revision]" the snapshot in
+   huggingface_hub's cache, into which what was missing is fetched first. */
+void ninfer_fetch_model(const struct ninfer_request* request, struct ninfer_result* result);
 
 void ninfer_release_result(struct ninfer_result* result);
 

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "frontend/presets.h"
+#include "hub/fetch.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
 #include "passes/runner.h"
@@ -274,7 +275,19 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
   return options;
 }
 
-absl::StatusOr<Source> OpenSource(const Options& options) {
+absl::StatusOr<std::string> ResolveModel(const std::string& model, const Callbacks& callbacks) {
+  if (!hub::IsModelName(model)) return model;
+  NINFER_ASSIGN_OR_RETURN(const hub::Settings settings, hub::ReadSettings());
+  hub::Callbacks progress;
+  progress.log = callbacks.log;
+  progress.cancelled = callbacks.cancelled;
+  progress.progress = [&callbacks](const std::string& phase, double done) {
+    callbacks.Progress(phase.c_str(), done);
+  };
+  return hub::FetchModel(model, settings, progress);
+}
+
+absl::StatusOr<Source> OpenSource(const Options& options, const Callbacks& callbacks) {
   frontend::ImportOptions import;
   import.context_length = options.context;
   Source source{frontend::ImportedModel{ir::Module(""), {}, nullptr}, "", false};
@@ -283,7 +296,9 @@ absl::StatusOr<Source> OpenSource(const Options& options) {
     source.random = true;
     return source;
   }
-  source.folder = options.from_ir.empty() ? options.model : options.weights_from;
+  NINFER_ASSIGN_OR_RETURN(
+      source.folder,
+      ResolveModel(options.from_ir.empty() ? options.model : options.weights_from, callbacks));
   NINFER_ASSIGN_OR_RETURN(source.model, frontend::ImportModel(source.folder, import));
   if (!options.from_ir.empty()) NINFER_RETURN_IF_ERROR(TakeEditedGraph(options, &source));
   return source;

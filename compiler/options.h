@@ -16,7 +16,7 @@
 namespace ninfer::compiler {
 
 struct Options {
-  std::string model;         // a folder
+  std::string model;         // a folder, or hf:org/name[@revision]
   std::string from_ir;       // path of IR text, in place of the imported graph
   std::string weights_from;  // the folder whose weights and tokenizer go with from_ir
   std::string random_weights, random_dtype = "bf16";
@@ -55,13 +55,17 @@ struct Callbacks {
   }
 };
 
-// A model as the options name it: a folder, a graph with a folder's weights, or random weights.
+// A model as the options name it: a folder (or a model of the hub), a graph with a folder's
+// weights, or random weights.
 struct Source {
   frontend::ImportedModel model;
   std::string folder;  // with the tokenizer; empty for random weights
   bool random = false;
 };
-absl::StatusOr<Source> OpenSource(const Options& options);
+absl::StatusOr<Source> OpenSource(const Options& options, const Callbacks& callbacks = {});
+
+// A folder as it is; "hf:org/name[@revision]" fetched from the hub, as the folder of its snapshot.
+absl::StatusOr<std::string> ResolveModel(const std::string& model, const Callbacks& callbacks);
 
 // The passes' options for a source: `auto` resolved, bounds set. The choice of types is a line for
 // the user in `explanation`.

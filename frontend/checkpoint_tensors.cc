@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "base/status.h"
+#include "frontend/checkpoint.h"
 #include "frontend/json.h"
 #include "frontend/tensors.h"
 
@@ -41,7 +42,8 @@ class CheckpointTensors : public TensorSource {
       return InvalidArgument(where, ": expected shape ", ShapeToString(shape), ", found ",
                              ShapeToString(tensor->shape));
     }
-    Align(*tensor);
+    NINFER_RETURN_IF_ERROR(VerifyOnce(where, tensor->checksum));
+    Gather(*tensor);
     claimed_.insert(name);
     return tensor->dtype;
   }
@@ -59,8 +61,8 @@ class CheckpointTensors : public TensorSource {
     const StoredTensor* x = checkpoint_->Find(a);
     const StoredTensor* y = checkpoint_->Find(b);
     NINFER_CHECK(x != nullptr && y != nullptr) << a << " " << b;
-    return x->dtype == y->dtype && x->shape == y->shape && x->bytes == y->bytes &&
-           (x->bytes == 0 || std::memcmp(x->data, y->data, x->bytes) == 0);
+    return x->dtype == y->dtype && x->shape == y->shape &&
+           (x->bytes == 0 || std::memcmp(DataOf(*x), DataOf(*y), x->bytes) == 0);
   }
 
   absl::Status CheckAllClaimed(absl::string_view architecture,
@@ -81,23 +83,36 @@ class CheckpointTensors : public TensorSource {
       return InvalidArgument(checkpoint_->path(), ": expected tensor ", Quoted(name),
                              ", found no such tensor");
     }
-    const auto copy = aligned_.find(name);
-    const void* data =
-        copy == aligned_.end() ? tensor->data : static_cast<const void*>(copy->second.data());
-    return ir::WeightView{tensor->dtype, tensor->shape, data};
+    return ir::WeightView{tensor->dtype, tensor->shape, DataOf(*tensor)};
   }
 
  private:
-  void Align(const StoredTensor& tensor) {
-    if (reinterpret_cast<uintptr_t>(tensor.data) % DTypeSize(tensor.dtype) == 0) return;
-    std::vector<uint32_t>& copy = aligned_[tensor.name];
+  const void* DataOf(const StoredTensor& tensor) const {
+    const auto copy = gathered_.find(tensor.name);
+    return copy == gathered_.end() ? tensor.data : static_cast<const void*>(copy->second.data());
+  }
+
+  // Copies what lies unaligned, or apart.
+  void Gather(const StoredTensor& tensor) {
+    const bool aligned = reinterpret_cast<uintptr_t>(tensor.data) % DTypeSize(tensor.dtype) == 0;
+    if (aligned && tensor.strides.empty()) return;
+    std::vector<uint32_t>& copy = gathered_[tensor.name];
     copy.resize((tensor.bytes + sizeof(uint32_t) - 1) / sizeof(uint32_t));
-    std::memcpy(copy.data(), tensor.data, tensor.bytes);
+    CopyElements(tensor, reinterpret_cast<uint8_t*>(copy.data()));
+  }
+
+  // Bytes that several tensors share are read through once.
+  absl::Status VerifyOnce(absl::string_view where, const Checksum& checksum) {
+    if (verified_.contains(checksum.data)) return absl::OkStatus();
+    NINFER_RETURN_IF_ERROR(Verify(where, checksum));
+    verified_.insert(checksum.data);
+    return absl::OkStatus();
   }
 
   std::unique_ptr<Checkpoint> checkpoint_;
   absl::flat_hash_set<std::string> claimed_;
-  absl::flat_hash_map<std::string, std::vector<uint32_t>> aligned_;
+  absl::flat_hash_map<std::string, std::vector<uint32_t>> gathered_;
+  absl::flat_hash_set<const uint8_t*> verified_;
 };
 
 }  // namespace

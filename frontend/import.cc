@@ -6,13 +6,16 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "frontend/arch/common.h"
 #include "frontend/arch/registry.h"
+#include "frontend/checkpoint.h"
 #include "frontend/config.h"
 #include "frontend/frontend.h"
 #include "frontend/generation.h"
+#include "frontend/openai_gpt2.h"
 #include "frontend/tensors.h"
 
 namespace ninfer::frontend {
@@ -26,6 +29,11 @@ std::string FolderName(const std::string& folder) {
   std::filesystem::path path = std::filesystem::canonical(folder, error);
   if (error) path = folder;
   if (!path.has_filename()) path = path.parent_path();
+  // A snapshot in the hub's cache: models--ORG--NAME/snapshots/COMMIT.
+  const std::string repository = path.parent_path().parent_path().filename().string();
+  if (path.parent_path().filename() == "snapshots" && absl::StartsWith(repository, "models--")) {
+    return repository.substr(repository.rfind("--") + 2);
+  }
   return path.filename().string();
 }
 
@@ -74,6 +82,22 @@ absl::Status CheckContext(const ImportOptions& options) {
                          options.context_length);
 }
 
+// config.json, else what OpenAI's hparams.json says.
+absl::StatusOr<std::unique_ptr<ConfigReader>> ReadConfig(const std::string& folder) {
+  const std::string path = JoinPath(folder, "config.json");
+  const std::string hparams = JoinPath(folder, "hparams.json");
+  if (!FileExists(path) && !FileExists(hparams)) {
+    return InvalidArgument(folder, ": expected a model folder, found no config.json in it");
+  }
+  if (FileExists(path)) {
+    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
+    return ConfigReader::Parse(path, text);
+  }
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(hparams, kMaxConfigBytes));
+  NINFER_ASSIGN_OR_RETURN(const std::string config, ConfigOfHparams(hparams, text));
+  return ConfigReader::Parse(hparams, config);
+}
+
 }  // namespace
 
 absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const ImportOptions& options) {
@@ -82,13 +106,7 @@ absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const Impor
     return InvalidArgument(folder, ": expected a model folder, found ",
                            FileExists(folder) ? "a file" : "nothing");
   }
-  const std::string path = JoinPath(folder, "config.json");
-  if (!FileExists(path)) {
-    return InvalidArgument(folder, ": expected a model folder, found no config.json in it");
-  }
-  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
-                          ConfigReader::Parse(path, text));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config, ReadConfig(folder));
   const ArchRow* row = ChooseArch(*config);
   if (row == nullptr) return config->status();
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Checkpoint> checkpoint, Checkpoint::OpenFolder(folder));

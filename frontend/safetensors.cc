@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 
 #include "absl/strings/str_join.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "frontend/json.h"
 
@@ -18,7 +18,6 @@ using nlohmann::json;
 
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference
-constexpr uint64_t kMaxIndexBytes = 100'000'000;
 
 constexpr struct {
   absl::string_view name;
@@ -82,17 +81,6 @@ absl::Status ReadOffsets(const std::string& where, const json& info, Entry& entr
   return absl::OkStatus();
 }
 
-// The bytes that dtype and shape need; false when the product passes 2^63.
-bool BytesNeeded(const StoredTensor& tensor, uint64_t* bytes) {
-  int64_t product = 1;
-  for (int64_t dim : tensor.shape) {
-    if (__builtin_mul_overflow(product, dim, &product)) return false;
-  }
-  if (__builtin_mul_overflow(product, DTypeSize(tensor.dtype), &product)) return false;
-  *bytes = static_cast<uint64_t>(product);
-  return true;
-}
-
 absl::Status CheckMetadata(absl::string_view file, const json& value) {
   if (!value.is_object()) {
     return InvalidArgument(file, ": __metadata__: expected an object, found ",
@@ -139,7 +127,7 @@ absl::Status CheckLayout(absl::string_view file, uint64_t data_bytes, std::vecto
                              ", where the one before ends, found offsets ", range);
     }
     uint64_t needed = 0;
-    if (!BytesNeeded(entry.tensor, &needed)) {
+    if (!BytesNeeded(entry.tensor.dtype, entry.tensor.shape, &needed)) {
       return InvalidArgument(where, ": expected fewer than 2^63 bytes, found shape ",
                              ShapeToString(entry.tensor.shape));
     }
@@ -176,10 +164,6 @@ absl::StatusOr<absl::string_view> Header(absl::string_view file, absl::string_vi
 }
 
 }  // namespace
-
-std::string ShapeToString(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ","), "]");
-}
 
 absl::StatusOr<std::vector<StoredTensor>> ParseSafetensors(absl::string_view file,
                                                            absl::string_view contents) {
@@ -232,84 +216,6 @@ absl::StatusOr<absl::flat_hash_map<std::string, std::string>> ParseShardIndex(
     shards.emplace(item.key(), shard);
   }
   return shards;
-}
-
-absl::Status Checkpoint::AddFile(const std::string& path) {
-  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file, MappedFile::Open(path));
-  NINFER_ASSIGN_OR_RETURN(std::vector<StoredTensor> tensors, ParseSafetensors(path, file->view()));
-  for (StoredTensor& tensor : tensors) {
-    const auto [it, inserted] = index_.emplace(tensor.name, tensors_.size());
-    if (!inserted) {
-      return InvalidArgument(path, ": tensor ", Quoted(tensor.name),
-                             ": expected in one file, found in ", tensors_[it->second].file,
-                             " too");
-    }
-    tensors_.push_back(std::move(tensor));
-  }
-  files_.push_back(std::move(file));
-  return absl::OkStatus();
-}
-
-absl::Status Checkpoint::OpenShards(const std::string& folder) {
-  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path_, kMaxIndexBytes));
-  NINFER_ASSIGN_OR_RETURN(const auto shard_of, ParseShardIndex(path_, text));
-  std::set<std::string> shards;  // in the order of their names
-  for (const auto& [name, shard] : shard_of) shards.insert(shard);
-  for (const std::string& shard : shards) {
-    const std::string path = JoinPath(folder, shard);
-    if (!FileExists(path)) {
-      return InvalidArgument(path_, ": expected shard ", Quoted(shard),
-                             " in the folder, found no such file");
-    }
-    NINFER_RETURN_IF_ERROR(AddFile(path));
-  }
-  for (const std::string& shard : shards) {
-    const std::string path = JoinPath(folder, shard);
-    std::set<std::string> names;
-    for (const auto& [name, in] : shard_of) {
-      if (in == shard) names.insert(name);
-    }
-    for (const std::string& name : names) {
-      const StoredTensor* tensor = Find(name);
-      if (tensor != nullptr && tensor->file == path) continue;
-      return InvalidArgument(path_, ": tensor ", Quoted(name), ": expected in ", Quoted(shard),
-                             ", found ", tensor == nullptr ? "in no shard" : tensor->file);
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenFile(const std::string& path) {
-  auto checkpoint = std::make_unique<Checkpoint>();
-  checkpoint->path_ = path;
-  NINFER_RETURN_IF_ERROR(checkpoint->AddFile(path));
-  return checkpoint;
-}
-
-absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenFolder(const std::string& folder) {
-  const std::string single = JoinPath(folder, "model.safetensors");
-  if (FileExists(single)) return OpenFile(single);
-  auto checkpoint = std::make_unique<Checkpoint>();
-  checkpoint->path_ = JoinPath(folder, "model.safetensors.index.json");
-  if (FileExists(checkpoint->path_)) {
-    NINFER_RETURN_IF_ERROR(checkpoint->OpenShards(folder));
-    return checkpoint;
-  }
-  absl::string_view found = "neither";
-  for (absl::string_view other : {"pytorch_model.bin", "pytorch_model.bin.index.json",
-                                  "tf_model.h5", "flax_model.msgpack", "consolidated.00.pth"}) {
-    if (FileExists(JoinPath(folder, other))) {
-      found = other;
-      break;
-    }
-  }
-  return InvalidArgument(
-      folder, ": expected model.safetensors or model.safetensors.index.json, found ", found);
-}
-
-const StoredTensor* Checkpoint::Find(absl::string_view name) const {
-  const auto it = index_.find(name);
-  return it == index_.end() ? nullptr : &tensors_[it->second];
 }
 
 }  // namespace ninfer::frontend

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "frontend/safetensors.h"
+#include "frontend/checkpoint.h"
 #include "ir/weights.h"
 
 namespace ninfer::frontend {
@@ -34,8 +34,8 @@ class TensorSource : public ir::WeightSource {
                                        absl::Span<const absl::string_view> ignorable) const = 0;
 };
 
-// Tensors that lie unaligned in the file (older writers did not pad the header) are copied when
-// claimed.
+// A tensor is verified when it is claimed, where its file holds a checksum; one that lies unaligned
+// (older writers did not pad the header) or with gaps is copied then.
 std::shared_ptr<TensorSource> MakeCheckpointTensors(std::unique_ptr<Checkpoint> checkpoint);
 
 // Normally distributed with deviation 0.02; norm weights around 1. Has() is always false,

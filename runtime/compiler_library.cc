@@ -78,6 +78,7 @@ struct CompilerLibrary::Functions {
   decltype(&ninfer_compiler_version) version = nullptr;
   decltype(&ninfer_compile) compile = nullptr;
   decltype(&ninfer_generate_code) generate_code = nullptr;
+  decltype(&ninfer_fetch_model) fetch_model = nullptr;
   decltype(&ninfer_release_result) release_result = nullptr;
   decltype(&ninfer_open_eager) open_eager = nullptr;
   decltype(&ninfer_release_eager) release_eager = nullptr;
@@ -106,6 +107,7 @@ absl::Status CompilerLibrary::Functions::FindAll(const std::string& path) {
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_compiler_version", &version));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_compile", &compile));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_generate_code", &generate_code));
+  NINFER_RETURN_IF_ERROR(Find(path, "ninfer_fetch_model", &fetch_model));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_release_result", &release_result));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_open_eager", &open_eager));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_release_eager", &release_eager));
@@ -226,6 +228,18 @@ absl::StatusOr<plan::LoadedPlan> CompilerLibrary::Compile(const std::string& opt
   NINFER_RETURN_IF_ERROR(ToStatus(result->status, result->message));
   return plan::PlanInMemory(SectionsOf(*result), "compiled plan", result->weights,
                             result->weights_size, owner);
+}
+
+absl::StatusOr<std::string> CompilerLibrary::FetchModel(const std::string& options,
+                                                        const CompilerCallbacks& callbacks) {
+  const ninfer_request request = Request(options, callbacks);
+  ninfer_result result = {};
+  functions_->fetch_model(&request, &result);
+  const absl::Status status = ToStatus(result.status, result.message);
+  const std::string folder = result.folder == nullptr ? "" : result.folder;
+  functions_->release_result(&result);
+  NINFER_RETURN_IF_ERROR(status);
+  return folder;
 }
 
 absl::StatusOr<plan::Plan> CompilerLibrary::GenerateCode(const plan::Plan& plan,

@@ -43,6 +43,9 @@ class CompilerLibrary {
   // being cancelled is absl::CancelledError.
   absl::StatusOr<plan::LoadedPlan> Compile(const std::string& options,
                                            const CompilerCallbacks& callbacks);
+  // The folder of the model that `options` name, fetched from the hub where it is one of the hub's.
+  absl::StatusOr<std::string> FetchModel(const std::string& options,
+                                         const CompilerCallbacks& callbacks);
   // The plan with code made anew in place of its own.
   absl::StatusOr<plan::Plan> GenerateCode(const plan::Plan& plan, const std::string& options,
                                           const CompilerCallbacks& callbacks);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/machine.h"
@@ -27,7 +28,8 @@ double Seconds() {
 // making.
 class ModelOpener {
  public:
-  explicit ModelOpener(const ModelOptions& options) : options_(options), model_(new Model) {}
+  explicit ModelOpener(const ModelOptions& options)
+      : options_(options), path_(options.path), model_(new Model) {}
 
   absl::StatusOr<std::unique_ptr<Model>> Open() {
     const double start = Seconds();
@@ -40,19 +42,30 @@ class ModelOpener {
  private:
   absl::Status OpenByKind() {
     struct stat info;
-    if (options_.path.empty()) return OpenPlanFile(DefaultPlanPath());
-    if (stat(options_.path.c_str(), &info) != 0) {
-      return InvalidArgument(options_.path, ": expected a plan or a model folder, found nothing");
+    if (path_.empty()) return OpenPlanFile(DefaultPlanPath());
+    if (absl::StartsWith(path_, "hf:")) NINFER_RETURN_IF_ERROR(FetchFromHub());
+    if (stat(path_.c_str(), &info) != 0) {
+      return InvalidArgument(path_, ": expected a plan or a model folder, found nothing");
     }
     if (S_ISDIR(info.st_mode)) return options_.eager ? OpenEager() : OpenFolder();
-    return OpenPlanFile(options_.path);
+    return OpenPlanFile(path_);
+  }
+
+  // The name becomes the path of a folder. Only the compiler's library speaks to the hub.
+  absl::Status FetchFromHub() {
+    NINFER_ASSIGN_OR_RETURN(CompilerLibrary * library, OpenLibrary());
+    NINFER_ASSIGN_OR_RETURN(
+        path_, library->FetchModel(nlohmann::json{{"model", path_}}.dump(
+                                       -1, ' ', true, nlohmann::json::error_handler_t::replace),
+                                   options_.callbacks));
+    return absl::OkStatus();
   }
 
   absl::Status OpenPlanFile(const std::string& path) {
     if (options_.eager) {
       return InvalidArgument(path, ": --engine=eager: expected a model folder, found a plan");
     }
-    if (options_.path.empty() && !FileExists(path)) {
+    if (path_.empty() && !FileExists(path)) {
       return InvalidArgument(path,
                              ": the model that ships with ninfer: not found; name a plan or a "
                              "model folder");
@@ -102,8 +115,8 @@ class ModelOpener {
   // Empty when there is no place for a cache, or it is not wanted.
   std::string CachePath() {
     if (!options_.cache) return "";
-    absl::StatusOr<std::string> path = CachedPlanPath(options_.path, options_.compiler_options,
-                                                      FindCompilerLibrary(), options_.threads);
+    absl::StatusOr<std::string> path =
+        CachedPlanPath(path_, options_.compiler_options, FindCompilerLibrary(), options_.threads);
     return path.ok() ? *std::move(path) : std::string();
   }
 
@@ -165,7 +178,7 @@ class ModelOpener {
   absl::StatusOr<CompilerLibrary*> OpenLibrary() {
     absl::StatusOr<CompilerLibrary*> library = CompilerLibrary::Open();
     if (library.ok()) return library;
-    return InvalidArgument(options_.path,
+    return InvalidArgument(path_,
                            ": a model folder needs the compiler: ", library.status().message());
   }
 
@@ -178,7 +191,7 @@ class ModelOpener {
       return InvalidArgument("compiler options: expected a JSON object, found ",
                              options_.compiler_options);
     }
-    request["model"] = options_.path;
+    request["model"] = path_;
     if (options_.threads > 0) request["threads"] = options_.threads;
     if (options_.verbose && !options_.eager) request["verbose"] = true;
     request.update(extra);
@@ -198,7 +211,7 @@ class ModelOpener {
         model_->eager_ != nullptr ? model_->eager_->tokenizer() : model_->plan_->plan.tokenizer;
     if (tables.empty()) return absl::OkStatus();
     absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Deserialize(tables);
-    NINFER_RETURN_IF_ERROR(Annotate(tokenizer.status(), options_.path));
+    NINFER_RETURN_IF_ERROR(Annotate(tokenizer.status(), path_));
     model_->tokenizer_ = *std::move(tokenizer);
     return absl::OkStatus();
   }
@@ -209,6 +222,7 @@ class ModelOpener {
   }
 
   const ModelOptions& options_;
+  std::string path_;  // of the file or folder; empty: the model that ships with the program
   std::unique_ptr<Model> model_;
 };
 

@@ -1,7 +1,7 @@
-// A model ready to run, from whatever names it: a plan file; a model folder, compiled in this
-// process or taken from the cache of plans; a model folder under the eager interpreter; or nothing,
-// which is the model that ships with the program. Tested by tests/runtime_model_test.cc and
-// tests/run_test.py.
+// A model ready to run, from whatever names it: a plan file; a model folder (or a model of the
+// hub), compiled in this process or taken from the cache of plans; a model folder under the eager
+// interpreter; or nothing, which is the model that ships with the program. Tested by
+// tests/runtime_model_test.cc and tests/run_test.py.
 #ifndef NINFER_RUNTIME_MODEL_H_
 #define NINFER_RUNTIME_MODEL_H_
 
@@ -19,7 +19,7 @@
 namespace ninfer::runtime {
 
 struct ModelOptions {
-  std::string path;  // empty: the model that ships with the program
+  std::string path;  // or hf:org/name[@revision]; empty: the model that ships with the program
   bool eager = false;
   int threads = 0;
   int64_t total_pages = 0;  // of the cache; 0: one text as long as the context

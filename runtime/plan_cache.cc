@@ -23,7 +23,10 @@ namespace ninfer::runtime {
 namespace {
 
 // What a model folder's files may be called; others (a README, pictures) decide nothing.
-constexpr const char* kSuffixes[] = {".json", ".safetensors", ".model", ".bpe", ".txt", ".jinja"};
+constexpr const char* kSuffixes[] = {".json", ".safetensors", ".bin",   ".model",
+                                     ".bpe",  ".txt",         ".jinja", ".index"};
+// Shards of TensorFlow's checkpoints, whose names end in numbers.
+constexpr const char* kShard = ".data-";
 
 absl::StatusOr<std::vector<std::string>> ModelFiles(const std::string& folder) {
   DIR* directory = opendir(folder.c_str());
@@ -33,9 +36,9 @@ absl::StatusOr<std::vector<std::string>> ModelFiles(const std::string& folder) {
   std::vector<std::string> names;
   while (const dirent* entry = readdir(directory)) {
     const std::string name = entry->d_name;
-    for (const char* suffix : kSuffixes) {
-      if (absl::EndsWith(name, suffix) && FileExists(JoinPath(folder, name))) names.push_back(name);
-    }
+    bool decides = absl::StrContains(name, kShard) || name == "checkpoint";
+    for (const char* suffix : kSuffixes) decides = decides || absl::EndsWith(name, suffix);
+    if (decides && FileExists(JoinPath(folder, name))) names.push_back(name);
   }
   closedir(directory);
   std::sort(names.begin(), names.end());

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "compiler/eager_executor.h"
-#include "frontend/safetensors.h"
+#include "frontend/checkpoint.h"
 #include "tests/compiler_testing.h"
 #include "tests/support/model_folder.h"
 

@@ -15,7 +15,7 @@
 
 #include "base/file.h"
 #include "frontend/frontend.h"
-#include "frontend/safetensors.h"
+#include "frontend/checkpoint.h"
 #include "tests/test_data.h"
 
 namespace ninfer {

@@ -70,6 +70,12 @@ void ninfer_compile(const ninfer_request* request, ninfer_result* result) {
   result->weights_size = toy->plan.weight_bytes;
 }
 
+void ninfer_fetch_model(const ninfer_request* request, ninfer_result* result) {
+  if (Refuse(request, result)) return;
+  result->plan->sections = "fetched/" + ModelOf(request);
+  result->folder = result->plan->sections.c_str();
+}
+
 void ninfer_generate_code(const ninfer_request* request, ninfer_result* result) {
   if (Refuse(request, result)) return;
   const std::string sections(reinterpret_cast<const char*>(request->sections),

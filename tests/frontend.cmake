@@ -1,4 +1,6 @@
 ninfer_test(safetensors_test SOURCES safetensors_test.cc DEPS frontend test_support)
+ninfer_test(torch_file_test SOURCES torch_file_test.cc DEPS frontend ir test_support)
+ninfer_test(tf_checkpoint_test SOURCES tf_checkpoint_test.cc DEPS frontend ir test_support)
 ninfer_test(frontend_config_test SOURCES frontend_config_test.cc DEPS frontend)
 ninfer_test(frontend_test SOURCES frontend_test.cc DEPS frontend ir test_support)
 ninfer_test(frontend_folders_test SOURCES frontend_folders_test.cc DEPS frontend ir test_support)
@@ -10,3 +12,9 @@ ninfer_fuzz(safetensors_fuzz SOURCES fuzz/safetensors_fuzz.cc DEPS frontend
 ninfer_fuzz(config_fuzz SOURCES fuzz/config_fuzz.cc DEPS frontend ir
             SEEDS fuzz/seeds/config data/hf-models/llama-rope-llama3/config.json
                   data/hf-models/gpt2/config.json data/hf-models/qwen2/config.old-style.json)
+ninfer_fuzz(torch_file_fuzz SOURCES fuzz/torch_file_fuzz.cc DEPS frontend
+            SEEDS data/checkpoints/torch-zip/pytorch_model.bin
+                  data/checkpoints/torch-no-checksums/pytorch_model.bin
+                  data/checkpoints/torch-legacy/pytorch_model.bin fuzz/seeds/torch_file)
+ninfer_fuzz(tf_checkpoint_fuzz SOURCES fuzz/tf_checkpoint_fuzz.cc DEPS frontend
+            SEEDS data/checkpoints/openai/model.ckpt.index fuzz/seeds/tf_checkpoint)

@@ -9,9 +9,10 @@ import re
 import sys
 
 # What each room may include, besides itself: what stands below it. A file alone opens that file alone.
-COMPILE_SIDE = ["base", "formats", "ir", "program", "eager", "frontend", "passes", "codegen", "plan", "text"]
+COMPILE_SIDE = ["base", "hub", "formats", "ir", "program", "eager", "frontend", "passes", "codegen", "plan", "text"]
 INCLUDES = {
     "base": [],
+    "hub": ["base"],
     "formats": ["base"],
     "ir": ["base"],
     "program": ["ir", "formats", "base"],

@@ -46,6 +46,15 @@ TEST(CompilerLibrary, ItsRefusalsAreTheUsersToRead) {
   EXPECT_EQ(library->OpenEager(R"({"model":"bad"})", {}).status().message(), status.message());
 }
 
+TEST(CompilerLibrary, ANameOfTheHubBecomesAFolder) {
+  const auto library = OpenFake();
+  const auto folder = library->FetchModel(R"({"model":"hf:org/name"})", {});
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  EXPECT_EQ(*folder, "fetched/hf:org/name");
+  EXPECT_EQ(library->FetchModel(R"({"model":"bad"})", {}).status().message(),
+            "bad/config.json: expected {, found [");
+}
+
 TEST(CompilerLibrary, BeingCancelledIsNoMistake) {
   CompilerCallbacks callbacks;
   callbacks.cancelled = [] { return true; };

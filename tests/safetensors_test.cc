@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "frontend/checkpoint.h"
 #include "tests/support/model_folder.h"
 #include "tests/test_data.h"
 
@@ -264,16 +265,14 @@ TEST(Checkpoint, ATensorInTwoShardsIsRefused) {
                                    folder.File("a.safetensors") + " too");
 }
 
-TEST(Checkpoint, AFolderWithoutSafetensorsSaysWhatItHas) {
+TEST(Checkpoint, AFolderWithoutWeightsThatAreReadSaysWhatItHas) {
   TemporaryFolder folder;
-  EXPECT_EQ(OpenError(folder),
-            folder.path() +
-                ": expected model.safetensors or model.safetensors.index.json, found neither");
-  WriteText(folder.File("pytorch_model.bin"), "x");
-  EXPECT_EQ(OpenError(folder),
-            folder.path() +
-                ": expected model.safetensors or model.safetensors.index.json, found "
-                "pytorch_model.bin");
+  const std::string expected =
+      ": expected model.safetensors, pytorch_model.bin (or the .index.json of either) or "
+      "model.ckpt.index, found ";
+  EXPECT_EQ(OpenError(folder), folder.path() + expected + "none of them");
+  WriteText(folder.File("tf_model.h5"), "x");
+  EXPECT_EQ(OpenError(folder), folder.path() + expected + "tf_model.h5");
 }
 
 TEST(Checkpoint, AnEmptyFileIsRefused) {

@@ -116,7 +116,8 @@ const std::vector<CompilerFlag>& CompilerFlags() {
 }  // namespace
 
 void AddCompileFlags(CLI::App& app, CompileFlags& flags) {
-  AddText(app, flags, "model", "model", "Folder of a model: config.json and *.safetensors");
+  AddText(app, flags, "model", "model",
+          "Folder of a model (config.json and weights), or hf:org/name[@revision]");
   app.add_option("-o,--output", flags.output,
                  "The plan to write (after --stop-after: the text, else on stdout)");
   for (const CompilerFlag& flag : CompilerFlags()) {

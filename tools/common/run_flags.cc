@@ -140,8 +140,9 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const runtime::Model& model,
 }  // namespace
 
 void AddRunFlags(CLI::App* app, RunFlags* flags) {
-  app->add_option("model", flags->model,
-                  "a plan, or a model folder; the bundled model when absent");
+  app->add_option(
+      "model", flags->model,
+      "a plan, a model folder or hf:org/name[@revision]; the bundled model when absent");
   app->add_option("--prompt", flags->prompt, "the text to continue");
   app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");

@@ -34,6 +34,7 @@ TEST(TextJsonTest, BadFilesAreRefusedInOneLine) {
       {R"({"version":"2.0"})", "t: expected version 1.0, found 2.0"},
       {R"({"model":{"vocab":{}}})",
        "t: model: expected BPE, Unigram, WordPiece or WordLevel, found no type"},
+      {R"({"model":{"vocab":{"a":0,"b":1,"a":2}}})", "t: 'a' comes twice in one object"},
       {R"({"model":{"type":"Neural"}})",
        "t: model: expected BPE, Unigram, WordPiece or WordLevel, found Neural"},
       {R"({"model":{"type":"Unigram"}})", "t: model.vocab: expected a list, found nothing"},

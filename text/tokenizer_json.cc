@@ -74,7 +74,8 @@ absl::Status ReadBpe(const Json& model, const std::string& where, SpecBuilder* b
   TokenizerSpec& spec = builder->spec;
   const Json* dropout = Field(model, "dropout");
   if (dropout != nullptr && (!dropout->is_number() || dropout->get<double>() != 0)) {
-    return InvalidArgument(where, ".dropout: expected null or 0, found ", dropout->dump());
+    return InvalidArgument(where, ".dropout: expected null or 0, found ",
+                           dropout->is_number() ? dropout->dump() : dropout->type_name());
   }
   NINFER_ASSIGN_OR_RETURN(spec.byte_fallback, BoolField(model, "byte_fallback", where, false));
   NINFER_ASSIGN_OR_RETURN(spec.fuse_unk, BoolField(model, "fuse_unk", where, false));

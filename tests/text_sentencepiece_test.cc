@@ -121,7 +121,7 @@ TEST(SentencePieceTest, WhatIsNotSupportedIsRefusedInOneLine) {
       {SmallModel().substr(0, 40), damaged},
       {SmallModel(Field(2, "map")), "m: precompiled_charsmap: cut short"},
       {SmallModel(Field(2, "mapmap")),
-       "m: precompiled_charsmap: expected a double array of at most 2 bytes, found 1835036013"},
+       "m: precompiled_charsmap: expected a double array of at most 2 bytes, found 1836081517"},
       {Piece("<unk>", 0, 2) + Piece("x", 0, 5) + bpe, "m: piece 1: type 5 is not supported"},
       {Piece("<unk>", 0, 2) + Piece("\xFF", 0, 1) + bpe, "m: piece 1: not UTF-8"},
       {Piece("<unk>", 0, 2) + Piece("x", 0.0f / 0.0f, 1) + bpe,

@@ -18,40 +18,6 @@ std::unique_ptr<Tokenizer> Load(const std::string& folder) {
   return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
 }
 
-std::string Stream(const Tokenizer& tokenizer, const Ids& ids) {
-  IncrementalDetokenizer detokenizer(&tokenizer, false);
-  std::string text;
-  for (const int32_t id : ids) text += detokenizer.Append(id);
-  return text + detokenizer.Finish();
-}
-
-// The texts of NAME.inp must give the ids of NAME.out, and come back from them.
-void CheckGoldens(const std::string& name, const Tokenizer& tokenizer) {
-  const std::string path = TestDataPath("goldens/tokenizer-cases/" + name);
-  const auto inputs = ReadFile(path + ".inp");
-  const auto outputs = ReadFile(path + ".out");
-  ASSERT_TRUE(inputs.ok() && outputs.ok());
-  const std::vector<std::string> texts = absl::StrSplit(*inputs, "\n__ggml_vocab_test__\n");
-  const std::vector<std::string> lines = absl::StrSplit(*outputs, '\n');
-  const auto copy = Tokenizer::Deserialize(tokenizer.Serialize());
-  ASSERT_TRUE(copy.ok()) << copy.status();
-  int cases = 0;
-  for (size_t i = 0; i < texts.size() && i < lines.size(); ++i) {
-    SCOPED_TRACE(texts[i]);
-    Ids expected;
-    for (absl::string_view number : absl::StrSplit(lines[i], ' ', absl::SkipEmpty())) {
-      expected.push_back(std::stoi(std::string(number)));
-    }
-    EXPECT_EQ(tokenizer.Encode(texts[i], false), expected);
-    EXPECT_EQ((*copy)->Encode(texts[i], false), expected);
-    EXPECT_EQ(Stream(tokenizer, expected), tokenizer.Decode(expected, false));
-    EXPECT_EQ((*copy)->Decode(expected, false), tokenizer.Decode(expected, false));
-    EXPECT_EQ(tokenizer.Decode(expected, false), texts[i]);
-    ++cases;
-  }
-  EXPECT_GT(cases, 40);
-}
-
 TEST(TextModelsTest, Gpt2FromEncoderJsonAndVocabBpe) {
   NINFER_TEST_DATA_OR_SKIP(folder, "tokenizers/gpt2");
   const auto tokenizer = Load(folder);

@@ -4,16 +4,16 @@
 #include <thread>
 
 #include "tests/text_testing.h"
-#include "text/bpe.h"
 #include "text/detokenizer.h"
 
 namespace ninfer {
 namespace {
 
 const char* const kNames[] = {
-    "gpt2",         "llama3", "qwen2",       "o200k", "bloom",
-    "gemma",        "falcon", "added-flags", "clip",  "metaspace-first-unk",
-    "llama2-legacy"};
+    "gpt2",          "llama3",    "qwen2",       "o200k",         "bloom",
+    "gemma",         "falcon",    "added-flags", "clip",          "metaspace-first-unk",
+    "llama2-legacy", "t5",        "xlm-roberta", "unigram-bytes", "bert-uncased",
+    "wordlevel",     "openai-gpt"};
 
 std::unique_ptr<Tokenizer> Load(const std::string& name) {
   auto tokenizer = Tokenizer::FromFolder(ZooPath(name));
@@ -27,7 +27,8 @@ TEST(TextRobustnessTest, AMegabyteWithoutABlankIsNotQuadratic) {
   for (int i = 0; i < 1 << 20; ++i) letters += static_cast<char>('a' + random() % 26);
   const std::string same(1 << 20, 'a');
   const std::string blanks(1 << 20, ' ');
-  for (const char* name : {"gpt2", "llama3", "bloom", "gemma", "metaspace-first-unk"}) {
+  for (const char* name : {"gpt2", "llama3", "bloom", "gemma", "metaspace-first-unk", "t5",
+                           "unigram-bytes", "bert-uncased", "wordlevel"}) {
     const auto tokenizer = Load(name);
     for (const std::string* text : {&std::as_const(letters), &same, &blanks}) {
       const auto start = std::chrono::steady_clock::now();

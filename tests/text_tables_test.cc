@@ -40,7 +40,8 @@ TEST(TextTablesTest, TablesCutAnywhereAreRefused) {
 
 TEST(TextTablesTest, TablesWithAnyByteFlippedAreRefusedOrHarmless) {
   std::mt19937 random(3);
-  for (const char* name : {"llama3", "spm-bpe", "added-flags"}) {
+  for (const char* name :
+       {"llama3", "spm-bpe", "added-flags", "xlm-roberta", "bert-cased"}) {
     const std::string bytes = TablesOf(name);
     for (size_t i = 0; i < bytes.size(); i += 1 + random() % (i < 256 ? 1 : 97)) {
       std::string damaged = bytes;
@@ -62,7 +63,7 @@ TEST(TextTablesTest, RefusalsNameWhatWasExpected) {
                          bytes.size() + 8));
   bytes[4] = 9;
   EXPECT_EQ(Tokenizer::Deserialize(bytes).status().message(),
-            "tokenizer tables: expected version 1, found 9");
+            "tokenizer tables: expected version 2, found 9");
 }
 
 TEST(TextTablesTest, EverySectionIsCheckedAgainstTheBlock) {

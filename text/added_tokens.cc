@@ -41,6 +41,12 @@ const AddedTokenMatcher::Entry* AddedTokenMatcher::LongestAt(absl::string_view t
   return longest;
 }
 
+size_t AddedTokenMatcher::LongestLength(absl::string_view text, size_t pos) const {
+  if (!starts_[static_cast<uint8_t>(text[pos])]) return 0;
+  const Entry* entry = LongestAt(text, pos);
+  return entry == nullptr ? 0 : entry->text.size();
+}
+
 void AddedTokenMatcher::Split(absl::string_view text, bool special,
                               std::vector<Span>* spans) const {
   spans->clear();

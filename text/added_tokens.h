@@ -29,6 +29,9 @@ class AddedTokenMatcher {
   // belong to the token. Without `special`, special tokens are text.
   void Split(absl::string_view text, bool special, std::vector<Span>* spans) const;
 
+  // The length of the longest token that starts at `pos`, whatever its flags; 0 for none.
+  size_t LongestLength(absl::string_view text, size_t pos) const;
+
  private:
   struct Entry {
     std::string text;

@@ -7,74 +7,27 @@
 #include <algorithm>
 #include <queue>
 
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_cat.h"
 #include "text/unicode.h"
 
 namespace ninfer {
 namespace {
 
-constexpr size_t kShortWord = 40;    // symbols; up to here a scan beats a heap
-constexpr size_t kCachedWord = 256;  // bytes
-constexpr size_t kCacheEntries = 1 << 17;
+constexpr size_t kShortWord = 40;  // symbols; up to here a scan beats a heap
 constexpr uint32_t kNone = 0xFFFFFFFF;
-constexpr absl::string_view kBlank = "\xE2\x96\x81";  // U+2581
 
-using Symbol = BpeScratch::Symbol;
+using Symbol = ModelScratch::Symbol;
 
 }  // namespace
 
-const WordCache::Entry* WordCache::Find(uint64_t hash, absl::string_view text) const {
-  if (entries_.empty()) return nullptr;
-  const size_t mask = entries_.size() - 1;
-  for (size_t i = hash & mask; entries_[i].ids_size != 0; i = (i + 1) & mask) {
-    const Entry& entry = entries_[i];
-    if (entry.hash == hash &&
-        absl::string_view(text_).substr(entry.text, entry.text_size) == text) {
-      return &entry;
-    }
-  }
-  return nullptr;
-}
-
-void WordCache::Insert(uint64_t hash, absl::string_view text, const int32_t* ids, size_t count) {
-  if (count == 0 || used_ >= kCacheEntries) return;
-  if (2 * (used_ + 1) > entries_.size()) {
-    std::vector<Entry> old = std::move(entries_);
-    entries_.assign(std::max<size_t>(64, old.size() * 4), Entry());
-    for (const Entry& entry : old) {
-      if (entry.ids_size == 0) continue;
-      size_t i = entry.hash & (entries_.size() - 1);
-      while (entries_[i].ids_size != 0) i = (i + 1) & (entries_.size() - 1);
-      entries_[i] = entry;
-    }
-  }
-  size_t i = hash & (entries_.size() - 1);
-  while (entries_[i].ids_size != 0) i = (i + 1) & (entries_.size() - 1);
-  entries_[i] = {hash, static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(text.size()),
-                 static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(count)};
-  text_.append(text.data(), text.size());
-  ids_.insert(ids_.end(), ids, ids + count);
-  ++used_;
-}
-
-Bpe::Bpe(const Tables* tables) : tables_(tables) {
+Bpe::Bpe(const Tables* tables) : WordModel(tables) {
   affixes_ = !tables->program.continuing_subword_prefix.empty() ||
              !tables->program.end_of_word_suffix.empty();
-  has_all_bytes_ = true;
-  for (int byte = 0; byte < 256; ++byte) {
-    byte_ids_[byte] = FindInModel(absl::StrFormat("<0x%02X>", byte));
-    has_all_bytes_ = has_all_bytes_ && byte_ids_[byte] >= 0;
-  }
   for (char32_t c = 0; c < character_ids_.size(); ++c) {
     std::string character;
     AppendUtf8(c, &character);
     character_ids_[c] = FindInModel(character);
   }
-}
-
-int32_t Bpe::FindInModel(absl::string_view text) const {
-  const int32_t id = tables_->FindPiece(text, PieceHash(text));
-  return id >= 0 && (tables_->flags[id] & kInModel) != 0 ? id : -1;
 }
 
 int32_t Bpe::FindCharacter(absl::string_view character) const {
@@ -85,48 +38,8 @@ int32_t Bpe::FindCharacter(absl::string_view character) const {
   return FindInModel(character);
 }
 
-void Bpe::Encode(absl::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids) const {
-  if (!Has(kSplitBlanksFlag)) {
-    EncodeOneWord(word, scratch, ids);
-    return;
-  }
-  size_t begin = 0;
-  for (size_t at = word.find(kBlank, 1); at != absl::string_view::npos;
-       at = word.find(kBlank, at + 1)) {
-    if (at >= 3 && word.substr(at - 3, 3) == kBlank) continue;
-    EncodeOneWord(word.substr(begin, at - begin), scratch, ids);
-    begin = at;
-  }
-  EncodeOneWord(word.substr(begin), scratch, ids);
-}
-
-void Bpe::EncodeOneWord(absl::string_view word, BpeScratch* scratch,
-                        std::vector<int32_t>* ids) const {
-  if (word.empty()) return;
-  const uint64_t hash = PieceHash(word);
-  const int32_t whole = tables_->FindPiece(word, hash);
-  if (whole >= 0) {
-    const uint8_t flags = tables_->flags[whole];
-    if ((flags & kWhole) != 0 || ((flags & kInModel) != 0 && Has(kIgnoreMergesFlag))) {
-      ids->push_back(whole);
-      return;
-    }
-  }
-  if (word.size() > kCachedWord) {
-    EncodeWord(word, scratch, ids);
-    return;
-  }
-  if (const WordCache::Entry* entry = scratch->cache.Find(hash, word)) {
-    const int32_t* cached = scratch->cache.ids(*entry);
-    ids->insert(ids->end(), cached, cached + entry->ids_size);
-    return;
-  }
-  const size_t before = ids->size();
-  EncodeWord(word, scratch, ids);
-  scratch->cache.Insert(hash, word, ids->data() + before, ids->size() - before);
-}
-
-void Bpe::EncodeWord(absl::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids) const {
+void Bpe::EncodeWord(absl::string_view word, ModelScratch* scratch,
+                     std::vector<int32_t>* ids) const {
   scratch->symbols.clear();
   if (Has(kByPieceFlag)) {
     SplitCharactersByPiece(word, scratch);
@@ -147,7 +60,7 @@ void Bpe::EncodeWord(absl::string_view word, BpeScratch* scratch, std::vector<in
   for (const Symbol& symbol : symbols) ids->push_back(symbol.id);
 }
 
-void Bpe::SplitCharacters(absl::string_view word, BpeScratch* scratch) const {
+void Bpe::SplitCharacters(absl::string_view word, ModelScratch* scratch) const {
   const Program& program = tables_->program;
   std::string spelled;
   bool unknown = false;  // an unknown token waits: more of them may fuse with it
@@ -170,12 +83,7 @@ void Bpe::SplitCharacters(absl::string_view word, BpeScratch* scratch) const {
       add(id);
       continue;
     }
-    const bool bytes =
-        Has(kByteFallbackFlag) &&
-        (has_all_bytes_ || std::all_of(character.begin(), character.end(), [this](char c) {
-           return byte_ids_[static_cast<uint8_t>(c)] >= 0;
-         }));
-    if (bytes) {
+    if (Has(kByteFallbackFlag) && HasBytes(character)) {
       for (const char c : character) add(byte_ids_[static_cast<uint8_t>(c)]);
     } else if (program.unk_id >= 0) {
       if (unknown && !Has(kFuseUnkFlag)) add(program.unk_id);
@@ -185,7 +93,7 @@ void Bpe::SplitCharacters(absl::string_view word, BpeScratch* scratch) const {
   if (unknown) add(program.unk_id);
 }
 
-void Bpe::SplitCharactersByPiece(absl::string_view word, BpeScratch* scratch) const {
+void Bpe::SplitCharactersByPiece(absl::string_view word, ModelScratch* scratch) const {
   for (size_t pos = 0; pos < word.size();) {
     const size_t length = Utf8Length(word[pos]);
     const int32_t id = FindCharacter(word.substr(pos, length));
@@ -211,7 +119,7 @@ void Bpe::FindPair(absl::string_view word, Symbol* left, const Symbol& right) co
   left->result = slot->result;
 }
 
-void Bpe::MergeShort(absl::string_view word, BpeScratch* scratch) const {
+void Bpe::MergeShort(absl::string_view word, ModelScratch* scratch) const {
   std::vector<Symbol>& symbols = scratch->symbols;
   while (symbols.size() > 1) {
     size_t best = 0;
@@ -231,7 +139,7 @@ void Bpe::MergeShort(absl::string_view word, BpeScratch* scratch) const {
   }
 }
 
-void Bpe::MergeLong(absl::string_view word, BpeScratch* scratch) const {
+void Bpe::MergeLong(absl::string_view word, ModelScratch* scratch) const {
   struct Candidate {
     uint32_t rank;
     uint32_t left;
@@ -286,7 +194,7 @@ void Bpe::MergeLong(absl::string_view word, BpeScratch* scratch) const {
                 symbols.end());
 }
 
-void Bpe::EmitByPiece(absl::string_view word, const BpeScratch& scratch,
+void Bpe::EmitByPiece(absl::string_view word, const ModelScratch& scratch,
                       std::vector<int32_t>* ids) const {
   bool after_unknown = false;
   for (const Symbol& symbol : scratch.symbols) {

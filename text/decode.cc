@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "text/unicode.h"
 
 namespace ninfer {
@@ -252,6 +254,71 @@ class BpeStage : public WholePieceStage {
   bool holds_ = false;
 };
 
+// What WordPiece does about blanks that cutting words apart put in.
+void CleanUp(std::string* text) {
+  constexpr const char* kRules[][2] = {
+      {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+  };
+  for (const auto& [from, to] : kRules) *text = absl::StrReplaceAll(*text, {{from, to}});
+}
+
+// A piece with the prefix joins the one before; any other follows a blank.
+class WordPieceStage : public WholePieceStage {
+ public:
+  WordPieceStage(const Step& step, DecodeStage* next)
+      : WholePieceStage(next), prefix_(step.text), clean_up_(step.number != 0) {}
+  void Piece(absl::string_view piece) override {
+    std::string text;
+    if (first_ || absl::ConsumePrefix(&piece, prefix_)) {
+      text = std::string(piece);
+    } else {
+      text = absl::StrCat(" ", piece);
+    }
+    first_ = false;
+    if (clean_up_) CleanUp(&text);
+    Emit(text);
+  }
+
+ private:
+  std::string prefix_;
+  bool clean_up_;
+  bool first_ = true;
+};
+
+// Of equal neighbours one is kept; padding goes.
+class CtcStage : public WholePieceStage {
+ public:
+  CtcStage(const Step& step, DecodeStage* next)
+      : WholePieceStage(next),
+        padding_(step.text),
+        delimiter_(step.content),
+        clean_up_(step.number != 0) {}
+  void Piece(absl::string_view piece) override {
+    if (any_ && piece == last_) return;
+    any_ = true;
+    last_ = std::string(piece);
+    std::string text = Replaced(last_, padding_, "");
+    if (clean_up_) {
+      CleanUp(&text);
+      text = Replaced(text, delimiter_, " ");
+    }
+    if (!text.empty()) Emit(text);
+  }
+
+ private:
+  static std::string Replaced(const std::string& text, const std::string& from,
+                              absl::string_view to) {
+    return from.empty() ? text : absl::StrReplaceAll(text, {{from, to}});
+  }
+  std::string padding_;
+  std::string delimiter_;
+  bool clean_up_;
+  bool any_ = false;
+  std::string last_;
+};
+
 std::unique_ptr<DecodeStage> MakeStage(const CompiledStep& compiled, DecodeStage* next) {
   const Step& step = compiled.step;
   switch (static_cast<DecoderKind>(step.kind)) {
@@ -267,6 +334,10 @@ std::unique_ptr<DecodeStage> MakeStage(const CompiledStep& compiled, DecodeStage
       return std::make_unique<ReplaceStage>(&compiled, next);
     case DecoderKind::kBpe:
       return std::make_unique<BpeStage>(step, next);
+    case DecoderKind::kWordPiece:
+      return std::make_unique<WordPieceStage>(step, next);
+    case DecoderKind::kCtc:
+      return std::make_unique<CtcStage>(step, next);
     case DecoderKind::kFuse:
     case DecoderKind::kCount:
       break;

@@ -1,11 +1,29 @@
 // Tested by tests/text_json_test.cc.
 #include "text/json_fields.h"
 
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+
 namespace ninfer {
 
 absl::StatusOr<Json> ParseJsonObject(absl::string_view text, absl::string_view name) {
-  Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  // Of a key that comes twice the parser would keep the last value, and so lose a piece.
+  std::vector<absl::flat_hash_set<std::string>> open_objects;
+  std::string twice;
+  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
+    if (event == Json::parse_event_t::object_end) open_objects.pop_back();
+    if (event == Json::parse_event_t::key && twice.empty()) {
+      const auto& key = value.get_ref<const std::string&>();
+      if (!open_objects.back().insert(key).second) twice = absl::StrCat("'", key, "'");
+    }
+    return true;
+  };
+  Json json = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
   if (json.is_discarded()) return InvalidArgument(name, ": not valid JSON");
+  if (!twice.empty()) return InvalidArgument(name, ": ", twice, " comes twice in one object");
   if (!json.is_object()) return WrongType(name, "an object", &json);
   return json;
 }

@@ -168,6 +168,9 @@ absl::Status CompileSteps(std::vector<Step> steps, std::vector<CompiledStep>* co
     if (step.pattern == PatternKind::kRegex) {
       NINFER_ASSIGN_OR_RETURN(next.pattern, Pattern::Regex(step.text));
     }
+    if (!step.blob.empty()) {
+      NINFER_ASSIGN_OR_RETURN(next.charsmap, CharsMap::Parse(step.blob));
+    }
     next.step = std::move(step);
     compiled->push_back(std::move(next));
   }
@@ -228,6 +231,12 @@ void Normalize(absl::Span<const CompiledStep> steps, std::string* text, bool* at
         break;
       case NormalizerKind::kReplace:
         *text = ReplaceAll(*compiled.pattern, step.content, *text);
+        break;
+      case NormalizerKind::kPrecompiled:
+        ApplyPrecompiled(*compiled.charsmap, text);
+        break;
+      case NormalizerKind::kSentencePiece:
+        ApplySentencePiece(compiled.charsmap.get(), compiled.kept, step.number, *at_start, text);
         break;
       case NormalizerKind::kCount:
         break;

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "text/charsmap.h"
 #include "text/pattern.h"
 #include "text/spec.h"
 
@@ -18,6 +19,8 @@ namespace ninfer {
 struct CompiledStep {
   Step step;
   std::unique_ptr<Pattern> pattern;
+  std::unique_ptr<CharsMap> charsmap;
+  const AddedTokenMatcher* kept = nullptr;  // what SentencePiece's normalizer leaves as it is
 };
 
 absl::Status CompileSteps(std::vector<Step> steps, std::vector<CompiledStep>* compiled);

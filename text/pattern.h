@@ -57,8 +57,14 @@ class Pattern {
 
 // The expression of GPT-2's pre-tokenizer, which ByteLevel uses.
 extern const char kGpt2Split[];
-// The expression of Qwen 2's pre-tokenizer.
+// The expressions of Qwen 2's and Llama 3's pre-tokenizers (cl100k_base's is Llama 3's), and of
+// o200k_base's.
 extern const char kQwen2Split[];
+extern const char kLlama3Split[];
+extern const char kO200kSplit[];
+
+// The pieces that the pre-tokenizer UnicodeScripts keeps. In text/unicode_scripts.cc.
+std::string UnicodeScriptsPattern();
 
 // The scanner that cuts as `expression` does, or null. In text/split_scanner.cc.
 SplitScanner FindSplitScanner(absl::string_view expression);

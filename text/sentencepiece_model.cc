@@ -1,23 +1,29 @@
 // tokenizer.model is a protocol buffer (sentencepiece_model.proto); the few fields that are needed
-// are read here from the wire format. BPE models only, without a table of character replacements.
+// are read here from the wire format. BPE and Unigram models.
 //
 // Control pieces become special tokens, user-defined pieces become added tokens that are looked for
-// in normalized text; merges go by the pieces' scores, equal scores by place.
+// in normalized text; merges of BPE go by the pieces' scores, equal scores by place.
 // Tested by tests/text_sentencepiece_test.cc.
 #include "text/sentencepiece_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "base/file.h"
 #include "base/status.h"
+#include "text/charsmap.h"
 #include "text/unicode.h"
 
 namespace ninfer {
 namespace {
 
 constexpr char kBlank[] = "\xE2\x96\x81";  // U+2581
+constexpr uint64_t kUnigramType = 1;
+constexpr uint64_t kBpeType = 2;
+constexpr float kUnknownPenalty = 10;  // below the least score
 
 struct WireField {
   uint32_t number = 0;
@@ -99,13 +105,13 @@ struct Model {
     uint64_t type = kNormal;
   };
   std::vector<Piece> pieces;
-  uint64_t model_type = 1;
+  uint64_t model_type = kUnigramType;
   int32_t unk_id = 0;
   int32_t bos_id = 1;
   int32_t eos_id = 2;
   bool byte_fallback = false;
   bool whitespace_as_suffix = false;
-  bool has_charsmap = false;
+  std::string charsmap;
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
@@ -146,7 +152,7 @@ bool ReadNormalizerSpec(absl::string_view bytes, Model* model) {
   WireReader reader(bytes);
   WireField field;
   while (reader.Next(&field)) {
-    if (field.number == 2) model->has_charsmap = !field.bytes.empty();
+    if (field.number == 2) model->charsmap = std::string(field.bytes);
     if (field.number == 3) model->add_dummy_prefix = field.value != 0;
     if (field.number == 4) model->remove_extra_whitespaces = field.value != 0;
     if (field.number == 5) model->escape_whitespaces = field.value != 0;
@@ -168,26 +174,24 @@ bool ReadModel(absl::string_view bytes, Model* model) {
 
 absl::Status CheckSupported(const Model& model, absl::string_view name) {
   constexpr const char* kTypes[] = {"", "Unigram", "BPE", "Word", "Char"};
-  if (model.model_type != 2) {
+  if (model.model_type != kUnigramType && model.model_type != kBpeType) {
     return InvalidArgument(name, ": ",
                            model.model_type < 5 ? kTypes[model.model_type] : "model type",
-                           " is not supported (BPE is)");
-  }
-  if (model.has_charsmap) {
-    return InvalidArgument(name, ": normalizer_spec.precompiled_charsmap is not supported");
-  }
-  if (model.whitespace_as_suffix) {
-    return InvalidArgument(name, ": trainer_spec.treat_whitespace_as_suffix is not supported");
+                           " is not supported (BPE and Unigram are)");
   }
   for (size_t id = 0; id < model.pieces.size(); ++id) {
     const Model::Piece& piece = model.pieces[id];
-    if (piece.type == kUnused || piece.type < kNormal || piece.type > kByte) {
+    if ((piece.type == kUnused && model.model_type == kBpeType) || piece.type < kNormal ||
+        piece.type > kByte) {
       return InvalidArgument(name, ": piece ", id, ": type ", piece.type, " is not supported");
     }
     if (!IsValidUtf8(piece.text)) return InvalidArgument(name, ": piece ", id, ": not UTF-8");
     if (!(piece.score == piece.score)) {
       return InvalidArgument(name, ": piece ", id, ": its score is not a number");
     }
+  }
+  if (!model.charsmap.empty()) {
+    NINFER_RETURN_IF_ERROR(Annotate(CharsMap::Parse(model.charsmap).status(), name));
   }
   if (model.unk_id < 0 || static_cast<size_t>(model.unk_id) >= model.pieces.size()) {
     return InvalidArgument(name, ": unk_id: expected 0 to ", model.pieces.size() - 1, ", found ",
@@ -205,23 +209,15 @@ Step ReplaceStep(uint8_t kind, PatternKind pattern, std::string text, std::strin
   return step;
 }
 
-void AddNormalizers(const Model& model, bool prefix_everywhere, TokenizerSpec* spec) {
-  const auto replace = static_cast<uint8_t>(NormalizerKind::kReplace);
-  const char* blank = model.escape_whitespaces ? kBlank : " ";
-  if (model.remove_extra_whitespaces) {
-    spec->normalizers.push_back(ReplaceStep(replace, PatternKind::kRegex, "\\A +| +\\z", ""));
-    spec->normalizers.push_back(ReplaceStep(replace, PatternKind::kRegex, " {2,}", " "));
-  }
-  if (model.add_dummy_prefix) {
-    Step prepend;
-    prepend.kind = static_cast<uint8_t>(NormalizerKind::kPrepend);
-    prepend.text = blank;
-    prepend.number = prefix_everywhere ? 0 : 1;
-    spec->normalizers.push_back(prepend);
-  }
-  if (model.escape_whitespaces) {
-    spec->normalizers.push_back(ReplaceStep(replace, PatternKind::kLiteral, " ", kBlank));
-  }
+void AddNormalizer(const Model& model, bool prefix_everywhere, TokenizerSpec* spec) {
+  Step step;
+  step.kind = static_cast<uint8_t>(NormalizerKind::kSentencePiece);
+  step.number =
+      (model.add_dummy_prefix ? kSpDummyPrefix : 0) | (prefix_everywhere ? kSpEverywhere : 0) |
+      (model.remove_extra_whitespaces ? kSpSqueeze : 0) |
+      (model.escape_whitespaces ? kSpEscape : 0) | (model.whitespace_as_suffix ? kSpSuffix : 0);
+  step.blob = model.charsmap;
+  spec->normalizers.push_back(std::move(step));
 }
 
 // transformers' decoder: blanks, bytes, and one blank less at the start where one was put there.
@@ -236,7 +232,9 @@ void AddDecoders(const Model& model, TokenizerSpec* spec) {
       ReplaceStep(static_cast<uint8_t>(DecoderKind::kReplace), PatternKind::kLiteral, kBlank, " "));
   spec->decoders.push_back(step(DecoderKind::kByteFallback));
   spec->decoders.push_back(step(DecoderKind::kFuse));
-  if (!model.add_dummy_prefix) return;
+  if (model.whitespace_as_suffix || !(model.add_dummy_prefix || model.remove_extra_whitespaces)) {
+    return;
+  }
   Step strip = step(DecoderKind::kStrip);
   strip.text = " ";
   strip.number = 1;
@@ -260,6 +258,18 @@ std::vector<uint32_t> RankPieces(const Model& model) {
     ranks[order[i]] = rank;
   }
   return ranks;
+}
+
+// Only normal and user-defined pieces take part in Unigram's choice.
+void AddScores(const Model& model, TokenizerSpec* spec) {
+  float least = std::numeric_limits<float>::max();
+  for (const Model::Piece& piece : model.pieces) {
+    const bool used = piece.type == kNormal || piece.type == kUserDefined;
+    spec->scores.push_back(used ? piece.score : std::nan(""));
+    if (piece.type == kNormal) least = std::min(least, piece.score);
+  }
+  spec->unk_score = least - kUnknownPenalty;
+  spec->float_scores = true;
 }
 
 absl::Status AddAround(const Model& model, int32_t id, absl::string_view which,
@@ -287,7 +297,12 @@ absl::Status ReadSentencePieceModel(absl::string_view bytes, absl::string_view n
     NINFER_RETURN_IF_ERROR(
         Annotate(builder->AddPiece(model.pieces[id].text, static_cast<int64_t>(id)), name));
   }
-  spec.piece_ranks = RankPieces(model);
+  if (model.model_type == kBpeType) {
+    spec.piece_ranks = RankPieces(model);
+  } else {
+    spec.kind = ModelKind::kUnigram;
+    AddScores(model, &spec);
+  }
   spec.byte_fallback = model.byte_fallback;
   spec.fuse_unk = true;
   spec.unk_id = model.unk_id;
@@ -300,7 +315,7 @@ absl::Status ReadSentencePieceModel(absl::string_view bytes, absl::string_view n
     if (token.normalized) token.normal_form = piece.text;
     builder->AddToken(std::move(token));
   }
-  AddNormalizers(model, options.prefix_everywhere, &spec);
+  AddNormalizer(model, options.prefix_everywhere, &spec);
   AddDecoders(model, &spec);
   if (options.add_bos) {
     NINFER_RETURN_IF_ERROR(AddAround(model, model.bos_id, "bos_id", name, &spec.prefix_ids));

@@ -12,6 +12,8 @@
 
 namespace ninfer {
 
+enum class ModelKind : uint8_t { kBpe, kUnigram, kWordPiece, kWordLevel, kCount };
+
 enum class NormalizerKind : uint8_t {
   kNfc,
   kNfd,
@@ -20,11 +22,14 @@ enum class NormalizerKind : uint8_t {
   kLowercase,
   kStripAccents,
   kNmt,
-  kBert,       // number: kBert... bits
-  kByteLevel,  // bytes to letters
-  kStrip,      // number: kStripLeft | kStripRight
-  kPrepend,    // text; number 1: only at the start of the whole text
-  kReplace,    // pattern, content
+  kBert,           // number: kBert... bits
+  kByteLevel,      // bytes to letters
+  kStrip,          // number: kStripLeft | kStripRight
+  kPrepend,        // text; number 1: only at the start of the whole text
+  kReplace,        // pattern, content
+  kPrecompiled,    // blob: SentencePiece's table of character replacements
+  kSentencePiece,  // SentencePiece's whole normalizer. blob: its table, or none; number: kSp...
+                   // bits
   kCount,
 };
 
@@ -46,9 +51,11 @@ enum class DecoderKind : uint8_t {
   kMetaspace,  // text: the replacement; number: PrependScheme
   kByteFallback,
   kFuse,
-  kStrip,    // text: the character; number: at the start, number2: at the end
-  kReplace,  // pattern, content
-  kBpe,      // text: the suffix
+  kStrip,      // text: the character; number: at the start, number2: at the end
+  kReplace,    // pattern, content
+  kBpe,        // text: the suffix
+  kWordPiece,  // text: the prefix; number 1: clean up blanks
+  kCtc,        // text: the padding; content: the word delimiter; number 1: clean up blanks
   kCount,
 };
 
@@ -72,6 +79,12 @@ constexpr uint32_t kBertChinese = 2;
 constexpr uint32_t kBertStripAccents = 4;
 constexpr uint32_t kBertLowercase = 8;
 
+constexpr uint32_t kSpDummyPrefix = 1;  // a blank is put before the text
+constexpr uint32_t kSpEverywhere = 2;   // and before each piece of text between special tokens
+constexpr uint32_t kSpSqueeze = 4;      // blanks at the ends go, runs of them become one
+constexpr uint32_t kSpEscape = 8;       // blanks become U+2581
+constexpr uint32_t kSpSuffix = 16;      // the blank is put behind the text instead
+
 enum class PatternKind : uint8_t { kNone, kLiteral, kRegex };
 
 struct Step {
@@ -81,6 +94,15 @@ struct Step {
   uint32_t number2 = 0;
   std::string text;     // the pattern, where there is one
   std::string content;  // what replaces it
+  std::string blob;     // bytes that are not text
+};
+
+// A part of what the post-processor makes of two texts.
+struct TemplatePart {
+  enum Kind : uint32_t { kTextA, kTextB, kToken, kKinds };
+  Kind kind = kToken;
+  int32_t id = 0;  // of a token
+  uint32_t type_id = 0;
 };
 
 struct AddedToken {
@@ -102,13 +124,19 @@ struct Merge {
 
 constexpr uint32_t kNoRank = 0xFFFFFFFF;
 constexpr uint32_t kMaxVocabulary = 1 << 24;
+constexpr uint32_t kMaxTypeId = 1 << 16;
 
 struct TokenizerSpec {
+  ModelKind kind = ModelKind::kBpe;
   // The model. `pieces` goes by id; an id that no piece has is empty and not `present`.
   std::vector<std::string> pieces;
   std::vector<bool> present;
   std::vector<Merge> merges;          // in order of rank
   std::vector<uint32_t> piece_ranks;  // SentencePiece: rank of each piece as a merge, or kNoRank
+  std::vector<double> scores;  // Unigram: of each piece; not a number: the model does not use it
+  double unk_score = 0;        // Unigram: of a character that no piece has
+  bool float_scores = false;   // Unigram: sums are rounded to float, as SentencePiece does
+  uint32_t max_word = 0;       // WordPiece: characters; a longer word is unknown
   bool byte_fallback = false;
   bool fuse_unk = false;
   bool ignore_merges = false;
@@ -124,6 +152,7 @@ struct TokenizerSpec {
 
   std::vector<int32_t> prefix_ids;  // what the post-processor puts around a text
   std::vector<int32_t> suffix_ids;
+  std::vector<TemplatePart> pair;  // empty: each of two texts as if it were alone
 };
 
 }  // namespace ninfer

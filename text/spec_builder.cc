@@ -54,9 +54,38 @@ int32_t SpecBuilder::FindPiece(absl::string_view piece) const {
   return it == pieces_.end() ? -1 : it->second;
 }
 
-int32_t SpecBuilder::TokenToId(absl::string_view content) const {
+int32_t SpecBuilder::AddedTokenToId(absl::string_view content) const {
   const auto it = added_.find(content);
-  return it == added_.end() ? FindPiece(content) : spec.added[it->second].id;
+  return it == added_.end() ? -1 : spec.added[it->second].id;
+}
+
+int32_t SpecBuilder::TokenToId(absl::string_view content) const {
+  const int32_t id = AddedTokenToId(content);
+  return id < 0 ? FindPiece(content) : id;
+}
+
+absl::Status SpecBuilder::AddTokenAt(AddedToken token, int64_t id) {
+  if (token.content.empty() || id < 0 || id >= kMaxVocabulary) {
+    return InvalidArgument("added token '", token.content,
+                           "': expected a text and an id from 0 to ", kMaxVocabulary - 1,
+                           ", found ", id);
+  }
+  const auto index = static_cast<size_t>(id);
+  if (index < spec.pieces.size() && spec.present[index] && spec.pieces[index] != token.content) {
+    return InvalidArgument("added token '", token.content, "': id ", id,
+                           " belongs to another piece");
+  }
+  if (!added_ids_.insert(static_cast<int32_t>(id)).second) {
+    return InvalidArgument("added token '", token.content, "': id ", id,
+                           " belongs to another token");
+  }
+  if (!added_.emplace(token.content, spec.added.size()).second) {
+    return InvalidArgument("added token '", token.content, "' comes twice");
+  }
+  token.id = static_cast<int32_t>(id);
+  if (token.special) special_.insert(token.content);
+  spec.added.push_back(std::move(token));
+  return absl::OkStatus();
 }
 
 void SpecBuilder::AddToken(AddedToken token) {

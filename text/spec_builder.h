@@ -26,7 +26,11 @@ class SpecBuilder {
   // Adds a token, or changes one that is there. Its id is that of the piece with its content; a new
   // token gets the next free id, as in Hugging Face tokenizers, whatever id the file names.
   void AddToken(AddedToken token);
+  // The same for a new token of which the file alone decides the id, also where a piece of the
+  // model has the same text.
+  absl::Status AddTokenAt(AddedToken token, int64_t id);
   bool HasToken(absl::string_view content) const { return added_.contains(content); }
+  int32_t AddedTokenToId(absl::string_view content) const;  // -1 where there is none
   // The id of an added token or piece, or -1.
   int32_t TokenToId(absl::string_view content) const;
 
@@ -34,6 +38,7 @@ class SpecBuilder {
   absl::flat_hash_map<std::string, int32_t> pieces_;
   absl::flat_hash_map<std::string, size_t> added_;  // index in spec.added
   absl::flat_hash_set<std::string> special_;
+  absl::flat_hash_set<int32_t> added_ids_;  // of AddTokenAt
 };
 
 }  // namespace ninfer

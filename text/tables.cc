@@ -2,6 +2,7 @@
 // Tested by tests/text_tables_test.cc.
 #include "text/tables.h"
 
+#include <bit>
 #include <cstring>
 
 #include "base/file.h"
@@ -32,7 +33,7 @@ class Reader {
     return value;
   }
 
-  std::string String() {
+  std::string Bytes() {
     const uint32_t size = Number();
     if (!InBounds(pos_, size, bytes_.size())) {
       ok_ = false;
@@ -40,6 +41,11 @@ class Reader {
     }
     std::string text(bytes_.substr(pos_, size));
     pos_ += size;
+    return text;
+  }
+
+  std::string String() {
+    std::string text = Bytes();
     ok_ = ok_ && IsValidUtf8(text);
     return text;
   }
@@ -71,6 +77,9 @@ bool IsSane(Slot slot, const Step& step) {
     case Slot::kNormalizer:
       if (step.kind >= static_cast<uint8_t>(NormalizerKind::kCount)) return false;
       needs_pattern = step.kind == static_cast<uint8_t>(NormalizerKind::kReplace);
+      if (step.kind == static_cast<uint8_t>(NormalizerKind::kPrecompiled) && step.blob.empty()) {
+        return false;
+      }
       break;
     case Slot::kPreTokenizer: {
       if (step.kind >= static_cast<uint8_t>(PreTokenizerKind::kCount)) return false;
@@ -105,6 +114,7 @@ absl::Status ReadSteps(Slot slot, Reader* reader, std::vector<Step>* steps) {
     step.number2 = reader->Number();
     step.text = reader->String();
     step.content = reader->String();
+    step.blob = reader->Bytes();
     if (!reader->ok() || kinds >> 10 != 0 || step.pattern > PatternKind::kRegex ||
         !IsSane(slot, step)) {
       return Damaged("a step");
@@ -124,6 +134,22 @@ absl::Status ReadIds(uint32_t vocab_size, Reader* reader, std::vector<int32_t>* 
   return absl::OkStatus();
 }
 
+absl::Status ReadPair(uint32_t vocab_size, Reader* reader, std::vector<TemplatePart>* pair) {
+  const uint32_t count = reader->Count(kTemplateBytes);
+  for (uint32_t i = 0; i < count; ++i) {
+    TemplatePart part;
+    part.kind = static_cast<TemplatePart::Kind>(reader->Number());
+    const uint32_t id = reader->Number();
+    part.id = static_cast<int32_t>(id);
+    part.type_id = reader->Number();
+    if (part.kind >= TemplatePart::kKinds || id >= vocab_size || part.type_id > kMaxTypeId) {
+      return Damaged("what is put around two texts");
+    }
+    pair->push_back(part);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadProgram(absl::string_view bytes, uint32_t vocab_size, Program* program) {
   Reader reader(bytes);
   NINFER_RETURN_IF_ERROR(ReadSteps(Slot::kNormalizer, &reader, &program->normalizers));
@@ -131,10 +157,14 @@ absl::Status ReadProgram(absl::string_view bytes, uint32_t vocab_size, Program* 
   NINFER_RETURN_IF_ERROR(ReadSteps(Slot::kDecoder, &reader, &program->decoders));
   NINFER_RETURN_IF_ERROR(ReadIds(vocab_size, &reader, &program->prefix_ids));
   NINFER_RETURN_IF_ERROR(ReadIds(vocab_size, &reader, &program->suffix_ids));
+  NINFER_RETURN_IF_ERROR(ReadPair(vocab_size, &reader, &program->pair));
   program->unk_id = static_cast<int32_t>(reader.Number());
   if (program->unk_id < -1 || program->unk_id >= static_cast<int64_t>(vocab_size)) {
     return Damaged("the unknown token");
   }
+  const uint64_t low = reader.Number();
+  program->unk_score = std::bit_cast<double>(low | uint64_t{reader.Number()} << 32);
+  program->max_word = reader.Number();
   program->continuing_subword_prefix = reader.String();
   program->end_of_word_suffix = reader.String();
   const uint32_t added = reader.Count(kAddedBytes);
@@ -215,15 +245,26 @@ absl::Status CheckHashes(const Tables& tables) {
   return absl::OkStatus();
 }
 
+absl::Status CheckModel(const Tables& tables) {
+  if (tables.kind != ModelKind::kBpe && tables.program.unk_id < 0) {
+    return Damaged("no unknown token");
+  }
+  if (tables.kind != ModelKind::kUnigram) return absl::OkStatus();
+  if (tables.scores.size() != tables.vocab_size) return Damaged("the scores of pieces");
+  return tables.trie.IsSound(tables.vocab_size) ? absl::OkStatus() : Damaged("the tree of pieces");
+}
+
 }  // namespace
 
 uint64_t PieceHash(absl::string_view text) { return Hash64(text); }
 
-int32_t Tables::FindPiece(absl::string_view text, uint64_t hash) const {
+int32_t Tables::FindPiece(absl::string_view text, uint64_t hash, uint8_t flags_wanted) const {
   const size_t mask = slots.size() - 1;
   for (size_t i = hash & mask;; i = (i + 1) & mask) {
     if (slots[i] == kNoRank) return -1;
-    if (piece(slots[i]) == text) return static_cast<int32_t>(slots[i]);
+    if (piece(slots[i]) == text && (flags[slots[i]] & flags_wanted) == flags_wanted) {
+      return static_cast<int32_t>(slots[i]);
+    }
   }
 }
 
@@ -257,6 +298,8 @@ absl::Status ParseTables(absl::string_view block, Tables* tables) {
   }
   if ((header.model_flags & ~kAllModelFlags) != 0) return Damaged("unknown flags");
   if (header.vocab_size > kMaxVocabulary) return Damaged("the vocabulary's size");
+  if (header.kind >= static_cast<uint32_t>(ModelKind::kCount)) return Damaged("the kind of model");
+  tables->kind = static_cast<ModelKind>(header.kind);
   tables->model_flags = header.model_flags;
   tables->vocab_size = header.vocab_size;
   absl::Span<const char> pool;
@@ -267,12 +310,17 @@ absl::Status ParseTables(absl::string_view block, Tables* tables) {
   NINFER_RETURN_IF_ERROR(Section(block, header, kSlotsSection, &tables->slots));
   NINFER_RETURN_IF_ERROR(Section(block, header, kMergesSection, &tables->merges));
   NINFER_RETURN_IF_ERROR(Section(block, header, kRanksSection, &tables->ranks));
+  NINFER_RETURN_IF_ERROR(Section(block, header, kScoresSection, &tables->scores));
+  NINFER_RETURN_IF_ERROR(Section(block, header, kTrieFirstSection, &tables->trie.first));
+  NINFER_RETURN_IF_ERROR(Section(block, header, kTrieLabelsSection, &tables->trie.labels));
+  NINFER_RETURN_IF_ERROR(Section(block, header, kTrieValuesSection, &tables->trie.values));
   NINFER_RETURN_IF_ERROR(Section(block, header, kProgramSection, &program));
   tables->pool = absl::string_view(pool.data(), pool.size());
   NINFER_RETURN_IF_ERROR(CheckPieces(*tables));
   NINFER_RETURN_IF_ERROR(CheckHashes(*tables));
-  return ReadProgram(absl::string_view(program.data(), program.size()), tables->vocab_size,
-                     &tables->program);
+  NINFER_RETURN_IF_ERROR(ReadProgram(absl::string_view(program.data(), program.size()),
+                                     tables->vocab_size, &tables->program));
+  return CheckModel(*tables);
 }
 
 }  // namespace ninfer

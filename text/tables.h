@@ -1,12 +1,15 @@
 // A tokenizer as one flat block of bytes, made at compile time and used in place.
 //
-//   header    magic, version, flags, the vocabulary's size, offset and count of each section
+//   header    magic, version, flags, the vocabulary's size, the kind of model, offset and count of
+//             each section
 //   offsets   u32[vocabulary + 1] into the pool
 //   pool      the text of the pieces, by id
 //   flags     u8[vocabulary], PieceFlag bits
 //   slots     u32, hash table of ids by text
 //   merges    MergeSlot, hash table by pair
-//   ranks     u32[vocabulary] (SentencePiece)
+//   ranks     u32[vocabulary] (SentencePiece's BPE)
+//   scores    f64[vocabulary] (Unigram)
+//   trie      u32[nodes + 1], u8[nodes], u32[nodes] (Unigram; text/trie.h)
 //   program   steps, added tokens, post-processor: length-prefixed, read into a Program
 //
 // Both hash tables are open-addressed with linear probing, a power of two in size and at most three
@@ -26,6 +29,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "text/spec.h"
+#include "text/trie.h"
 
 namespace ninfer {
 
@@ -45,7 +49,8 @@ enum ModelFlag : uint32_t {
   kSplitBlanksFlag =
       16,  // no merge crosses from another character to U+2581: words may be cut there
   kHasDecoderFlag = 32,
-  kAllModelFlags = 63,
+  kFloatScoresFlag = 64,
+  kAllModelFlags = 127,
 };
 
 struct MergeSlot {
@@ -62,13 +67,17 @@ struct Program {
   std::vector<Step> decoders;
   std::vector<int32_t> prefix_ids;
   std::vector<int32_t> suffix_ids;
+  std::vector<TemplatePart> pair;
   int32_t unk_id = -1;
+  double unk_score = 0;
+  uint32_t max_word = 0;
   std::string continuing_subword_prefix;
   std::string end_of_word_suffix;
 };
 
 // Views into a block of tables.
 struct Tables {
+  ModelKind kind = ModelKind::kBpe;
   uint32_t model_flags = 0;
   uint32_t vocab_size = 0;
   absl::Span<const uint32_t> offsets;
@@ -77,13 +86,15 @@ struct Tables {
   absl::Span<const uint32_t> slots;
   absl::Span<const MergeSlot> merges;
   absl::Span<const uint32_t> ranks;
+  absl::Span<const double> scores;
+  Trie trie;
   Program program;
 
   absl::string_view piece(uint32_t id) const {
     return pool.substr(offsets[id], offsets[id + 1] - offsets[id]);
   }
-  // The id of the piece with this text, or -1.
-  int32_t FindPiece(absl::string_view text, uint64_t hash) const;
+  // The id of the piece with this text and at least these PieceFlags, or -1.
+  int32_t FindPiece(absl::string_view text, uint64_t hash, uint8_t flags_wanted = 0) const;
   const MergeSlot* FindMerge(uint32_t left, uint32_t right) const;
 };
 

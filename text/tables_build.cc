@@ -2,6 +2,7 @@
 // Tested by tests/text_tables_test.cc.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "absl/container/flat_hash_set.h"
@@ -30,6 +31,7 @@ class Writer {
       Number(step.number2);
       String(step.text);
       String(step.content);
+      String(step.blob);
     }
   }
   void Ids(const std::vector<int32_t>& ids) {
@@ -49,7 +51,17 @@ std::string WriteProgram(const TokenizerSpec& spec) {
   writer.Steps(spec.decoders);
   writer.Ids(spec.prefix_ids);
   writer.Ids(spec.suffix_ids);
+  writer.Number(static_cast<uint32_t>(spec.pair.size()));
+  for (const TemplatePart& part : spec.pair) {
+    writer.Number(part.kind);
+    writer.Number(static_cast<uint32_t>(part.id));
+    writer.Number(part.type_id);
+  }
   writer.Number(static_cast<uint32_t>(spec.unk_id));
+  const auto unk_score = std::bit_cast<uint64_t>(spec.unk_score);
+  writer.Number(static_cast<uint32_t>(unk_score));
+  writer.Number(static_cast<uint32_t>(unk_score >> 32));
+  writer.Number(spec.max_word);
   writer.String(spec.continuing_subword_prefix);
   writer.String(spec.end_of_word_suffix);
   writer.Number(static_cast<uint32_t>(spec.added.size()));
@@ -75,8 +87,8 @@ bool CrossesIntoBlank(absl::string_view piece) {
 // Words may be cut before U+2581 where no merge reaches across, and where that character is a piece
 // of its own (it then also ends a run of unknown characters).
 bool MaySplitBlanks(const TokenizerSpec& spec) {
-  if (spec.ignore_merges || !spec.continuing_subword_prefix.empty() ||
-      !spec.end_of_word_suffix.empty()) {
+  if (spec.kind != ModelKind::kBpe || spec.ignore_merges ||
+      !spec.continuing_subword_prefix.empty() || !spec.end_of_word_suffix.empty()) {
     return false;
   }
   bool has_blank = false;
@@ -151,6 +163,16 @@ std::vector<MergeSlot> LayOutMerges(const std::vector<Merge>& merges) {
   return slots;
 }
 
+// The pieces that a Unigram model uses.
+TrieArrays LayOutTrie(const TokenizerSpec& spec) {
+  std::vector<std::pair<absl::string_view, uint32_t>> keys;
+  for (size_t id = 0; id < spec.pieces.size(); ++id) {
+    if (!spec.present[id] || spec.pieces[id].empty() || std::isnan(spec.scores[id])) continue;
+    keys.emplace_back(spec.pieces[id], static_cast<uint32_t>(id));
+  }
+  return BuildTrie(std::move(keys));
+}
+
 template <typename T>
 void AppendSection(TablesSection index, const T& values, TablesHeader* header, std::string* block) {
   block->resize((block->size() + 7) / 8 * 8);
@@ -186,14 +208,23 @@ std::string BuildTables(const TokenizerSpec& spec) {
   header.magic = kTablesMagic;
   header.version = kTablesVersion;
   header.vocab_size = static_cast<uint32_t>(pieces.flags.size());
+  header.kind = static_cast<uint32_t>(spec.kind);
   const bool by_piece = !spec.piece_ranks.empty();
   const auto flag = [](bool set, ModelFlag bit) { return set ? uint32_t{bit} : 0u; };
   header.model_flags =
       flag(spec.byte_fallback, kByteFallbackFlag) | flag(spec.fuse_unk, kFuseUnkFlag) |
       flag(spec.ignore_merges, kIgnoreMergesFlag) | flag(by_piece, kByPieceFlag) |
-      flag(MaySplitBlanks(spec), kSplitBlanksFlag) | flag(spec.has_decoder, kHasDecoderFlag);
+      flag(MaySplitBlanks(spec), kSplitBlanksFlag) | flag(spec.has_decoder, kHasDecoderFlag) |
+      flag(spec.float_scores, kFloatScoresFlag);
   std::vector<uint32_t> ranks = spec.piece_ranks;
   if (by_piece) ranks.resize(pieces.flags.size(), kNoRank);
+  std::vector<double> scores;
+  TrieArrays trie;
+  if (spec.kind == ModelKind::kUnigram) {
+    scores = spec.scores;
+    scores.resize(pieces.flags.size(), std::nan(""));
+    trie = LayOutTrie(spec);
+  }
   std::string block(sizeof(header), '\0');
   AppendSection(kOffsetsSection, pieces.offsets, &header, &block);
   AppendSection(kPoolSection, pieces.pool, &header, &block);
@@ -201,6 +232,10 @@ std::string BuildTables(const TokenizerSpec& spec) {
   AppendSection(kSlotsSection, pieces.slots, &header, &block);
   AppendSection(kMergesSection, LayOutMerges(spec.merges), &header, &block);
   AppendSection(kRanksSection, ranks, &header, &block);
+  AppendSection(kScoresSection, scores, &header, &block);
+  AppendSection(kTrieFirstSection, trie.first, &header, &block);
+  AppendSection(kTrieLabelsSection, trie.labels, &header, &block);
+  AppendSection(kTrieValuesSection, trie.values, &header, &block);
   AppendSection(kProgramSection, WriteProgram(spec), &header, &block);
   header.size = block.size();
   std::memcpy(block.data(), &header, sizeof(header));

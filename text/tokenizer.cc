@@ -9,8 +9,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/status.h"
 #include "text/added_tokens.h"
-#include "text/bpe.h"
 #include "text/decode.h"
+#include "text/model.h"
 #include "text/normalize.h"
 #include "text/pretokenize.h"
 #include "text/tables.h"
@@ -28,14 +28,14 @@ struct Tokenizer::Impl {
   AddedTokenMatcher raw_matcher;
   AddedTokenMatcher normalized_matcher;
   absl::flat_hash_map<int32_t, std::string> decoded_as;  // where that is not the piece
-  std::unique_ptr<Bpe> bpe;
+  std::unique_ptr<WordModel> model;
 
   absl::string_view block() const {
     return absl::string_view(reinterpret_cast<const char*>(storage.get()), size);
   }
   absl::Status Init(absl::string_view bytes);
-  void EncodeNormalized(absl::string_view text, bool at_start, WordList* words, BpeScratch* scratch,
-                        std::vector<int32_t>* ids) const;
+  void EncodeNormalized(absl::string_view text, bool at_start, WordList* words,
+                        ModelScratch* scratch, std::vector<int32_t>* ids) const;
 };
 
 absl::Status Tokenizer::Impl::Init(absl::string_view bytes) {
@@ -54,19 +54,20 @@ absl::Status Tokenizer::Impl::Init(absl::string_view bytes) {
   }
   raw_matcher = AddedTokenMatcher(program.added, /*normalized=*/false);
   normalized_matcher = AddedTokenMatcher(program.added, /*normalized=*/true);
-  bpe = std::make_unique<Bpe>(&tables);
+  for (CompiledStep& step : normalizers) step.kept = &normalized_matcher;
+  model = WordModel::Create(&tables);
   return absl::OkStatus();
 }
 
 void Tokenizer::Impl::EncodeNormalized(absl::string_view text, bool at_start, WordList* words,
-                                       BpeScratch* scratch, std::vector<int32_t>* ids) const {
+                                       ModelScratch* scratch, std::vector<int32_t>* ids) const {
   if (text.empty()) return;
   if (pre_tokenizers.empty()) {
-    bpe->Encode(text, scratch, ids);
+    model->Encode(text, scratch, ids);
     return;
   }
   PreTokenize(pre_tokenizers, text, at_start, words);
-  for (const WordList::Word& word : words->words) bpe->Encode(words->text(word), scratch, ids);
+  for (const WordList::Word& word : words->words) model->Encode(words->text(word), scratch, ids);
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -93,12 +94,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromSpec(TokenizerSpec spe
   const Tables& tables = tokenizer->impl_->tables;
   auto* flags = reinterpret_cast<uint8_t*>(tokenizer->impl_->storage.get()) +
                 FlagsOffset(tokenizer->impl_->block());
-  BpeScratch scratch;
+  ModelScratch scratch;
   std::vector<int32_t> ids;
   for (uint32_t id = 0; id < tables.vocab_size; ++id) {
     if ((tables.flags[id] & kInModel) == 0 || tables.piece(id).empty()) continue;
     ids.clear();
-    tokenizer->impl_->bpe->EncodeWord(tables.piece(id), &scratch, &ids);
+    tokenizer->impl_->model->EncodeWord(tables.piece(id), &scratch, &ids);
     if (ids.size() == 1 && ids[0] == static_cast<int32_t>(id)) flags[id] |= kWhole;
   }
   return tokenizer;
@@ -116,7 +117,7 @@ std::vector<int32_t> Tokenizer::Encode(absl::string_view text, bool add_special_
   const Program& program = impl_->tables.program;
   std::vector<int32_t> ids;
   if (add_special_tokens) ids = program.prefix_ids;
-  BpeScratch scratch;
+  ModelScratch scratch;
   WordList words;
   std::string normalized;
   std::vector<AddedTokenMatcher::Span> spans;
@@ -148,6 +149,29 @@ std::vector<int32_t> Tokenizer::Encode(absl::string_view text, bool add_special_
     ids.insert(ids.end(), program.suffix_ids.begin(), program.suffix_ids.end());
   }
   return ids;
+}
+
+Tokenizer::Pair Tokenizer::EncodePair(absl::string_view first, absl::string_view second) const {
+  const Program& program = impl_->tables.program;
+  std::vector<TemplatePart> parts = program.pair;
+  if (parts.empty()) {
+    for (uint32_t i = 0; i < 2; ++i) {
+      for (const int32_t id : program.prefix_ids) parts.push_back({TemplatePart::kToken, id, i});
+      parts.push_back({i == 0 ? TemplatePart::kTextA : TemplatePart::kTextB, 0, i});
+      for (const int32_t id : program.suffix_ids) parts.push_back({TemplatePart::kToken, id, i});
+    }
+  }
+  Pair pair;
+  for (const TemplatePart& part : parts) {
+    if (part.kind == TemplatePart::kToken) {
+      pair.ids.push_back(part.id);
+    } else {
+      const auto ids = Encode(part.kind == TemplatePart::kTextA ? first : second, false);
+      pair.ids.insert(pair.ids.end(), ids.begin(), ids.end());
+    }
+    pair.type_ids.resize(pair.ids.size(), part.type_id);
+  }
+  return pair;
 }
 
 std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special_tokens) const {

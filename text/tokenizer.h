@@ -1,4 +1,5 @@
-// Text to token ids and back, for byte-level BPE and SentencePiece-style BPE.
+// Text to token ids and back: BPE, Unigram, WordPiece and WordLevel, with the normalizers,
+// pre-tokenizers and decoders of Hugging Face tokenizers and of SentencePiece.
 //
 // A tokenizer is a block of tables (text/tables.h) and what little is set up over it at load. It is
 // made from a model folder at compile time (which needs the readers of tokenizer.json and
@@ -46,6 +47,13 @@ class Tokenizer {
   // false; then they are ordinary text, while added tokens that are not special are still found.
   std::vector<int32_t> Encode(absl::string_view text, bool add_special_tokens,
                               bool special_in_text = true) const;
+
+  // Two texts as one input, as the post-processor joins them, with the type of each id.
+  struct Pair {
+    std::vector<int32_t> ids;
+    std::vector<uint32_t> type_ids;
+  };
+  Pair EncodePair(absl::string_view first, absl::string_view second) const;
 
   // Ids that the vocabulary does not have are left out. For a stream, see text/detokenizer.h.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens) const;

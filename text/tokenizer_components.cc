@@ -1,7 +1,9 @@
 // The normalizers, pre-tokenizers and decoders of tokenizer.json, read into steps. A Sequence is
 // flattened. What is not here is refused by its name.
 // Tested by tests/text_components_test.cc and tests/text_json_test.cc.
+#include "absl/strings/escaping.h"
 #include "base/status.h"
+#include "text/charsmap.h"
 #include "text/pattern.h"
 #include "text/tokenizer_json.h"
 #include "text/unicode.h"
@@ -129,6 +131,15 @@ absl::Status ReadOneNormalizer(const Json& json, const std::string& type, const 
     set(NormalizerKind::kBert);
     return ReadBertNormalizer(json, where, step);
   }
+  if (type == "Precompiled") {
+    set(NormalizerKind::kPrecompiled);
+    NINFER_ASSIGN_OR_RETURN(const std::string map,
+                            StringField(json, "precompiled_charsmap", where));
+    if (!absl::Base64Unescape(map, &step->blob)) {
+      return InvalidArgument(where, ": precompiled_charsmap: expected base64");
+    }
+    return Annotate(CharsMap::Parse(step->blob).status(), where);
+  }
   if (type == "Strip") {
     set(NormalizerKind::kStrip);
     NINFER_ASSIGN_OR_RETURN(const bool left, BoolField(json, "strip_left", where, true));
@@ -166,6 +177,13 @@ absl::Status ReadOnePreTokenizer(const Json& json, const std::string& type,
   if (type == "Whitespace") return set(PreTokenizerKind::kWhitespace), absl::OkStatus();
   if (type == "WhitespaceSplit") return set(PreTokenizerKind::kWhitespaceSplit), absl::OkStatus();
   if (type == "BertPreTokenizer") return set(PreTokenizerKind::kBert), absl::OkStatus();
+  if (type == "UnicodeScripts") {
+    set(PreTokenizerKind::kSplit);
+    step->number = kRemoved | kInvert;
+    step->pattern = PatternKind::kRegex;
+    step->text = UnicodeScriptsPattern();
+    return absl::OkStatus();
+  }
   if (type == "ByteLevel") {
     set(PreTokenizerKind::kByteLevel);
     return ReadByteLevelSplit(json, where, step);
@@ -229,6 +247,21 @@ absl::Status ReadOneDecoder(const Json& json, const std::string& type, const std
     set(DecoderKind::kReplace);
     NINFER_ASSIGN_OR_RETURN(step->content, StringField(json, "content", where));
     return ReadPattern(json, where, step);
+  }
+  if (type == "WordPiece") {
+    set(DecoderKind::kWordPiece);
+    NINFER_ASSIGN_OR_RETURN(step->text, StringField(json, "prefix", where, "##"));
+    NINFER_ASSIGN_OR_RETURN(const bool cleanup, BoolField(json, "cleanup", where, true));
+    step->number = cleanup ? 1 : 0;
+    return absl::OkStatus();
+  }
+  if (type == "CTC") {
+    set(DecoderKind::kCtc);
+    NINFER_ASSIGN_OR_RETURN(step->text, StringField(json, "pad_token", where, "<pad>"));
+    NINFER_ASSIGN_OR_RETURN(step->content, StringField(json, "word_delimiter_token", where, "|"));
+    NINFER_ASSIGN_OR_RETURN(const bool cleanup, BoolField(json, "cleanup", where, true));
+    step->number = cleanup ? 1 : 0;
+    return absl::OkStatus();
   }
   if (type == "BPEDecoder") {
     set(DecoderKind::kBpe);

@@ -3,8 +3,9 @@
 //
 // With a tokenizer.json, add_bos_token and add_eos_token of the config are not read: the
 // post-processor says it. Without one, the class named in tokenizer_config.json (or the model type
-// in config.json) decides how vocab.json and merges.txt are used.
+// in config.json) decides how vocab.json and merges.txt, or vocab.txt, are used.
 // Tested by tests/text_models_test.cc and tests/text_json_test.cc.
+#include <filesystem>
 #include <map>
 
 #include "absl/strings/match.h"
@@ -14,6 +15,7 @@
 #include "base/status.h"
 #include "text/pattern.h"
 #include "text/sentencepiece_model.h"
+#include "text/tiktoken.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json.h"
 
@@ -68,8 +70,10 @@ absl::Status CollectNamed(const Json& config, const std::string& where,
   return absl::OkStatus();
 }
 
-// added_tokens_decoder of tokenizer_config.json, in order of ids.
-absl::Status AddDecoderTokens(const Json& entries, const std::string& where, SpecBuilder* builder) {
+// added_tokens_decoder of tokenizer_config.json, in order of ids. `keep_ids`: new tokens get the
+// ids that are named, and not the next free ones.
+absl::Status AddDecoderTokens(const Json& entries, const std::string& where, bool keep_ids,
+                              SpecBuilder* builder) {
   if (!entries.is_object()) return WrongType(where, "an object", &entries);
   std::map<int64_t, const Json*> by_id;
   for (const auto& [key, value] : entries.items()) {
@@ -82,7 +86,11 @@ absl::Status AddDecoderTokens(const Json& entries, const std::string& where, Spe
   for (const auto& [id, value] : by_id) {
     NINFER_ASSIGN_OR_RETURN(AddedToken token,
                             ReadAddedToken(*value, absl::StrCat(where, ": ", id), false));
-    builder->AddToken(std::move(token));
+    if (keep_ids && builder->TokenToId(token.content) < 0) {
+      NINFER_RETURN_IF_ERROR(Annotate(builder->AddTokenAt(std::move(token), id), where));
+    } else {
+      builder->AddToken(std::move(token));
+    }
   }
   return absl::OkStatus();
 }
@@ -105,13 +113,14 @@ absl::Status AddListedTokens(const Json& entries, const std::string& where,
   return absl::OkStatus();
 }
 
-absl::Status AddConfigTokens(const std::string& folder, const Json& config, SpecBuilder* builder) {
+absl::Status AddConfigTokens(const std::string& folder, const Json& config, bool keep_ids,
+                             SpecBuilder* builder) {
   const std::string where = JoinPath(folder, kTokenizerConfig);
   std::vector<AddedToken> named;
   NINFER_RETURN_IF_ERROR(CollectNamed(config, where, &named));
   if (const Json* decoder = Field(config, "added_tokens_decoder")) {
-    NINFER_RETURN_IF_ERROR(
-        AddDecoderTokens(*decoder, absl::StrCat(where, ": added_tokens_decoder"), builder));
+    NINFER_RETURN_IF_ERROR(AddDecoderTokens(*decoder, absl::StrCat(where, ": added_tokens_decoder"),
+                                            keep_ids, builder));
   } else {
     NINFER_ASSIGN_OR_RETURN(const Json map, ReadOptional(folder, kSpecialTokensMap));
     NINFER_RETURN_IF_ERROR(CollectNamed(map, JoinPath(folder, kSpecialTokensMap), &named));
@@ -148,6 +157,25 @@ Step MakeStep(uint8_t kind) {
   return step;
 }
 
+// How a folder without tokenizer.json uses its vocabulary: the class that tokenizer_config.json
+// names, else what the model type in config.json says.
+absl::StatusOr<std::string> ClassOf(const std::string& folder, const Json& config) {
+  NINFER_ASSIGN_OR_RETURN(std::string name, StringField(config, "tokenizer_class",
+                                                        JoinPath(folder, kTokenizerConfig), ""));
+  name = std::string(absl::StripSuffix(name, "Fast"));
+  if (!name.empty() && name != "PreTrainedTokenizer" && name != "TokenizersBackend") return name;
+  NINFER_ASSIGN_OR_RETURN(const Json model, ReadOptional(folder, "config.json"));
+  NINFER_ASSIGN_OR_RETURN(const std::string type,
+                          StringField(model, "model_type", JoinPath(folder, "config.json"), ""));
+  if (absl::StartsWith(type, "qwen2") || absl::StartsWith(type, "qwen3")) return "Qwen2Tokenizer";
+  return "";
+}
+
+absl::Status UnsupportedClass(const std::string& folder, const std::string& name) {
+  return InvalidArgument(JoinPath(folder, kTokenizerConfig), ": tokenizer_class: ", name,
+                         " is not supported without a tokenizer.json");
+}
+
 // Byte-level BPE as GPT-2 does it, or as Qwen 2 does.
 void AddByteLevelSteps(bool qwen2, bool prefix_blank, TokenizerSpec* spec) {
   Step byte_level = MakeStep(static_cast<uint8_t>(PreTokenizerKind::kByteLevel));
@@ -168,21 +196,12 @@ void AddByteLevelSteps(bool qwen2, bool prefix_blank, TokenizerSpec* spec) {
   spec->has_decoder = true;
 }
 
-// Which of the two a folder with a vocabulary and merges is.
-absl::StatusOr<bool> IsQwen2(const std::string& folder, const Json& config) {
-  const std::string where = JoinPath(folder, kTokenizerConfig);
-  NINFER_ASSIGN_OR_RETURN(std::string name, StringField(config, "tokenizer_class", where, ""));
-  name = std::string(absl::StripSuffix(name, "Fast"));
-  if (name == "Qwen2Tokenizer") return true;
-  if (name == "GPT2Tokenizer") return false;
-  if (!name.empty() && name != "PreTrainedTokenizer" && name != "TokenizersBackend") {
-    return InvalidArgument(where, ": tokenizer_class: ", name,
-                           " is not supported without a tokenizer.json");
-  }
-  NINFER_ASSIGN_OR_RETURN(const Json model, ReadOptional(folder, "config.json"));
-  NINFER_ASSIGN_OR_RETURN(const std::string type,
-                          StringField(model, "model_type", JoinPath(folder, "config.json"), ""));
-  return absl::StartsWith(type, "qwen2") || absl::StartsWith(type, "qwen3");
+// What the config's add_bos_token and add_eos_token put around a text.
+absl::Status AddConfigEnds(const std::string& folder, const Json& config, SpecBuilder* builder) {
+  NINFER_RETURN_IF_ERROR(AddConfigAround(folder, config, "add_bos_token", "bos_token", *builder,
+                                         &builder->spec.prefix_ids));
+  return AddConfigAround(folder, config, "add_eos_token", "eos_token", *builder,
+                         &builder->spec.suffix_ids);
 }
 
 absl::Status ReadVocabularyAndMerges(const std::string& folder, const char* vocabulary,
@@ -193,60 +212,114 @@ absl::Status ReadVocabularyAndMerges(const std::string& folder, const char* voca
   NINFER_RETURN_IF_ERROR(ReadVocabulary(vocabulary_text, vocabulary_path, builder));
   NINFER_ASSIGN_OR_RETURN(const std::string merges_text, ReadFile(merges_path, kFileLimit));
   NINFER_RETURN_IF_ERROR(ReadMerges(merges_text, merges_path, builder));
-  NINFER_ASSIGN_OR_RETURN(const bool qwen2, IsQwen2(folder, config));
+  NINFER_ASSIGN_OR_RETURN(const std::string name, ClassOf(folder, config));
+  if (!name.empty() && name != "Qwen2Tokenizer" && name != "GPT2Tokenizer" &&
+      name != "CodeGenTokenizer") {
+    return UnsupportedClass(folder, name);
+  }
   NINFER_ASSIGN_OR_RETURN(
       const bool prefix_blank,
       BoolField(config, "add_prefix_space", JoinPath(folder, kTokenizerConfig), false));
-  AddByteLevelSteps(qwen2, prefix_blank, &builder->spec);
-  NINFER_RETURN_IF_ERROR(AddConfigTokens(folder, config, builder));
+  AddByteLevelSteps(name == "Qwen2Tokenizer", prefix_blank, &builder->spec);
+  NINFER_RETURN_IF_ERROR(AddConfigTokens(folder, config, /*keep_ids=*/false, builder));
   if (builder->FindPiece("<|endoftext|>") >= 0 && !builder->HasToken("<|endoftext|>")) {
     NINFER_ASSIGN_OR_RETURN(AddedToken token, ReadNamedToken(Json("<|endoftext|>"), ""));
     builder->AddToken(std::move(token));
   }
-  NINFER_RETURN_IF_ERROR(AddConfigAround(folder, config, "add_bos_token", "bos_token", *builder,
-                                         &builder->spec.prefix_ids));
-  return AddConfigAround(folder, config, "add_eos_token", "eos_token", *builder,
-                         &builder->spec.suffix_ids);
+  return AddConfigEnds(folder, config, builder);
 }
 
-absl::Status ReadSentencePiece(const std::string& folder, const Json& config,
+absl::Status ReadSentencePiece(const std::string& path, const std::string& bytes,
+                               const std::string& folder, const Json& config,
                                SpecBuilder* builder) {
-  const std::string path = JoinPath(folder, "tokenizer.model");
   const std::string where = JoinPath(folder, kTokenizerConfig);
-  NINFER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kFileLimit));
   SentencePieceOptions options;
   NINFER_ASSIGN_OR_RETURN(options.add_bos, BoolField(config, "add_bos_token", where, true));
   NINFER_ASSIGN_OR_RETURN(options.add_eos, BoolField(config, "add_eos_token", where, false));
   NINFER_ASSIGN_OR_RETURN(options.prefix_everywhere, BoolField(config, "legacy", where, false));
   NINFER_RETURN_IF_ERROR(ReadSentencePieceModel(bytes, path, options, builder));
-  return AddConfigTokens(folder, config, builder);
+  return AddConfigTokens(folder, config, /*keep_ids=*/false, builder);
+}
+
+absl::Status ReadTiktokenFile(const std::string& path, const std::string& bytes,
+                              const std::string& folder, const Json& config, SpecBuilder* builder) {
+  const size_t slash = path.rfind('/');
+  const std::string file = slash == std::string::npos ? path : path.substr(slash + 1);
+  NINFER_RETURN_IF_ERROR(ReadTiktoken(bytes, path, file.substr(0, file.rfind('.')), builder));
+  NINFER_RETURN_IF_ERROR(AddConfigTokens(folder, config, /*keep_ids=*/true, builder));
+  return AddConfigEnds(folder, config, builder);
+}
+
+// tokenizer.model is SentencePiece's, or, in Llama 3's folders, tiktoken's.
+absl::Status ReadTokenizerModel(const std::string& path, const std::string& folder,
+                                const Json& config, SpecBuilder* builder) {
+  NINFER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kFileLimit));
+  if (LooksLikeTiktoken(bytes)) return ReadTiktokenFile(path, bytes, folder, config, builder);
+  return ReadSentencePiece(path, bytes, folder, config, builder);
+}
+
+absl::Status ReadTekkenFile(const std::string& path, const std::string& folder, const Json& config,
+                            SpecBuilder* builder) {
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimit));
+  NINFER_ASSIGN_OR_RETURN(const bool add_bos, BoolField(config, "add_bos_token",
+                                                        JoinPath(folder, kTokenizerConfig), true));
+  return ReadTekken(text, path, add_bos, builder);
+}
+
+// The only file in the folder whose name ends in .tiktoken; empty where there is none.
+std::string FindTiktoken(const std::string& folder) {
+  std::string found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (absl::EndsWith(name, ".tiktoken") && (found.empty() || name < found)) found = name;
+  }
+  return found;
+}
+
+absl::Status ReadFiles(const std::string& folder, std::string* path, SpecBuilder* builder) {
+  NINFER_ASSIGN_OR_RETURN(const Json config, ReadOptional(folder, kTokenizerConfig));
+  const auto take = [&](const std::string& file) {
+    if (!Has(folder, file.c_str())) return false;
+    *path = JoinPath(folder, file);
+    return true;
+  };
+  if (take("tokenizer.json")) {
+    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*path, kFileLimit));
+    NINFER_RETURN_IF_ERROR(ReadTokenizerJson(text, *path, builder));
+    return AddConfigTokens(folder, config, /*keep_ids=*/false, builder);
+  }
+  if (take("tokenizer.model")) return ReadTokenizerModel(*path, folder, config, builder);
+  if (Has(folder, "merges.txt") && take("vocab.json")) {
+    return ReadVocabularyAndMerges(folder, "vocab.json", "merges.txt", config, builder);
+  }
+  if (Has(folder, "vocab.bpe") && take("encoder.json")) {
+    return ReadVocabularyAndMerges(folder, "encoder.json", "vocab.bpe", config, builder);
+  }
+  if (take("tekken.json")) return ReadTekkenFile(*path, folder, config, builder);
+  const std::string tiktoken = FindTiktoken(folder);
+  if (!tiktoken.empty() && take(tiktoken)) {
+    NINFER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(*path, kFileLimit));
+    return ReadTiktokenFile(*path, bytes, folder, config, builder);
+  }
+  if (take("vocab.txt")) {
+    NINFER_ASSIGN_OR_RETURN(const std::string name, ClassOf(folder, config));
+    if (!name.empty() && name != "BertTokenizer") return UnsupportedClass(folder, name);
+    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*path, kFileLimit));
+    NINFER_RETURN_IF_ERROR(
+        ReadBertVocabulary(text, *path, config, JoinPath(folder, kTokenizerConfig), builder));
+    return AddConfigTokens(folder, config, /*keep_ids=*/false, builder);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFolder(const std::string& folder) {
   SpecBuilder builder;
-  NINFER_ASSIGN_OR_RETURN(const Json config, ReadOptional(folder, kTokenizerConfig));
   std::string path;
-  if (Has(folder, "tokenizer.json")) {
-    path = JoinPath(folder, "tokenizer.json");
-    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimit));
-    NINFER_RETURN_IF_ERROR(ReadTokenizerJson(text, path, &builder));
-    NINFER_RETURN_IF_ERROR(AddConfigTokens(folder, config, &builder));
-  } else if (Has(folder, "tokenizer.model")) {
-    path = JoinPath(folder, "tokenizer.model");
-    NINFER_RETURN_IF_ERROR(ReadSentencePiece(folder, config, &builder));
-  } else if (Has(folder, "vocab.json") && Has(folder, "merges.txt")) {
-    path = JoinPath(folder, "vocab.json");
-    NINFER_RETURN_IF_ERROR(
-        ReadVocabularyAndMerges(folder, "vocab.json", "merges.txt", config, &builder));
-  } else if (Has(folder, "encoder.json") && Has(folder, "vocab.bpe")) {
-    path = JoinPath(folder, "encoder.json");
-    NINFER_RETURN_IF_ERROR(
-        ReadVocabularyAndMerges(folder, "encoder.json", "vocab.bpe", config, &builder));
-  } else {
-    return std::unique_ptr<Tokenizer>();
-  }
+  NINFER_RETURN_IF_ERROR(ReadFiles(folder, &path, &builder));
+  if (path.empty()) return std::unique_ptr<Tokenizer>();
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = FromSpec(std::move(builder.spec));
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), path);
   return tokenizer;

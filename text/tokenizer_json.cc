@@ -1,8 +1,10 @@
-// tokenizer.json: the model, the added tokens and the post-processor. Fields, defaults and older
-// forms follow the `tokenizers` library.
+// tokenizer.json: the model and the added tokens. Fields, defaults and older forms follow the
+// `tokenizers` library.
 // Tested by tests/text_json_test.cc and tests/text_zoo_test.cc.
 #include "text/tokenizer_json.h"
 
+#include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "base/status.h"
@@ -10,7 +12,7 @@
 namespace ninfer {
 namespace {
 
-constexpr int kMaxDepth = 16;
+constexpr double kUnknownPenalty = 10;  // below the least score
 
 absl::Status ReadVocab(const Json& model, const std::string& where, SpecBuilder* builder) {
   const Json* vocab = Field(model, "vocab");
@@ -57,19 +59,23 @@ absl::Status ReadMergeList(const Json& model, const std::string& where, SpecBuil
   return absl::OkStatus();
 }
 
-absl::Status ReadModel(const Json& model, const std::string& where, SpecBuilder* builder) {
-  TokenizerSpec& spec = builder->spec;
-  // Files of older versions leave the type out; only BPE has merges.
-  NINFER_ASSIGN_OR_RETURN(
-      const std::string type,
-      StringField(model, "type", where, Field(model, "merges") != nullptr ? "BPE" : ""));
-  if (type != "BPE") {
-    return InvalidArgument(where, ": ", type.empty() ? "a model without type" : type,
-                           " is not supported (BPE is)");
+absl::Status ReadUnknown(const Json& model, const std::string& where, bool required,
+                         SpecBuilder* builder) {
+  NINFER_ASSIGN_OR_RETURN(const std::string unk, StringField(model, "unk_token", where, ""));
+  if (!required && Field(model, "unk_token") == nullptr) return absl::OkStatus();
+  builder->spec.unk_id = builder->FindPiece(unk);
+  if (builder->spec.unk_id < 0) {
+    return InvalidArgument(where, ".unk_token: '", unk, "' is not in the vocabulary");
   }
+  return absl::OkStatus();
+}
+
+absl::Status ReadBpe(const Json& model, const std::string& where, SpecBuilder* builder) {
+  TokenizerSpec& spec = builder->spec;
   const Json* dropout = Field(model, "dropout");
   if (dropout != nullptr && (!dropout->is_number() || dropout->get<double>() != 0)) {
-    return InvalidArgument(where, ".dropout: expected null or 0, found ", dropout->dump());
+    return InvalidArgument(where, ".dropout: expected null or 0, found ",
+                           dropout->is_number() ? dropout->dump() : dropout->type_name());
   }
   NINFER_ASSIGN_OR_RETURN(spec.byte_fallback, BoolField(model, "byte_fallback", where, false));
   NINFER_ASSIGN_OR_RETURN(spec.fuse_unk, BoolField(model, "fuse_unk", where, false));
@@ -80,106 +86,92 @@ absl::Status ReadModel(const Json& model, const std::string& where, SpecBuilder*
                           StringField(model, "end_of_word_suffix", where, ""));
   NINFER_RETURN_IF_ERROR(ReadVocab(model, where, builder));
   NINFER_RETURN_IF_ERROR(ReadMergeList(model, where, builder));
-  NINFER_ASSIGN_OR_RETURN(const std::string unk, StringField(model, "unk_token", where, ""));
-  if (Field(model, "unk_token") != nullptr) {
-    spec.unk_id = builder->FindPiece(unk);
-    if (spec.unk_id < 0) {
-      return InvalidArgument(where, ".unk_token: '", unk, "' is not in the vocabulary");
-    }
+  return ReadUnknown(model, where, /*required=*/false, builder);
+}
+
+absl::Status ReadWordPiece(const Json& model, const std::string& where, SpecBuilder* builder) {
+  TokenizerSpec& spec = builder->spec;
+  spec.kind = ModelKind::kWordPiece;
+  NINFER_ASSIGN_OR_RETURN(spec.continuing_subword_prefix,
+                          StringField(model, "continuing_subword_prefix", where, "##"));
+  int64_t longest = 100;
+  if (Field(model, "max_input_chars_per_word") != nullptr) {
+    NINFER_ASSIGN_OR_RETURN(longest, IntField(model, "max_input_chars_per_word", where));
   }
+  if (longest < 0) {
+    return InvalidArgument(where, ".max_input_chars_per_word: expected 0 or more, found ", longest);
+  }
+  spec.max_word = static_cast<uint32_t>(std::min<int64_t>(longest, UINT32_MAX));
+  NINFER_RETURN_IF_ERROR(ReadVocab(model, where, builder));
+  return ReadUnknown(model, where, /*required=*/true, builder);
+}
+
+absl::Status ReadWordLevel(const Json& model, const std::string& where, SpecBuilder* builder) {
+  builder->spec.kind = ModelKind::kWordLevel;
+  NINFER_RETURN_IF_ERROR(ReadVocab(model, where, builder));
+  return ReadUnknown(model, where, /*required=*/true, builder);
+}
+
+absl::Status ReadUnigram(const Json& model, const std::string& where, SpecBuilder* builder) {
+  TokenizerSpec& spec = builder->spec;
+  spec.kind = ModelKind::kUnigram;
+  spec.fuse_unk = true;
+  NINFER_ASSIGN_OR_RETURN(spec.byte_fallback, BoolField(model, "byte_fallback", where, false));
+  const Json* vocab = Field(model, "vocab");
+  if (vocab == nullptr || !vocab->is_array()) {
+    return WrongType(absl::StrCat(where, ".vocab"), "a list", vocab);
+  }
+  double least = std::numeric_limits<double>::infinity();
+  for (size_t id = 0; id < vocab->size(); ++id) {
+    const Json& entry = (*vocab)[id];
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
+      return WrongType(absl::StrCat(where, ".vocab[", id, "]"), "a piece and its score", &entry);
+    }
+    NINFER_RETURN_IF_ERROR(Annotate(
+        builder->AddPiece(entry[0].get_ref<const std::string&>(), static_cast<int64_t>(id)),
+        absl::StrCat(where, ".vocab")));
+    spec.scores.push_back(entry[1].get<double>());
+    least = std::min(least, spec.scores.back());
+  }
+  spec.unk_score = least - kUnknownPenalty;
+  NINFER_ASSIGN_OR_RETURN(const int64_t unk_id, IntField(model, "unk_id", where));
+  if (unk_id < 0 || static_cast<size_t>(unk_id) >= vocab->size()) {
+    return InvalidArgument(where, ".unk_id: expected an id below ", vocab->size(), ", found ",
+                           unk_id);
+  }
+  spec.unk_id = static_cast<int32_t>(unk_id);
   return absl::OkStatus();
 }
 
-// The ids of a special token of a TemplateProcessing.
-absl::Status AppendTemplateIds(const Json& processor, const std::string& token,
-                               const std::string& where, std::vector<int32_t>* ids) {
-  const Json* tokens = Field(processor, "special_tokens");
-  const Json* entry =
-      tokens != nullptr && tokens->is_object() ? Field(*tokens, token.c_str()) : nullptr;
-  const Json* list = entry != nullptr && entry->is_object() ? Field(*entry, "ids") : nullptr;
-  if (list == nullptr || !list->is_array()) {
-    return WrongType(absl::StrCat(where, ".special_tokens: '", token, "': ids"), "a list", list);
-  }
-  for (const Json& id : *list) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= kMaxVocabulary) {
-      return WrongType(absl::StrCat(where, ".special_tokens: '", token, "': ids"), "token ids",
-                       &id);
-    }
-    ids->push_back(id.get<int32_t>());
-  }
-  return absl::OkStatus();
+// Files of older versions leave the type out.
+std::string GuessType(const Json& model) {
+  if (Field(model, "merges") != nullptr) return "BPE";
+  if (Field(model, "max_input_chars_per_word") != nullptr) return "WordPiece";
+  const Json* vocab = Field(model, "vocab");
+  if (vocab != nullptr && vocab->is_array()) return "Unigram";
+  return Field(model, "unk_token") != nullptr ? "WordLevel" : "";
 }
 
-absl::Status ReadTemplate(const Json& processor, const std::string& where, TokenizerSpec* spec) {
-  const Json* single = Field(processor, "single");
-  if (single == nullptr || !single->is_array()) {
-    return WrongType(absl::StrCat(where, ".single"), "a list", single);
-  }
-  std::vector<int32_t> around[2];
-  int texts = 0;
-  for (const Json& part : *single) {
-    const Json* sequence = part.is_object() ? Field(part, "Sequence") : nullptr;
-    const Json* special = part.is_object() ? Field(part, "SpecialToken") : nullptr;
-    const Json* named = sequence != nullptr ? sequence : special;
-    if (named == nullptr || !named->is_object()) {
-      return WrongType(absl::StrCat(where, ".single"), "Sequence or SpecialToken", &part);
-    }
-    NINFER_ASSIGN_OR_RETURN(const std::string id, StringField(*named, "id", where + ".single"));
-    if (sequence == nullptr) {
-      NINFER_RETURN_IF_ERROR(AppendTemplateIds(processor, id, where, &around[texts > 0]));
-    } else if (++texts > 1 || id != "A") {
-      break;
-    }
-  }
-  if (texts != 1) return InvalidArgument(where, ".single: expected the sequence A once");
-  spec->prefix_ids.insert(spec->prefix_ids.begin(), around[0].begin(), around[0].end());
-  spec->suffix_ids.insert(spec->suffix_ids.end(), around[1].begin(), around[1].end());
-  return absl::OkStatus();
-}
-
-// The id of a ["token", id] pair of BertProcessing and RobertaProcessing.
-absl::StatusOr<int32_t> PairId(const Json& processor, const char* key, const std::string& where) {
-  const Json* pair = Field(processor, key);
-  if (pair == nullptr || !pair->is_array() || pair->size() != 2 ||
-      !(*pair)[1].is_number_unsigned() || (*pair)[1].get<uint64_t>() >= kMaxVocabulary) {
-    return WrongType(absl::StrCat(where, ".", key), "a token and its id", pair);
-  }
-  return (*pair)[1].get<int32_t>();
-}
-
-absl::Status ReadPostProcessor(const Json& json, const std::string& where, int depth,
-                               TokenizerSpec* spec) {
-  if (!json.is_object()) return WrongType(where, "an object", &json);
-  NINFER_ASSIGN_OR_RETURN(const std::string type, StringField(json, "type", where));
-  if (type == "ByteLevel") return absl::OkStatus();  // changes offsets only
-  if (type == "TemplateProcessing") return ReadTemplate(json, where, spec);
-  if (type == "BertProcessing" || type == "RobertaProcessing") {
-    NINFER_ASSIGN_OR_RETURN(const int32_t cls, PairId(json, "cls", where));
-    NINFER_ASSIGN_OR_RETURN(const int32_t sep, PairId(json, "sep", where));
-    spec->prefix_ids.insert(spec->prefix_ids.begin(), cls);
-    spec->suffix_ids.push_back(sep);
-    return absl::OkStatus();
-  }
-  if (type != "Sequence") return InvalidArgument(where, ": ", type, " is not supported");
-  const Json* processors = Field(json, "processors");
-  if (processors == nullptr || !processors->is_array()) {
-    return WrongType(where + ".processors", "a list", processors);
-  }
-  if (depth >= kMaxDepth) return InvalidArgument(where, ": sequences nested too deeply");
-  for (const Json& processor : *processors) {
-    NINFER_RETURN_IF_ERROR(ReadPostProcessor(processor, where, depth + 1, spec));
-  }
-  return absl::OkStatus();
+absl::Status ReadModel(const Json& model, const std::string& where, SpecBuilder* builder) {
+  NINFER_ASSIGN_OR_RETURN(const std::string type,
+                          StringField(model, "type", where, GuessType(model)));
+  if (type == "BPE") return ReadBpe(model, where, builder);
+  if (type == "WordPiece") return ReadWordPiece(model, where, builder);
+  if (type == "WordLevel") return ReadWordLevel(model, where, builder);
+  if (type == "Unigram") return ReadUnigram(model, where, builder);
+  return InvalidArgument(where, ": expected BPE, Unigram, WordPiece or WordLevel, found ",
+                         type.empty() ? "no type" : type);
 }
 
 absl::Status CheckPostProcessorIds(const std::string& where, const TokenizerSpec& spec) {
   int32_t limit = static_cast<int32_t>(spec.pieces.size());
   for (const AddedToken& token : spec.added) limit = std::max(limit, token.id + 1);
-  for (const std::vector<int32_t>* ids : {&spec.prefix_ids, &spec.suffix_ids}) {
-    for (const int32_t id : *ids) {
-      if (id >= limit) {
-        return InvalidArgument(where, ": expected ids below ", limit, ", found ", id);
-      }
+  std::vector<int32_t> ids = spec.prefix_ids;
+  ids.insert(ids.end(), spec.suffix_ids.begin(), spec.suffix_ids.end());
+  for (const TemplatePart& part : spec.pair) ids.push_back(part.id);
+  for (const int32_t id : ids) {
+    if (id >= limit) {
+      return InvalidArgument(where, ": expected ids below ", limit, ", found ", id);
     }
   }
   return absl::OkStatus();
@@ -231,7 +223,7 @@ absl::Status ReadTokenizerJson(absl::string_view text, absl::string_view name,
   }
   const std::string where = prefix + "post_processor";
   if (const Json* part = Field(json, "post_processor")) {
-    NINFER_RETURN_IF_ERROR(ReadPostProcessor(*part, where, 0, &spec));
+    NINFER_RETURN_IF_ERROR(ReadPostProcessor(*part, where, &spec));
   }
   return CheckPostProcessorIds(where, spec);
 }

@@ -22,8 +22,16 @@ absl::Status ReadNormalizer(const Json& json, const std::string& where, std::vec
 absl::Status ReadPreTokenizer(const Json& json, const std::string& where, std::vector<Step>* steps);
 absl::Status ReadDecoder(const Json& json, const std::string& where, std::vector<Step>* steps);
 
+// In text/tokenizer_post.cc.
+absl::Status ReadPostProcessor(const Json& json, const std::string& where, TokenizerSpec* spec);
+
 // One entry of added_tokens or added_tokens_decoder. `special` is the default of that flag.
 absl::StatusOr<AddedToken> ReadAddedToken(const Json& json, absl::string_view where, bool special);
+
+// vocab.txt, a piece a line, as BertTokenizer uses it; `config` is tokenizer_config.json, named
+// `where` in messages. In text/vocab_merges.cc.
+absl::Status ReadBertVocabulary(absl::string_view text, absl::string_view name, const Json& config,
+                                const std::string& where, SpecBuilder* builder);
 
 // vocab.json (or encoder.json) and merges.txt (or vocab.bpe). In text/vocab_merges.cc.
 absl::Status ReadVocabulary(absl::string_view text, absl::string_view name, SpecBuilder* builder);

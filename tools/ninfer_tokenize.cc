@@ -1,0 +1,185 @@
+// ninfer-tokenize: text to token ids and back with the tokenizer of a model folder or a plan, and a
+// hash over the ids of a corpus to compare with other programs. Tested by tests/tokenize_test.py.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "plan/reader.h"
+#include "text/tokenizer.h"
+#include "tools/common/terminal.h"
+
+namespace ninfer::tools {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::optional<std::string> text, decode;
+  std::string file, certify;
+  bool no_special_tokens = false, plain = false, skip_special = false, json = false;
+};
+
+void Print(absl::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+std::string Dump(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Open(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) {
+    return InvalidArgument(path, ": expected a plan or a model folder, found nothing");
+  }
+  if (S_ISDIR(info.st_mode)) {
+    NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromFolder(path));
+    if (tokenizer == nullptr) {
+      return InvalidArgument(path, ": expected the files of a tokenizer, found none");
+    }
+    return tokenizer;
+  }
+  plan::ReadOptions options;
+  options.verify = false;  // of the weights, which are not used
+  options.weights_memory = plan::WeightsMemory::kMap;
+  NINFER_ASSIGN_OR_RETURN(const plan::LoadedPlan loaded, plan::ReadPlan(path, options));
+  if (loaded.plan.tokenizer.empty()) {
+    return InvalidArgument(path, ": expected a plan with a tokenizer, found one without");
+  }
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::Deserialize(loaded.plan.tokenizer);
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), path);
+  return tokenizer;
+}
+
+absl::StatusOr<std::string> TextOf(const Flags& flags) {
+  if (!flags.file.empty()) return ReadFile(flags.file);
+  if (flags.text.has_value()) return *flags.text;
+  if (isatty(STDIN_FILENO)) return InvalidArgument("expected a text, --file or a piped input");
+  std::string text;
+  char buffer[1 << 16];
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), stdin)) > 0;) text.append(buffer, n);
+  return text;
+}
+
+std::vector<int32_t> Encode(const Flags& flags, const Tokenizer& tokenizer,
+                            absl::string_view text) {
+  return tokenizer.Encode(text, !flags.no_special_tokens, !flags.plain);
+}
+
+// Position, id and piece, the piece as JSON writes a string, so that blanks and line ends show.
+void PrintTable(const Tokenizer& tokenizer, absl::Span<const int32_t> ids) {
+  size_t width = 2;
+  for (const int32_t id : ids) width = std::max(width, absl::StrCat(id).size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    Print(absl::StrFormat("%*d  %*d  %s%s\n", static_cast<int>(absl::StrCat(ids.size()).size()), i,
+                          static_cast<int>(width), ids[i], Dump(tokenizer.IdToPiece(ids[i])),
+                          tokenizer.IsSpecial(ids[i]) ? "  special" : ""));
+  }
+}
+
+absl::Status RunEncode(const Flags& flags, const Tokenizer& tokenizer) {
+  NINFER_ASSIGN_OR_RETURN(const std::string text, TextOf(flags));
+  const std::vector<int32_t> ids = Encode(flags, tokenizer, text);
+  if (!flags.json) {
+    PrintTable(tokenizer, ids);
+    return absl::OkStatus();
+  }
+  nlohmann::json pieces = nlohmann::json::array();
+  for (const int32_t id : ids) pieces.push_back(tokenizer.IdToPiece(id));
+  Print(Dump({{"ids", ids}, {"pieces", pieces}}) + "\n");
+  return absl::OkStatus();
+}
+
+// Ids between blanks, commas or brackets, so that a printed list can be given back.
+absl::Status RunDecode(const Flags& flags, const Tokenizer& tokenizer) {
+  std::vector<int32_t> ids;
+  for (const absl::string_view word :
+       absl::StrSplit(*flags.decode, absl::ByAnyChar(" ,[]\t\n\r"), absl::SkipEmpty())) {
+    int32_t id = 0;
+    if (!absl::SimpleAtoi(word, &id)) {
+      return InvalidArgument("--decode: expected token ids, found '", word, "'");
+    }
+    ids.push_back(id);
+  }
+  const std::string text = tokenizer.Decode(ids, flags.skip_special);
+  Print((flags.json ? Dump({{"text", text}}) : text) + "\n");
+  return absl::OkStatus();
+}
+
+// XXH3 of 128 bits over the ids as little-endian numbers of 32 bits; docs/tokenizers.md has the
+// line of Python that computes the same.
+absl::Status RunCertify(const Flags& flags, const Tokenizer& tokenizer) {
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(flags.certify));
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<int32_t> ids = Encode(flags, tokenizer, text);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const std::string hash = Hash128Hex(ids.data(), ids.size() * sizeof(ids[0]));
+  if (flags.json) {
+    Print(Dump({{"hash", hash},
+                {"ids", ids.size()},
+                {"bytes", text.size()},
+                {"seconds", seconds.count()}}) +
+          "\n");
+  } else {
+    Print(absl::StrFormat("%s  %d ids of %d bytes\n", hash, ids.size(), text.size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run(const Flags& flags) {
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Open(flags.model));
+  NINFER_RETURN_IF_ERROR(!flags.certify.empty()     ? RunCertify(flags, *tokenizer)
+                         : flags.decode.has_value() ? RunDecode(flags, *tokenizer)
+                                                    : RunEncode(flags, *tokenizer));
+  std::fflush(stdout);
+  if (std::ferror(stdout)) return InvalidArgument("standard output: cannot write");
+  return absl::OkStatus();
+}
+
+void AddFlags(CLI::App* app, Flags* flags) {
+  app->add_option("model", flags->model, "A model folder or a plan")->required();
+  auto* text = app->add_option("text", flags->text, "The text; else --file, else standard input");
+  auto* file = app->add_option("--file", flags->file, "Encode the text of this file");
+  auto* decode = app->add_option("--decode", flags->decode, "Token ids to turn into text");
+  auto* certify = app->add_option("--certify", flags->certify,
+                                  "Print a hash over the ids of this file (docs/tokenizers.md)");
+  for (auto* one : {text, file, decode, certify}) {
+    for (auto* other : {text, file, decode, certify}) {
+      if (one != other) one->excludes(other);
+    }
+  }
+  app->add_flag("--no-special-tokens", flags->no_special_tokens,
+                "Leave out what the tokenizer puts around a text (BOS, EOS)");
+  app->add_flag("--plain", flags->plain, "Special tokens in the text are ordinary text");
+  app->add_flag("--skip-special-tokens", flags->skip_special,
+                "Leave special tokens out of --decode");
+  app->add_flag("--json", flags->json, "Print JSON");
+}
+
+}  // namespace
+}  // namespace ninfer::tools
+
+int main(int argc, char** argv) {
+  CLI::App app("Turns text into token ids, and back.", "ninfer-tokenize");
+  ninfer::tools::Flags flags;
+  ninfer::tools::AddFlags(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return ninfer::tools::Fail("ninfer-tokenize", ninfer::InvalidArgument(error.what()));
+  }
+  const absl::Status status = ninfer::tools::Run(flags);
+  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-tokenize", status);
+}

@@ -45,6 +45,7 @@ absl::Status RunRows(const std::vector<int32_t>& ids, int64_t from, int64_t to,
   arguments.tokens.assign(ids.begin() + from, ids.begin() + to);
   arguments.seq_bounds = {0, static_cast<int32_t>(to - from)};
   arguments.cached_lens = {static_cast<int32_t>(from)};
+  arguments.rope_len.assign(to - from, static_cast<int32_t>(ids.size()));  // however it is cut
   for (int64_t done = 0; done < to - from;) {
     arguments.rows.clear();
     for (int64_t r = done; r < std::min(to - from, done + limits.rows); ++r) {

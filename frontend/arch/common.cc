@@ -213,6 +213,7 @@ Value* ModelBuilder::Activation(Value* x, absl::string_view name) {
 Value* ModelBuilder::RotaryFrequencies(const Rope& rope, absl::string_view name) {
   Value* frequencies = Literal(absl::StrCat(name, ".inv_freq"), rope.inv_freq);
   if (!rope.depends_on_length()) return frequencies;
+  info_->rope_by_length = true;
   Value* lengths = step_->FindParameter("rope_len");
   if (lengths == nullptr) lengths = step_->AddParameter("rope_len", TypeOf(DType::kI32, rows_));
   Value* length = ops_.Cast(lengths, DType::kF32);

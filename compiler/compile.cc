@@ -119,6 +119,8 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.kv_dtype = std::string(DTypeName(options.kv_cache));
   out.has_kv_cache = !options.disabled.contains("kv-cache");
   out.random_weights = source.random;
+  out.rope_by_length = info.rope_by_length;
+  out.rope_crossing = info.rope_crossing;
 }
 
 absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks) {

@@ -147,6 +147,28 @@ std::vector<std::string> ConfigReader::Strings(absl::string_view key) {
   return strings;
 }
 
+std::vector<double> ConfigReader::Numbers(absl::string_view key) {
+  const json* value = Read(key);
+  std::vector<double> numbers;
+  if (value == nullptr || value->is_null()) return numbers;
+  if (!value->is_array()) WrongType(key, "a list of numbers", value);
+  for (size_t i = 0; value->is_array() && i < value->size(); ++i) {
+    numbers.push_back(CheckedNumber(key, &(*value)[i]));
+  }
+  return numbers;
+}
+
+std::vector<int64_t> ConfigReader::Ints(absl::string_view key, int64_t min, int64_t max) {
+  const json* value = Read(key);
+  std::vector<int64_t> numbers;
+  if (value == nullptr || value->is_null()) return numbers;
+  if (!value->is_array()) WrongType(key, "a list of integers", value);
+  for (size_t i = 0; value->is_array() && i < value->size(); ++i) {
+    numbers.push_back(CheckedInt(key, &(*value)[i], min, max));
+  }
+  return numbers;
+}
+
 absl::optional<std::vector<int64_t>> ConfigReader::Ids(absl::string_view key) {
   const json* value = Read(key);
   if (value == nullptr) return absl::nullopt;

@@ -45,6 +45,9 @@ class ConfigReader {
   absl::optional<bool> OptionalBool(absl::string_view key);
   std::string StringOr(absl::string_view key, absl::string_view fallback);
   std::vector<std::string> Strings(absl::string_view key);  // a list, or empty when absent or null
+  // Lists; empty when absent or null.
+  std::vector<double> Numbers(absl::string_view key);
+  std::vector<int64_t> Ints(absl::string_view key, int64_t min, int64_t max);
   // One id or a list of ids; unset when absent, empty when null.
   absl::optional<std::vector<int64_t>> Ids(absl::string_view key);
   // A nested object, whose errors name "key.inner" and stand in this reader's status; null when

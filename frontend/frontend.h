@@ -21,7 +21,11 @@ struct ModelInfo {
   std::string name;          // the folder's last component
   std::string architecture;  // "llama", "gpt2": the row of archs.def
   int64_t vocab_size = 0;
-  int64_t context_length = 0;  // max_position_embeddings, n_positions
+  int64_t context_length = 0;   // max_position_embeddings, n_positions
+  bool rope_by_length = false;  // @step takes rope_len: frequencies depend on the text's length
+  // Once a text grows beyond this many positions, all of it is computed again, because it takes
+  // other rotary frequencies from its start on (longrope); 0: never.
+  int64_t rope_crossing = 0;
   absl::optional<int32_t> bos_id;
   std::vector<int32_t> eos_ids;  // of generation_config.json, else of config.json
   absl::optional<int32_t> pad_id;

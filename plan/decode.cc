@@ -58,7 +58,7 @@ absl::StatusOr<Contents> DecodeSections(absl::string_view bytes, const Container
     }
     // A newer form of a section that may be skipped: CheckRow refused the others.
     if (info == nullptr || row.version > info->version) continue;
-    NINFER_RETURN_IF_ERROR(DecodeSection(info->section, section, name, &contents,
+    NINFER_RETURN_IF_ERROR(DecodeSection(info->section, row.version, section, name, &contents,
                                          fields != nullptr ? &fields->back() : nullptr));
   }
   contents.plan.content_digest = container.content_digest;

@@ -27,6 +27,11 @@ struct Metadata {
   bool has_kv_cache = true;
   bool logits_for_wanted_rows = true;  // false when every row's logits are made
   bool random_weights = false;
+  // Rotary frequencies depend on the length of the text: a prefix of one text is not one of
+  // another.
+  bool rope_by_length = false;
+  // A text that grows beyond this many positions is computed again; 0: none is.
+  int64_t rope_crossing = 0;
 };
 
 struct Symbol {

@@ -9,7 +9,7 @@ namespace {
 // number given to List is the size of its smallest item.
 
 template <typename Codec, typename T>
-void CodeMetadata(Codec& c, T& m) {
+void CodeMetadata(Codec& c, int version, T& m) {
   c.Text("model name", m.model_name);
   c.Text("architecture", m.architecture);
   c.I64("vocabulary", m.vocab_size);
@@ -33,6 +33,9 @@ void CodeMetadata(Codec& c, T& m) {
   c.Bool("has cache", m.has_kv_cache);
   c.Bool("logits for wanted rows", m.logits_for_wanted_rows);
   c.Bool("random weights", m.random_weights);
+  if (version < 2) return;
+  c.Bool("rope by length", m.rope_by_length);
+  c.I64("rope crossing", m.rope_crossing);
 }
 
 template <typename Codec, typename T>
@@ -168,13 +171,13 @@ void CodeWeightChecksums(Codec& c, T& checksums) {
          [](auto& codec, auto& checksum) { codec.U64("xxh3", checksum); });
 }
 
-// The one list of which description belongs to which section.
+// The one list of which description belongs to which section. `version` is of the section's form.
 template <typename Codec, typename T>
-void CodeSection(Section section, Codec& c, T& contents) {
+void CodeSection(Section section, int version, Codec& c, T& contents) {
   auto& plan = contents.plan;
   switch (section) {
     case Section::kMetadata:
-      return CodeMetadata(c, plan.metadata);
+      return CodeMetadata(c, version, plan.metadata);
     case Section::kSymbols:
       return c.List("symbols", plan.symbols, 20,
                     [](auto& codec, auto& item) { CodeSymbol(codec, item); });
@@ -221,11 +224,11 @@ void CodeSection(Section section, Codec& c, T& contents) {
 }
 
 // The symbols' section describes images that the code section made; the two must agree.
-absl::Status DecodeKernelSymbols(absl::string_view bytes, const std::string& context, Plan* plan,
-                                 std::vector<Field>* trace) {
+absl::Status DecodeKernelSymbols(int version, absl::string_view bytes, const std::string& context,
+                                 Plan* plan, std::vector<Field>* trace) {
   Contents read;
   Decoder decoder(bytes, context, trace);
-  CodeSection(Section::kKernelSymbols, decoder, read);
+  CodeSection(Section::kKernelSymbols, version, decoder, read);
   NINFER_RETURN_IF_ERROR(decoder.Finish());
   if (read.plan.images.size() != plan->images.size()) {
     return InvalidArgument(context, ": expected symbols of ", plan->images.size(),
@@ -266,19 +269,19 @@ const SectionInfo* FindSection(uint32_t number) {
 
 std::string EncodeSection(Section section, const Contents& contents) {
   Encoder encoder;
-  CodeSection(section, encoder, contents);
+  CodeSection(section, FindSection(static_cast<uint32_t>(section))->version, encoder, contents);
   return std::move(encoder).bytes();
 }
 
-absl::Status DecodeSection(Section section, absl::string_view bytes, absl::string_view file,
-                           Contents* contents, std::vector<Field>* trace) {
+absl::Status DecodeSection(Section section, int version, absl::string_view bytes,
+                           absl::string_view file, Contents* contents, std::vector<Field>* trace) {
   const SectionInfo* info = FindSection(static_cast<uint32_t>(section));
   const std::string context = absl::StrCat(file, ": section ", info->name);
   if (section == Section::kKernelSymbols) {
-    return DecodeKernelSymbols(bytes, context, &contents->plan, trace);
+    return DecodeKernelSymbols(version, bytes, context, &contents->plan, trace);
   }
   Decoder decoder(bytes, context, trace);
-  CodeSection(section, decoder, *contents);
+  CodeSection(section, version, decoder, *contents);
   return decoder.Finish();
 }
 

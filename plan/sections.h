@@ -43,11 +43,13 @@ struct Contents {
   WeightChecksums weight_checksums;
 };
 
-// The bytes of one section; not for kWeightData, whose bytes are the weights themselves.
+// The bytes of one section in its newest form; not for kWeightData, whose bytes are the weights
+// themselves.
 std::string EncodeSection(Section section, const Contents& contents);
-// Fills in what the section holds. `file` begins messages; `trace` may be null.
-absl::Status DecodeSection(Section section, absl::string_view bytes, absl::string_view file,
-                           Contents* contents, std::vector<Field>* trace);
+// Fills in what the section holds, of this or an older form. `file` begins messages; `trace` may be
+// null.
+absl::Status DecodeSection(Section section, int version, absl::string_view bytes,
+                           absl::string_view file, Contents* contents, std::vector<Field>* trace);
 
 }  // namespace ninfer::plan
 

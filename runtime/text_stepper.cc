@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/status.h"
 
@@ -22,6 +23,11 @@ absl::Status TextStepper::Append(absl::Span<const int32_t> tokens, int64_t chunk
   int64_t most = chunk > 0 ? std::min(chunk, limits.max_tokens) : limits.max_tokens;
   if (!limits.has_kv_cache) most = static_cast<int64_t>(tokens.size());  // always the whole text
   if (all_logits_ != nullptr && limits.has_kv_cache) most = std::min(most, limits.max_rows);
+  const int64_t crossing = executor_->metadata().rope_crossing;
+  const int64_t after = std::max<int64_t>(length, this->length() + tokens.size());
+  if (crossing > 0 && !text_.empty() && rope_len_.back() <= crossing && after > crossing) {
+    NINFER_RETURN_IF_ERROR(ComputeAgain(chunk, after, cancelled));
+  }
   while (!tokens.empty()) {
     if (cancelled && cancelled()) return absl::CancelledError("interrupted");
     const int64_t count = std::min<int64_t>(most, static_cast<int64_t>(tokens.size()));
@@ -29,6 +35,22 @@ absl::Status TextStepper::Append(absl::Span<const int32_t> tokens, int64_t chunk
     tokens.remove_prefix(count);
   }
   return absl::OkStatus();
+}
+
+absl::Status TextStepper::ComputeAgain(int64_t chunk, int64_t length,
+                                       const std::function<bool()>& cancelled) {
+  if (!executor_->limits().has_kv_cache) {  // the next step does it
+    std::fill(rope_len_.begin(), rope_len_.end(), static_cast<int32_t>(length));
+    return absl::OkStatus();
+  }
+  const std::vector<int32_t> text = std::exchange(text_, {});
+  rope_len_.clear();
+  pages_->Release(&held_pages_);
+  // The logits of these tokens were given when they came.
+  std::vector<float>* const all_logits = std::exchange(all_logits_, nullptr);
+  const absl::Status status = Append(text, chunk, length, cancelled);
+  all_logits_ = all_logits;
+  return status;
 }
 
 absl::Status TextStepper::AppendChunk(absl::Span<const int32_t> tokens, int64_t length) {

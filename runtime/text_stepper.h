@@ -25,7 +25,8 @@ class TextStepper {
 
   // Appends the tokens in steps of `chunk` at most (0: as many as a step takes). Stops between
   // steps once `cancelled` says so. Frequencies that depend on a text's length see `length`, or
-  // each position's own where it is 0.
+  // each position's own where it is 0; where they change for the whole text (Metadata's
+  // rope_crossing), the text so far is computed again.
   absl::Status Append(absl::Span<const int32_t> tokens, int64_t chunk, int64_t length,
                       const std::function<bool()>& cancelled);
 
@@ -33,6 +34,8 @@ class TextStepper {
   int64_t length() const { return static_cast<int64_t>(text_.size()); }
 
  private:
+  // Computes the text so far again, with the frequencies of a text of this length.
+  absl::Status ComputeAgain(int64_t chunk, int64_t length, const std::function<bool()>& cancelled);
   absl::Status AppendChunk(absl::Span<const int32_t> tokens, int64_t length);
   // Computes rows [first, first + count) of the step's tokens, which begin at position `begin`.
   absl::Status Run(int64_t begin, int64_t first, int64_t count);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -25,10 +26,12 @@ class EagerModelTest : public testing::TestWithParam<std::string> {
     interpreter_ = *std::move(interpreter);
   }
 
-  // Logits [T, vocabulary] of the whole text.
-  std::vector<float> Logits(const std::vector<int32_t>& ids, const Observer* observer = nullptr) {
+  // Logits [T, vocabulary] of the whole text. rope_len is by default the text's length.
+  std::vector<float> Logits(const std::vector<int32_t>& ids, const Observer* observer = nullptr,
+                            std::vector<int32_t> rope_len = {}) {
     StepArguments arguments;
     arguments.tokens = ids;
+    arguments.rope_len = std::move(rope_len);
     auto results = interpreter_->Run(arguments, nullptr, observer);
     EXPECT_TRUE(results.ok()) << results.status();
     return results.ok() ? *results->at(0).floats : std::vector<float>();
@@ -57,10 +60,17 @@ TEST_P(EagerModelTest, GreedyIdsEqualTransformers) {
     ids.insert(ids.end(), greedy.begin(), greedy.end());
   }
   ASSERT_LT(first, ids.size());
-  const std::vector<float> logits = Logits(ids);
-  ASSERT_EQ(logits.size(), ids.size() * model_.vocab());
+  // As generate() has it: the prompt's tokens see its length, later ones each its own; a text that
+  // crosses into long frequencies is computed again with them.
+  std::vector<int32_t> lengths(ids.size(), static_cast<int32_t>(first));
+  for (size_t i = first; i < ids.size(); ++i) lengths[i] = static_cast<int32_t>(i + 1);
+  const std::vector<float> before = Logits(ids, nullptr, lengths);
+  const std::vector<float> after = Logits(ids);
+  ASSERT_EQ(before.size(), ids.size() * model_.vocab());
+  const int64_t crossing = model_.imported->info.rope_crossing;
   for (size_t i = first; i < ids.size(); ++i) {
-    const auto row = logits.begin() + (i - 1) * model_.vocab();
+    const bool crossed = crossing > 0 && static_cast<int64_t>(i) > crossing;
+    const auto row = (crossed ? after : before).begin() + (i - 1) * model_.vocab();
     ASSERT_EQ(std::max_element(row, row + model_.vocab()) - row, ids[i]) << "position " << i;
   }
 }
@@ -109,6 +119,14 @@ TEST_P(EagerHiddenTest, HiddenRowsEqualTransformersLayerByLayer) {
   const Observer observer(compare);
   Logits(ids, &observer);
   EXPECT_EQ(next * width, hidden.size()) << "layer " << next << " differs";
+}
+
+TEST_P(EagerHiddenTest, LogitsOfAShortTextEqualTransformers) {
+  const std::vector<float> expected = model_.Floats("logits_short");
+  std::vector<int32_t> ids = model_.Ids("input_ids");
+  ASSERT_FALSE(expected.empty());
+  ids.resize(expected.size() / model_.vocab());
+  EXPECT_LE(LargestError(Logits(ids), expected), kLogitBound);
 }
 
 std::vector<std::string> FoldersWithHiddenRows() {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "frontend/frontend.h"
 #include "ir/verifier.h"
 #include "tests/support/model_folder.h"
@@ -18,6 +19,7 @@ using ::nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::FloatEq;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 
 absl::StatusOr<ImportedModel> Import(const json& config) {
   return ImportRandomModel("test", config.dump(), DType::kF32, 1, {});
@@ -93,7 +95,7 @@ TEST(Architecture, IsChosenByArchitecturesOrByModelType) {
 }
 
 TEST(Architecture, AnUnknownOneIsRefusedByKeyAndValue) {
-  const std::string all = "GPT2LMHeadModel, LlamaForCausalLM, Qwen2ForCausalLM";
+  const std::string all = absl::StrJoin(ListArchitectures(), ", ");
   EXPECT_EQ(
       ErrorOf(Llama({{"architectures", {"MambaForCausalLM"}}})),
       "config.json: architectures: expected one of " + all + ", found [\"MambaForCausalLM\"]");
@@ -113,19 +115,24 @@ TEST(Architecture, ArchitecturesAndModelTypeMustAgree) {
 
 TEST(Architecture, AllAreListed) {
   EXPECT_THAT(ListArchitectures(),
-              ElementsAre("GPT2LMHeadModel", "LlamaForCausalLM", "Qwen2ForCausalLM"));
+              IsSupersetOf({"GPT2LMHeadModel", "LlamaForCausalLM", "Qwen3MoeForCausalLM"}));
 }
 
 // --- sizes
 
-TEST(Sizes, ThatShapeTensorsMustBeGiven) {
-  for (absl::string_view key : {"vocab_size", "hidden_size", "intermediate_size",
-                                "num_hidden_layers", "num_attention_heads"}) {
-    json config = Llama();
-    config.erase(std::string(key));
-    EXPECT_EQ(ErrorOf(config),
-              absl::StrCat("config.json: ", key, ": expected an integer, found nothing"));
+TEST(Sizes, DefaultToThoseOfTheConfigurationClass) {
+  json config = Llama();
+  for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                          "num_attention_heads", "num_key_value_heads", "head_dim"}) {
+    config.erase(key);
   }
+  const auto model = Import(config);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->info.vocab_size, 32000);
+  EXPECT_EQ(model->info.parameters, 6738415616);  // Llama 2 7B
+}
+
+TEST(Sizes, OfGpt2ThatShapeTensorsMustBeGiven) {
   json config = Gpt2();
   config.erase("n_embd");
   EXPECT_EQ(ErrorOf(config), "config.json: n_embd: expected an integer, found nothing");
@@ -181,7 +188,7 @@ TEST(Activation, AnUnknownOneIsRefusedByKeyAndValue) {
   EXPECT_EQ(
       ErrorOf(Llama({{"hidden_act", "mish"}})),
       "config.json: hidden_act: expected one of gelu, gelu_python, gelu_new, gelu_pytorch_tanh, "
-      "gelu_fast, gelu_python_tanh, relu, sigmoid, silu, swish, tanh, found \"mish\"");
+      "gelu_fast, gelu_python_tanh, relu, relu2, sigmoid, silu, swish, tanh, found \"mish\"");
   EXPECT_EQ(ErrorOf(Gpt2({{"activation_function", nullptr}})),
             "config.json: activation_function: expected a string, found null");
 }
@@ -266,12 +273,18 @@ TEST(Rope, OtherTypesAreRefusedByName) {
   const auto error = [](const json& scaling) {
     return ErrorOf(Llama({{"rope_scaling", scaling}}));
   };
-  for (absl::string_view type : {"dynamic", "yarn", "longrope", "su", "mrope"}) {
+  for (absl::string_view type : {"su", "mrope", "proportional"}) {
     EXPECT_EQ(error({{"type", std::string(type)}, {"factor", 2.0}}),
-              absl::StrCat("config.json: rope_scaling.type: expected \"default\", \"linear\" or "
-                           "\"llama3\", found \"",
+              absl::StrCat("config.json: rope_scaling.type: expected \"default\", \"linear\", "
+                           "\"dynamic\", \"yarn\", \"longrope\" or \"llama3\", found \"",
                            type, "\""));
   }
+  EXPECT_EQ(error({{"rope_type", "default"}, {"mrope_section", {1, 2}}}),
+            "config.json: rope_scaling.mrope_section: expected no such option, found [1,2]");
+  EXPECT_EQ(error({{"rope_type", "yarn"}, {"factor", 4.0}, {"llama_4_scaling_beta", 0.1}}),
+            "config.json: rope_scaling.llama_4_scaling_beta: expected no such option, found 0.1");
+  EXPECT_EQ(error({{"rope_type", "longrope"}, {"short_factor", {1.0}}}),
+            "config.json: rope_scaling.short_factor: expected a list of 3 numbers, found [1.0]");
   EXPECT_EQ(error({{"rope_type", "linear"}}),
             "config.json: rope_scaling.factor: expected a number, found nothing");
   EXPECT_EQ(error({{"rope_type", "linear"}, {"factor", 0}}),
@@ -327,13 +340,11 @@ TEST(Options, ThatAskForNothingAreTaken) {
             "no error");
 }
 
-TEST(Options, Qwen2HasBiasesOnQKAndVAndNoSlidingWindow) {
+TEST(Options, Qwen2HasBiasesOnQKAndVAndItsOwnDefaultOfKvHeads) {
   const auto model = Import(Qwen2({{"use_sliding_window", false}, {"sliding_window", 32768}}));
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_NE(model->module.FindWeight("model.layers.0.self_attn.v_proj.bias"), nullptr);
   EXPECT_EQ(model->module.FindWeight("model.layers.0.self_attn.o_proj.bias"), nullptr);
-  EXPECT_EQ(ErrorOf(Qwen2({{"use_sliding_window", true}, {"sliding_window", 16}})),
-            "config.json: use_sliding_window: expected false, found true");
   json config = Qwen2();
   config.erase("num_key_value_heads");  // Qwen2Config's own default
   EXPECT_EQ(ErrorOf(config),
@@ -341,6 +352,39 @@ TEST(Options, Qwen2HasBiasesOnQKAndVAndNoSlidingWindow) {
             "nothing");
   config["num_key_value_heads"] = nullptr;
   EXPECT_EQ(ErrorOf(config), "no error");
+}
+
+// The windows of the layers' masks; 0 for none.
+std::vector<int64_t> Windows(const json& config) {
+  const auto model = Import(config);
+  EXPECT_TRUE(model.ok()) << model.status();
+  std::vector<int64_t> windows;
+  if (!model.ok()) return windows;
+  for (const auto& node : model->module.FindFunction("step")->nodes()) {
+    if (node->op() != ir::Op::kCausalMask) continue;
+    windows.push_back(node->attr_int_or("window", 0));
+  }
+  return windows;
+}
+
+TEST(Windows, LayerTypesWinOverEveryRule) {
+  const json on = {{"use_sliding_window", true}, {"sliding_window", 16}, {"max_window_layers", 1}};
+  EXPECT_THAT(Windows(Qwen2(on)), ElementsAre(0, 16));
+  json typed = on;
+  typed["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_THAT(Windows(Qwen2(typed)), ElementsAre(16, 0));
+  typed["use_sliding_window"] = false;
+  EXPECT_EQ(ErrorOf(Qwen2(typed)),
+            "config.json: use_sliding_window: expected true, as layer_types has windows, found "
+            "false");
+  typed["layer_types"] = {"full_attention"};
+  EXPECT_EQ(ErrorOf(Qwen2(typed)),
+            "config.json: layer_types: expected a type for each of 2 layers, found "
+            "[\"full_attention\"]");
+  typed["layer_types"] = {"full_attention", "chunked_attention"};
+  EXPECT_EQ(ErrorOf(Qwen2(typed)),
+            "config.json: layer_types: expected \"full_attention\" or \"sliding_attention\" for "
+            "each layer, found [\"full_attention\",\"chunked_attention\"]");
 }
 
 }  // namespace

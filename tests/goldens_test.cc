@@ -74,6 +74,8 @@ TEST_P(GoldensTest, TheProgramsInterpreterEqualsTransformers) {
   const auto logits = RunProgram(*program, *model_.imported->weights, ids_, 4, 2);
   ASSERT_TRUE(logits.ok()) << logits.status();
   EXPECT_LE(LargestError(logits->values, expected_), kLogitBound);
+  // Where frequencies depend on the length, an answer depends on how the text grew.
+  if (model_.imported->info.rope_by_length) return;
   std::vector<int32_t> all = text_.prompt;
   all.insert(all.end(), text_.answer.begin(), text_.answer.end());
   const auto whole = RunProgram(*program, *model_.imported->weights, all, 0, 2);

@@ -56,6 +56,8 @@ inline Plan ExamplePlan() {
   metadata.do_sample = true;
   metadata.temperature = 0.5;
   metadata.default_prompt = "a";
+  metadata.rope_by_length = true;
+  metadata.rope_crossing = 48;
   metadata.weights_dtype = metadata.activations_dtype = metadata.kv_dtype = "f32";
   plan.symbols = {{"T", 1, 2}, {"R", 1, 2}};
   plan.kv_layers = {{DType::kBF16, 1, 2, 64, 256}};

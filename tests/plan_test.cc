@@ -12,6 +12,7 @@
 #include "plan/container.h"
 #include "plan/memory.h"
 #include "plan/reader.h"
+#include "plan/sections.h"
 #include "plan/writer.h"
 #include "tests/plan_example.h"
 
@@ -188,6 +189,20 @@ TEST(Plan, ANewerVersionIsRefused) {
   EXPECT_EQ(MessageOf(Edit(bytes, 14, 7, 2)), "");
 }
 
+TEST(Plan, AnOlderFormOfTheMetadataIsRead) {
+  Contents contents;
+  contents.plan = ExamplePlan();
+  const std::string bytes = EncodeSection(Section::kMetadata, contents);
+  Contents read;
+  const absl::string_view older = absl::string_view(bytes).substr(0, bytes.size() - 9);
+  ASSERT_TRUE(DecodeSection(Section::kMetadata, 1, older, "p", &read, nullptr).ok());
+  EXPECT_EQ(read.plan.metadata.weights_dtype, "f32");
+  EXPECT_EQ(read.plan.metadata.rope_crossing, 0);
+  ASSERT_TRUE(DecodeSection(Section::kMetadata, 2, bytes, "p", &read, nullptr).ok());
+  EXPECT_TRUE(read.plan.metadata.rope_by_length);
+  EXPECT_EQ(read.plan.metadata.rope_crossing, 48);
+}
+
 TEST(Plan, TheOtherByteOrderIsRefused) {
   EXPECT_EQ(MessageOf(Edit(SerializeSections(ExamplePlan()), 8, 0x04030201, 4)),
             "p: header: expected byte order 16909060, found 67305985");
@@ -198,8 +213,8 @@ uint64_t RowAt(int i) { return kHeaderBytes + i * kRowBytes; }
 
 TEST(Plan, ASectionThatMustBeUnderstoodIsRefusedWhenItIsNot) {
   const std::string bytes = SerializeSections(ExamplePlan());
-  EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 4, 2, 2)),
-            "p: section metadata: expected version 1 at most, found 2");
+  EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 4, 3, 2)),
+            "p: section metadata: expected version 2 at most, found 3");
   EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0), 999, 4)),
             "p: section of type 999: must be understood, and this program does not know it");
 }

@@ -23,6 +23,8 @@ TEST(PlanValidate, TheExampleIsValid) {
 }
 
 TEST(PlanValidate, MetadataIsBounded) {
+  EXPECT_EQ(MessageOf([](Plan& p) { p.metadata.rope_crossing = -1; }),
+            "p: section metadata: rope crossing: expected 0 to 2147483647, found -1");
   EXPECT_EQ(MessageOf([](Plan& p) { p.metadata.vocab_size = 0; }),
             "p: section metadata: vocabulary: expected 1 to 2147483647, found 0");
   EXPECT_EQ(MessageOf([](Plan& p) { p.metadata.context_length = -1; }),

@@ -62,6 +62,42 @@ TEST(Session, RopeLengthsAreThePromptsThenEachPositionsOwn) {
   EXPECT_EQ(executor.rope_lens(), expected);
 }
 
+TEST(Session, ATextThatGrowsBeyondItsRopeCrossingIsComputedAgainFromItsStart) {
+  FakeExecutor plain, executor, whole(/*has_kv_cache=*/false);
+  executor.mutable_metadata()->rope_crossing = whole.mutable_metadata()->rope_crossing = 19;
+  const std::vector<int32_t> expected = Finish(&plain, Prompt(18), Greedy(4)).ids;
+  EXPECT_EQ(Finish(&executor, Prompt(18), Greedy(4)).ids, expected);
+  EXPECT_EQ(executor.step_sizes(), (std::vector<int>{16, 2, 1, 16, 3, 1, 1}));
+  std::vector<int32_t> lengths(18, 18);
+  lengths.push_back(19);
+  lengths.insert(lengths.end(), 20, 20);
+  lengths.push_back(21);
+  EXPECT_EQ(executor.rope_lens(), lengths);
+
+  EXPECT_EQ(Finish(&whole, Prompt(18), Greedy(4)).ids, expected);
+  lengths.assign(36, 18);
+  lengths.push_back(19);
+  lengths.insert(lengths.end(), 40, 20);
+  lengths.push_back(21);
+  EXPECT_EQ(whole.rope_lens(), lengths);
+}
+
+TEST(Session, APromptBeyondTheRopeCrossingIsComputedOnce) {
+  FakeExecutor executor;
+  executor.mutable_metadata()->rope_crossing = 19;
+  Finish(&executor, Prompt(20), Greedy(3));
+  EXPECT_EQ(executor.step_sizes(), (std::vector<int>{16, 4, 1, 1}));
+}
+
+TEST(Session, LogitsGivenBeforeARopeCrossingAreNotGivenAgain) {
+  FakeExecutor plain, executor;
+  executor.mutable_metadata()->rope_crossing = 22;
+  GenerateOptions options = Greedy(5);
+  options.all_logits = true;
+  EXPECT_EQ(Finish(&executor, Prompt(21), options).logits,
+            Finish(&plain, Prompt(21), options).logits);
+}
+
 TEST(Session, AllLogitsAreThoseOfEveryPositionHoweverTheyAreComputed) {
   std::vector<int32_t> text;
   for (bool cache : {true, false}) {

@@ -26,9 +26,9 @@ constexpr struct {
     {"gelu", Op::kGelu},          {"gelu_python", Op::kGelu},
     {"gelu_new", Op::kGeluTanh},  {"gelu_pytorch_tanh", Op::kGeluTanh},
     {"gelu_fast", Op::kGeluTanh}, {"gelu_python_tanh", Op::kGeluTanh},
-    {"relu", Op::kRelu},          {"sigmoid", Op::kSigmoid},
-    {"silu", Op::kSilu},          {"swish", Op::kSilu},
-    {"tanh", Op::kTanh},
+    {"relu", Op::kRelu},          {"relu2", Op::kRelu},
+    {"sigmoid", Op::kSigmoid},    {"silu", Op::kSilu},
+    {"swish", Op::kSilu},         {"tanh", Op::kTanh},
 };
 
 Type TypeOf(DType dtype, const std::vector<int64_t>& shape) {
@@ -124,6 +124,15 @@ Value* ModelBuilder::Weight(absl::string_view name, std::vector<int64_t> shape) 
   return ClaimedWeight(absl::StrCat(prefix_, name), std::move(shape));
 }
 
+Value* ModelBuilder::Literal(absl::string_view name, std::vector<float> elements) {
+  Value* known = module_->FindWeight(name);
+  return known != nullptr ? known : module_->AddLiteral(std::string(name), std::move(elements));
+}
+
+Value* ModelBuilder::AsF32(Value* weight) {
+  return weight->type().dtype == DType::kF32 ? weight : ops_.Cast(weight, DType::kF32);
+}
+
 ModelBuilder::Tables ModelBuilder::EmbeddingAndHead(absl::string_view embedding,
                                                     absl::string_view head, int64_t vocab_size,
                                                     int64_t hidden, bool tied) {
@@ -151,9 +160,7 @@ Value* ModelBuilder::Linear(Value* x, absl::string_view name, int64_t in, int64_
 }
 
 Value* ModelBuilder::AddBias(Value* y, absl::string_view name, int64_t size) {
-  Value* bias = Weight(absl::StrCat(name, ".bias"), {size});
-  if (bias->type().dtype != DType::kF32) bias = ops_.Cast(bias, DType::kF32);
-  return ops_.Add(y, bias);
+  return ops_.Add(y, AsF32(Weight(absl::StrCat(name, ".bias"), {size})));
 }
 
 Value* ModelBuilder::Conv1D(Value* x, absl::string_view name, int64_t in, int64_t out) {
@@ -195,19 +202,57 @@ double ModelBuilder::ReadEpsilon(absl::string_view key, double fallback) {
 
 Value* ModelBuilder::Activation(Value* x, absl::string_view name) {
   for (const auto& row : kActivations) {
-    if (row.name == name) return ops_.Unary(row.op, x);
+    if (row.name != name) continue;
+    Value* y = ops_.Unary(row.op, x);
+    return name == "relu2" ? ops_.Mul(y, y) : y;  // squared (So et al., 2021)
   }
   NINFER_CHECK(false) << "activation " << name;
   return x;
 }
 
-Rotary ModelBuilder::RotaryTables(std::vector<float> inv_freq) {
+Value* ModelBuilder::RotaryFrequencies(const Rope& rope, absl::string_view name) {
+  Value* frequencies = Literal(absl::StrCat(name, ".inv_freq"), rope.inv_freq);
+  if (!rope.depends_on_length()) return frequencies;
+  info_->rope_by_length = true;
+  Value* lengths = step_->FindParameter("rope_len");
+  if (lengths == nullptr) lengths = step_->AddParameter("rope_len", TypeOf(DType::kI32, rows_));
+  Value* length = ops_.Cast(lengths, DType::kF32);
+  length = ops_.Reshape(length, {rows_, Dim::Static(1)});  // [T, 1]
+  Value* original = ops_.Constant(static_cast<double>(rope.original_length));
+  if (!rope.long_inv_freq.empty()) {
+    Value* longer = ops_.Make(Op::kGreater, {length, original});
+    Value* shorter = ops_.Sub(ops_.Constant(1), longer);
+    Value* long_ones = Literal(absl::StrCat(name, ".long_inv_freq"), rope.long_inv_freq);
+    long_ones = ops_.Mul(longer, long_ones);
+    return ops_.Add(long_ones, ops_.Mul(shorter, frequencies));  // one of them is 0
+  }
+  // theta grows by g^(d / (d - 2)), so frequency 2i of d shrinks by g^(2i / (d - 2)), where
+  // g = growth * length / original - (growth - 1).
+  Value* grown = ops_.Make(Op::kMax, {length, original});
+  grown = ops_.Mul(grown, ops_.Constant(rope.growth));
+  grown = ops_.Div(grown, original);
+  grown = ops_.Sub(grown, ops_.Constant(rope.growth - 1));
+  std::vector<float> powers;
+  const double columns = 2.0 * static_cast<double>(rope.inv_freq.size());
+  for (size_t i = 0; i < rope.inv_freq.size(); ++i) {
+    powers.push_back(static_cast<float>(-2.0 * static_cast<double>(i) / (columns - 2)));
+  }
+  Value* shrinking = Literal(absl::StrCat(name, ".growth"), std::move(powers));
+  shrinking = ops_.Unary(Op::kExp, ops_.Mul(ops_.Unary(Op::kLog, grown), shrinking));  // [T, n]
+  return ops_.Mul(shrinking, frequencies);
+}
+
+Rotary ModelBuilder::RotaryTables(const Rope& rope, absl::string_view name) {
   Scope("rotary_emb");
-  Value* frequencies = module_->AddLiteral("rope.inv_freq", std::move(inv_freq));
+  Value* frequencies = RotaryFrequencies(rope, name);
   Value* positions = ops_.Cast(positions_, DType::kF32);
   Value* column = ops_.Reshape(positions, {rows_, Dim::Static(1)});  // [T, 1]
   Value* angles = ops_.Mul(column, frequencies);                     // [T, n]
-  return Rotary{ops_.Unary(Op::kCos, angles), ops_.Unary(Op::kSin, angles)};
+  Rotary rotary{ops_.Unary(Op::kCos, angles), ops_.Unary(Op::kSin, angles), rope.style};
+  if (rope.scale == 1.0) return rotary;
+  rotary.cos = ops_.Mul(rotary.cos, ops_.Constant(rope.scale));
+  rotary.sin = ops_.Mul(rotary.sin, ops_.Constant(rope.scale));
+  return rotary;
 }
 
 Value* ModelBuilder::SplitHeads(Value* x, int64_t heads, int64_t head_dim, const Rotary* rotary) {
@@ -220,8 +265,7 @@ Value* ModelBuilder::SplitHeads(Value* x, int64_t heads, int64_t head_dim, const
 }
 
 Value* ModelBuilder::AddAlibi(Value* scores, const Alibi& alibi) {
-  Value* slopes = module_->FindWeight("alibi.slopes");
-  if (slopes == nullptr) slopes = module_->AddLiteral("alibi.slopes", alibi.slopes);
+  Value* slopes = Literal("alibi.slopes", alibi.slopes);
   std::vector<ir::Attr> attrs = {{"scale", alibi.scale}};
   if (alibi.round_to_bf16) attrs.push_back({"rounding", std::string("bf16")});
   return ops_.Make(Op::kAlibi, {scores, slopes, seq_bounds_}, std::move(attrs));

@@ -6,11 +6,14 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "frontend/arch/rope.h"
 #include "frontend/config.h"
 #include "frontend/frontend.h"
 #include "frontend/tensors.h"
@@ -75,6 +78,9 @@ class ModelBuilder {
              int64_t context_length, Positions positions);
   // Default ids of the family's configuration class, for keys that are absent.
   void SetDefaultIds(absl::optional<int32_t> bos, absl::optional<int32_t> eos);
+  void SetDefaultEnds(std::vector<int32_t> eos) { info_->eos_ids = std::move(eos); }
+  // Texts that grow past this many positions are computed again: see ModelInfo.
+  void SetRopeCrossing(int64_t positions) { info_->rope_crossing = positions; }
   // The step's result.
   void Finish(ir::Value* logits);
 
@@ -83,6 +89,12 @@ class ModelBuilder {
 
   // A weight by its name under the prefix, "layers.3.mlp.up_proj.weight".
   ir::Value* Weight(absl::string_view name, std::vector<int64_t> shape);
+  // f32 constants of the module by their name, made when first asked for.
+  ir::Value* Literal(absl::string_view name, std::vector<float> elements);
+  // Whether the checkpoint stores a tensor of this name under the prefix.
+  bool Has(absl::string_view name) const { return tensors_->Has(absl::StrCat(prefix_, name)); }
+  // As f32, the type of activations: a constant expression.
+  ir::Value* AsF32(ir::Value* weight);
   // The embedding table and the head, [vocab, hidden]. The head's name has no prefix. Tied, either
   // name may be stored; a stored head that differs from the embedding is used all the same.
   struct Tables {
@@ -104,7 +116,8 @@ class ModelBuilder {
   std::string ReadActivation(absl::string_view key, absl::string_view fallback);
   double ReadEpsilon(absl::string_view key, double fallback);
 
-  Rotary RotaryTables(std::vector<float> inv_freq);
+  // Once for the step; `name` begins the names of its constants.
+  Rotary RotaryTables(const Rope& rope, absl::string_view name = "rope");
   // q [T, heads * d], k and v [T, kv_heads * d], or each [T, its heads, d] -> [T, heads * d],
   // spelled out: rotate, scores, scale, soft cap, bias, causal mask, softmax, weighted sum. `layer`
   // names the probabilities.
@@ -114,6 +127,7 @@ class ModelBuilder {
   // Names the residual stream after `layer` layers: "hidden.3".
   ir::Value* NameHidden(ir::Value* x, int64_t layer);
 
+  ir::Dim rows() const { return rows_; }  // T
   ir::Value* tokens() const { return tokens_; }
   ir::Value* positions() const { return positions_; }
 
@@ -123,7 +137,8 @@ class ModelBuilder {
 
  private:
   ir::Value* ClaimedWeight(const std::string& name, std::vector<int64_t> shape);
-  // Activations are f32 as imported: a bias stored otherwise is cast, a constant expression.
+  // The frequencies at each row, [n], or [T, n] where they depend on the length of the text.
+  ir::Value* RotaryFrequencies(const Rope& rope, absl::string_view name);
   ir::Value* AddBias(ir::Value* y, absl::string_view name, int64_t size);
   ir::Value* AddAlibi(ir::Value* scores, const Alibi& alibi);
   ir::Value* SplitHeads(ir::Value* x, int64_t heads, int64_t head_dim, const Rotary* rotary);

@@ -65,7 +65,8 @@ std::string Edit(std::string bytes, const std::string& edits) {
 
 void DecodeOne(ninfer::plan::Section section, const std::string& bytes) {
   ninfer::plan::Contents contents;
-  if (DecodeSection(section, bytes, "fuzz", &contents, nullptr).ok()) {
+  const int version = ninfer::plan::FindSection(static_cast<uint32_t>(section))->version;
+  if (DecodeSection(section, version, bytes, "fuzz", &contents, nullptr).ok()) {
     Validate(contents.plan, "fuzz").IgnoreError();
   }
 }

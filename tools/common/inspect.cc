@@ -30,6 +30,9 @@ std::string PrintModel(const Plan& plan) {
   line("types", absl::StrCat("weights ", m.weights_dtype, ", activations ", m.activations_dtype,
                              ", cache ", m.has_kv_cache ? m.kv_dtype : "none"));
   line("logits", m.logits_for_wanted_rows ? "of the rows that are wanted" : "of all rows");
+  std::string rope = m.rope_by_length ? "by the length of the text" : "by position alone";
+  if (m.rope_crossing > 0) absl::StrAppend(&rope, ", again past ", m.rope_crossing);
+  line("frequencies", rope);
   line("first id", OrNone(m.bos_id));
   line("end ids", m.eos_ids.empty() ? "none" : absl::StrJoin(m.eos_ids, ", "));
   line("padding id", OrNone(m.pad_id));

@@ -24,7 +24,9 @@ LV AttentionScratch::Biased(LV scores, LV index, LV r) {
   llvm::IRBuilder<>& b = e_.b();
   const int lanes = e_.lanes();
   LV slope = e_.SplatValue(e_.LoadFloat(Slope(r), DType::kF32, 1), lanes);
-  LV bias = b.CreateFMul(slope, b.CreateSIToFP(index, e_.FloatType(lanes)));
+  LV position = b.CreateSIToFP(index, e_.FloatType(lanes));
+  if (rule_.round_alibi) position = e_.RoundTo(position, DType::kBF16, lanes);
+  LV bias = b.CreateFMul(slope, position);
   if (rule_.round_alibi) bias = e_.RoundTo(bias, DType::kBF16, lanes);
   return e_.Fma(bias, e_.Splat(rule_.alibi_scale, lanes), scores);
 }

@@ -242,7 +242,7 @@ absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype
 
 float AlibiBias(float slope, int64_t position, float scale, bool round) {
   const auto rounded = [round](float v) { return round ? Bf16ToFloat(FloatToBf16(v)) : v; };
-  return rounded(rounded(slope) * static_cast<float>(position)) * scale;
+  return rounded(rounded(slope) * rounded(static_cast<float>(position))) * scale;
 }
 
 absl::StatusOr<Tensor> Alibi(const Context& context, const Tensor& scores, const Tensor& slopes,

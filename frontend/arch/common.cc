@@ -152,6 +152,14 @@ ModelBuilder::Tables ModelBuilder::EmbeddingAndHead(absl::string_view embedding,
   return {table, ClaimedWeight(head_name, shape)};
 }
 
+Value* ModelBuilder::Head(Value* x, Value* table, absl::string_view name, int64_t vocab_size,
+                          bool bias) {
+  ops_.set_provenance(std::string(name));
+  Value* logits = ops_.Linear(x, table);
+  if (!bias) return logits;
+  return ops_.Add(logits, AsF32(ClaimedWeight(absl::StrCat(name, ".bias"), {vocab_size})));
+}
+
 Value* ModelBuilder::Linear(Value* x, absl::string_view name, int64_t in, int64_t out, bool bias) {
   Scope(name);
   Value* y = ops_.Linear(x, Weight(absl::StrCat(name, ".weight"), {out, in}));

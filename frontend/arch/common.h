@@ -104,6 +104,10 @@ class ModelBuilder {
   Tables EmbeddingAndHead(absl::string_view embedding, absl::string_view head, int64_t vocab_size,
                           int64_t hidden, bool tied);
 
+  // x [T, hidden] -> logits [T, vocab]; with a bias, NAME.bias, which has no prefix.
+  ir::Value* Head(ir::Value* x, ir::Value* table, absl::string_view name, int64_t vocab_size,
+                  bool bias);
+
   // x [T, in] -> [T, out] with NAME.weight [out, in] and, if asked, NAME.bias [out].
   ir::Value* Linear(ir::Value* x, absl::string_view name, int64_t in, int64_t out, bool bias);
   // As Linear with bias, of a weight stored as [in, out] (GPT-2's Conv1D).

@@ -84,6 +84,18 @@ Value* MakeNorm(ModelBuilder& m, Value* x, absl::string_view name, int64_t size,
   return m.ops().LayerNorm(x, weight, bias, norm.eps);
 }
 
+// [heads, head_dim]
+Value* WeightOfHeads(ModelBuilder& m, absl::string_view name, const Decoder& d, int64_t heads) {
+  const int64_t size = d.attention.head_dim;
+  if (d.qk_norm == QkNorm::kEachHead) return m.Weight(absl::StrCat(name, ".weight"), {heads, size});
+  std::vector<Value*> rows;
+  for (int64_t head = 0; head < heads; ++head) {
+    Value* weight = m.Weight(absl::StrCat(name, ".norms.", head, ".weight"), {size});
+    rows.push_back(m.ops().Reshape(weight, {Dim::Static(1), Dim::Static(size)}));
+  }
+  return m.ops().Concat(rows, 0);
+}
+
 // q or k, [T, heads * d]; over single heads the result is [T, heads, d].
 Value* NormOfHeads(ModelBuilder& m, Value* x, absl::string_view name, const Decoder& d,
                    int64_t heads) {
@@ -96,7 +108,7 @@ Value* NormOfHeads(ModelBuilder& m, Value* x, absl::string_view name, const Deco
   Norm without = d.norm;
   without.weight = without.bias = false;
   x = MakeNorm(m, x, name, size, without);
-  return m.ops().Mul(x, m.AsF32(m.Weight(absl::StrCat(name, ".weight"), {heads, size})));
+  return m.ops().Mul(x, m.AsF32(WeightOfHeads(m, name, d, heads)));
 }
 
 // What is made once for the step.
@@ -148,8 +160,8 @@ Qkv MakeQkv(ModelBuilder& m, Value* x, const std::string& name, const Decoder& d
 Value* Attention(ModelBuilder& m, Value* x, const Decoder& d, const Shared& shared, int64_t layer) {
   const std::string name = absl::StrCat("layers.", layer, ".self_attn");
   auto [q, k, v] = MakeQkv(m, x, name, d);
-  q = NormOfHeads(m, q, absl::StrCat(name, ".q_norm"), d, d.attention.heads);
-  k = NormOfHeads(m, k, absl::StrCat(name, ".k_norm"), d, d.attention.kv_heads);
+  q = NormOfHeads(m, q, absl::StrCat(name, ".", d.q_norm), d, d.attention.heads);
+  k = NormOfHeads(m, k, absl::StrCat(name, ".", d.k_norm), d, d.attention.kv_heads);
   m.Scope(name);
   q = Clipped(m, q, d.clip_qkv);
   k = Clipped(m, k, d.clip_qkv);
@@ -161,8 +173,8 @@ Value* Attention(ModelBuilder& m, Value* x, const Decoder& d, const Shared& shar
   const int rope = d.kinds[layer].rope;
   const Rotary* rotary = rope < 0 ? nullptr : &shared.rotaries[rope];
   Value* mixed = m.Attention(q, k, v, shape, rotary, layer);  // [T, heads * head_dim]
-  return m.Linear(mixed, absl::StrCat(name, ".o_proj"), shape.heads * shape.head_dim, d.hidden,
-                  d.output_bias);
+  return m.Linear(mixed, absl::StrCat(name, ".", d.output_name), shape.heads * shape.head_dim,
+                  d.hidden, d.output_bias);
 }
 
 Value* Mlp(ModelBuilder& m, Value* x, const Decoder& d, int64_t layer) {
@@ -297,6 +309,15 @@ Value* GatedMlp(ModelBuilder& m, Value* x, absl::string_view name, const MlpShap
   return m.Linear(gated, absl::StrCat(name, ".down_proj"), inner, in, shape.bias);
 }
 
+Value* PlainMlp(ModelBuilder& m, Value* x, absl::string_view name, absl::string_view first,
+                absl::string_view second, const MlpShape& shape) {
+  Value* h =
+      m.Linear(x, absl::StrCat(name, ".", first), shape.hidden, shape.intermediate, shape.bias);
+  m.Scope(name);
+  h = m.Activation(h, shape.activation);  // [T, intermediate]
+  return m.Linear(h, absl::StrCat(name, ".", second), shape.intermediate, shape.hidden, shape.bias);
+}
+
 absl::string_view KeyOf(const ConfigReader& config, absl::string_view own,
                         absl::string_view general) {
   return config.Peek(own) == nullptr && config.Peek(general) != nullptr ? general : own;
@@ -315,9 +336,8 @@ absl::Status BuildDecoder(ModelBuilder& m, const Decoder& d) {
   for (int64_t layer = 0; layer < d.layers && m.ok(); ++layer) {
     x = m.NameHidden(Block(m, x, d, shared, layer), layer + 1);
   }
-  x = MakeNorm(m, x, "norm", d.hidden, d.norm);
-  m.ops().set_provenance("lm_head");
-  Value* logits = m.ops().Linear(x, tables.head);  // [T, vocab]
+  x = MakeNorm(m, x, d.final_norm, d.hidden, d.norm);
+  Value* logits = m.Head(x, tables.head, "lm_head", d.vocab, d.head_bias);  // [T, vocab]
   m.Finish(Softcapped(m, Scaled(m, logits, d.logits_scale), d.logits_softcap));
   return m.status();
 }

@@ -41,8 +41,8 @@ struct Norm {
 };
 
 // A norm of q and k before they are turned: over each head, with one weight for all heads or a
-// weight for each; or over all heads together.
-enum class QkNorm { kNone, kHead, kEachHead, kAllHeads };
+// weight for each (in one tensor, or apart in NAME.norms.N); or over all heads together.
+enum class QkNorm { kNone, kHead, kEachHead, kHeadsApart, kAllHeads };
 
 struct MlpShape {
   int64_t hidden = 1, intermediate = 1;
@@ -67,9 +67,11 @@ struct Decoder {
   absl::string_view before_mlp = "post_attention_layernorm", after_mlp;
   bool parallel = false;  // attention and MLP side by side, on what before_attention gives
 
-  bool qkv_bias = false, output_bias = false;
+  bool qkv_bias = false, output_bias = false, head_bias = false;
   bool fused_qkv = false;  // qkv_proj in place of q_proj, k_proj and v_proj
   QkNorm qk_norm = QkNorm::kNone;
+  absl::string_view q_norm = "q_norm", k_norm = "k_norm";
+  absl::string_view output_name = "o_proj", final_norm = "norm";
   double clip_qkv = 0;  // q, k and v are clipped to [-clip_qkv, clip_qkv]; 0: they are not
 
   std::vector<Rope> ropes;
@@ -104,6 +106,10 @@ double SoftcapOr(ConfigReader& config, absl::string_view key, double fallback);
 
 // down_proj(act(gate_proj(x)) * up_proj(x)), under `name`.
 ir::Value* GatedMlp(ModelBuilder& m, ir::Value* x, absl::string_view name, const MlpShape& shape);
+
+// second(act(first(x))), under `name`.
+ir::Value* PlainMlp(ModelBuilder& m, ir::Value* x, absl::string_view name, absl::string_view first,
+                    absl::string_view second, const MlpShape& shape);
 
 // `name` of the two that the configuration has: its own, else the general one.
 absl::string_view KeyOf(const ConfigReader& config, absl::string_view own,

@@ -1,11 +1,14 @@
 // GPT-2 (Radford et al., 2019): LayerNorm, learned positions, one matrix for q, k and v, weights
-// stored as [in, out]. Agrees with transformers' modeling_gpt2.py; defaults are GPT2Config's, but
-// the sizes that shape the tensors must be given. Tested by tests/frontend_test.cc.
+// stored as [in, out]; and GPT-BigCode (Ben Allal et al., 2023), the same with weights stored as
+// torch does and, as a rule, one KV head. Agrees with transformers' modeling_gpt2.py and
+// modeling_gpt_bigcode.py; defaults are those of their configuration classes, but the sizes that
+// shape the tensors must be given. Tested by tests/frontend_test.cc.
 #include <cmath>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "frontend/arch/common.h"
+#include "frontend/arch/fused.h"
 
 namespace ninfer::frontend {
 namespace {
@@ -20,6 +23,7 @@ struct Sizes {
   int64_t layers = 1;
   AttentionShape attention;
   bool scale_by_layer = false;
+  bool big_code = false;
   double eps = 1e-5;
   std::string activation;
 };
@@ -54,32 +58,45 @@ Sizes ReadSizes(ModelBuilder& m) {
   return s;
 }
 
-Value* Attention(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
-  const std::string name = absl::StrCat("h.", layer, ".attn");
-  Value* qkv = m.Conv1D(x, absl::StrCat(name, ".c_attn"), s.hidden, 3 * s.hidden);
+Value* Projection(ModelBuilder& m, Value* x, absl::string_view name, int64_t in, int64_t out,
+                  const Sizes& s) {
+  return s.big_code ? m.Linear(x, name, in, out, true) : m.Conv1D(x, name, in, out);
+}
+
+// GPT-2's columns are q, k, v; so are BigCode's with one KV head, else they go head by head.
+FusedQkv MakeQkv(ModelBuilder& m, Value* x, absl::string_view name, const Sizes& s) {
+  const int64_t kv = s.attention.kv_heads * s.attention.head_dim;
+  const std::string projection = absl::StrCat(name, ".c_attn");
+  if (s.big_code && s.attention.kv_heads == s.attention.heads) {
+    return QkvByHead(m, x, projection, s.hidden, s.attention.heads, s.attention.head_dim, true);
+  }
+  Value* qkv = Projection(m, x, projection, s.hidden, s.hidden + 2 * kv, s);
   m.Scope(name);
   Value* q = m.ops().Slice(qkv, 1, 0, s.hidden);
-  Value* k = m.ops().Slice(qkv, 1, s.hidden, 2 * s.hidden);
-  Value* v = m.ops().Slice(qkv, 1, 2 * s.hidden, 3 * s.hidden);
+  Value* k = m.ops().Slice(qkv, 1, s.hidden, s.hidden + kv);
+  return {q, k, m.ops().Slice(qkv, 1, s.hidden + kv, s.hidden + 2 * kv)};
+}
+
+Value* Attention(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
+  const std::string name = absl::StrCat("h.", layer, ".attn");
+  const FusedQkv qkv = MakeQkv(m, x, name, s);
+  m.Scope(name);
   AttentionShape shape = s.attention;
   if (s.scale_by_layer) shape.scale /= static_cast<double>(layer + 1);
-  Value* mixed = m.Attention(q, k, v, shape, nullptr, layer);  // [T, hidden]
-  return m.Conv1D(mixed, absl::StrCat(name, ".c_proj"), s.hidden, s.hidden);
+  Value* mixed = m.Attention(qkv.q, qkv.k, qkv.v, shape, nullptr, layer);  // [T, hidden]
+  return Projection(m, mixed, absl::StrCat(name, ".c_proj"), s.hidden, s.hidden, s);
 }
 
 Value* Mlp(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
   const std::string name = absl::StrCat("h.", layer, ".mlp");
-  Value* h = m.Conv1D(x, absl::StrCat(name, ".c_fc"), s.hidden, s.inner);
+  Value* h = Projection(m, x, absl::StrCat(name, ".c_fc"), s.hidden, s.inner, s);
   m.Scope(name);
   h = m.Activation(h, s.activation);  // [T, inner]
-  return m.Conv1D(h, absl::StrCat(name, ".c_proj"), s.inner, s.hidden);
+  return Projection(m, h, absl::StrCat(name, ".c_proj"), s.inner, s.hidden, s);
 }
 
-}  // namespace
-
-absl::Status BuildGpt2(ModelBuilder& m) {
+absl::Status Build(ModelBuilder& m, const Sizes& s) {
   ConfigReader& config = m.config();
-  const Sizes s = ReadSizes(m);
   const bool tied = config.BoolOr("tie_word_embeddings", true);
   m.SetDefaultIds(50256, 50256);
   if (!m.ok()) return m.status();
@@ -107,6 +124,17 @@ absl::Status BuildGpt2(ModelBuilder& m) {
   m.ops().set_provenance("lm_head");
   m.Finish(m.ops().Linear(x, tables.head));  // [T, vocab]
   return m.status();
+}
+
+}  // namespace
+
+absl::Status BuildGpt2(ModelBuilder& m) { return Build(m, ReadSizes(m)); }
+
+absl::Status BuildGptBigCode(ModelBuilder& m) {
+  Sizes s = ReadSizes(m);
+  s.big_code = true;
+  if (m.config().BoolOr("multi_query", true)) s.attention.kv_heads = 1;
+  return Build(m, s);
 }
 
 }  // namespace ninfer::frontend

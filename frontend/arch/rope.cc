@@ -11,16 +11,6 @@ namespace {
 
 constexpr double kMaxFactor = 1e6;
 
-// 1 / theta^(2i / d), each step rounded to f32 as torch does.
-std::vector<float> DefaultFrequencies(double theta, int64_t columns) {
-  std::vector<float> inv_freq;
-  for (int64_t i = 0; i < columns; i += 2) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(columns);
-    inv_freq.push_back(1.0f / std::pow(static_cast<float>(theta), exponent));
-  }
-  return inv_freq;
-}
-
 double ReadPositive(ConfigReader& config, absl::string_view key) {
   const double value = config.Number(key);
   if (value > 0) return value;
@@ -221,6 +211,15 @@ void RefuseUnread(ConfigReader& rope) {
 
 }  // namespace
 
+std::vector<float> PlainFrequencies(double theta, int64_t columns) {
+  std::vector<float> inv_freq;
+  for (int64_t i = 0; i < columns; i += 2) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(columns);
+    inv_freq.push_back(1.0f / std::pow(static_cast<float>(theta), exponent));
+  }
+  return inv_freq;
+}
+
 Rope ReadRope(ConfigReader& config, int64_t head_dim, int64_t context, const RopeOptions& options) {
   Rope out;
   out.style = options.style;
@@ -230,7 +229,7 @@ Rope ReadRope(ConfigReader& config, int64_t head_dim, int64_t context, const Rop
   const absl::string_view theta_key = inner_theta ? "rope_theta" : options.theta_key;
   const double theta = PositiveOr(theta_source, theta_key, options.theta);
   const int64_t columns = ReadColumns(config, rope, head_dim, options);
-  out.inv_freq = DefaultFrequencies(theta, columns);
+  out.inv_freq = PlainFrequencies(theta, columns);
   for (float f : out.inv_freq) {
     if (std::isfinite(f)) continue;
     theta_source.Refuse(theta_key, "a base with finite frequencies");

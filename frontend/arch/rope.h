@@ -47,6 +47,9 @@ struct RopeOptions {
   bool reads_query_beta = false;
 };
 
+// 1 / theta^(2i / columns), each step rounded to f32 as torch does.
+std::vector<float> PlainFrequencies(double theta, int64_t columns);
+
 // Reads rope_theta, partial_rotary_factor and rope_scaling, or transformers 5's rope_parameters.
 // `context` is max_position_embeddings. Errors stand in the reader's status.
 Rope ReadRope(ConfigReader& config, int64_t head_dim, int64_t context, const RopeOptions& options);

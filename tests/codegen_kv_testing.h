@@ -137,7 +137,8 @@ struct ScoreForm {
     if (softcap > 0) scaled = softcap * std::tanh(scaled / softcap);
     if (!alibi) return scaled;
     const auto round = [this](float v) { return rounded ? Bf16ToFloat(FloatToBf16(v)) : v; };
-    return scaled + kAlibiScale * round(round(Slope(query_head)) * static_cast<float>(position));
+    return scaled +
+           kAlibiScale * round(round(Slope(query_head)) * round(static_cast<float>(position)));
   }
   static constexpr double kAlibiScale = 0.75;
   static float Slope(int64_t query_head) { return 0.3f / static_cast<float>(query_head + 1); }

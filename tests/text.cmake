@@ -6,6 +6,7 @@ ninfer_test(text_json_test SOURCES text_json_test.cc DEPS text)
 ninfer_test(text_sentencepiece_test SOURCES text_sentencepiece_test.cc DEPS text)
 ninfer_test(text_tables_test SOURCES text_tables_test.cc DEPS text)
 ninfer_test(text_models_test SOURCES text_models_test.cc DEPS text)
+ninfer_test(text_chat_template_test SOURCES text_chat_template_test.cc DEPS text)
 ninfer_test(text_robustness_test SOURCES text_robustness_test.cc DEPS text)
 
 ninfer_fuzz(tokenizer_json_fuzz SOURCES fuzz/tokenizer_json_fuzz.cc DEPS text

@@ -1,0 +1,157 @@
+// Chat templates against what transformers, or Jinja's language cases, give.
+#include <ctime>
+#include <map>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
+#include "gtest/gtest.h"
+#include "tests/test_data.h"
+#include "text/chat_template.h"
+#include "text/jinja/python_text.h"
+#include "text/jinja/template.h"
+
+namespace ninfer {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+OrderedJson ReadJson(const std::string& path) {
+  const auto text = ReadFile(path);
+  EXPECT_TRUE(text.ok()) << text.status();
+  return OrderedJson::parse(*text);
+}
+
+std::tm Time(const std::string& iso) {
+  std::tm time = {};
+  EXPECT_NE(strptime(iso.c_str(), "%Y-%m-%dT%H:%M:%S", &time), nullptr);
+  return time;
+}
+
+std::vector<std::pair<std::string, std::string>> Tokens(const OrderedJson& json) {
+  std::vector<std::pair<std::string, std::string>> tokens;
+  for (const auto& [name, token] : json.items()) tokens.emplace_back(name, token);
+  return tokens;
+}
+
+// The request of a case: the arguments of apply_chat_template, and variables for the rest.
+ChatRequest Request(const OrderedJson& test, const std::string& now) {
+  ChatRequest request;
+  request.messages = test["messages"];
+  request.variables = OrderedJson::object();
+  request.now = Time(now);
+  for (const auto& [name, value] : test["options"].items()) {
+    if (name == "tools") {
+      request.tools = value;
+    } else if (name == "documents") {
+      request.documents = value;
+    } else if (name == "add_generation_prompt") {
+      request.add_generation_prompt = value;
+    } else if (name == "continue_final_message") {
+      request.continue_final_message = value;
+    } else if (name != "generation_spans") {
+      request.variables[name] = value;
+    }
+  }
+  return request;
+}
+
+void ExpectError(const OrderedJson& wanted, const absl::Status& status) {
+  ASSERT_FALSE(status.ok()) << "expected the error " << wanted["message"];
+  static const std::set<std::string> kExact = {"TemplateError",  "SecurityError",
+                                               "UndefinedError", "TemplateSyntaxError",
+                                               "TemplateAssertionError", "TemplateRuntimeError"};
+  const std::string type = wanted["type"];
+  if (kExact.count(type) == 0) return;
+  const std::string message =
+      absl::StrReplaceAll(wanted["message"].get<std::string>(), {{"\n", "\\n"}});
+  EXPECT_TRUE(absl::EndsWith(status.message(), absl::StrCat(": ", type, ": ", message)))
+      << status << "\nexpected " << type << ": " << message;
+  if (wanted.contains("line")) {
+    EXPECT_TRUE(absl::StrContains(status.message(),
+                                  absl::StrCat("line ", wanted["line"].get<int>(), ":")))
+        << status;
+  }
+}
+
+void CheckCases(const std::string& folder) {
+  const OrderedJson golden = ReadJson(JoinPath(folder, "cases.json"));
+  for (const OrderedJson& test : golden["cases"]) {
+    SCOPED_TRACE(test["name"]);
+    std::string text;
+    if (test.contains("template")) {
+      text = test["template"];
+    } else {
+      const auto file = ReadFile(JoinPath(folder, test["template_file"].get<std::string>()));
+      ASSERT_TRUE(file.ok()) << file.status();
+      text = *file;
+    }
+    const auto parsed = ChatTemplate::Parse(text, Tokens(golden["special_tokens"]));
+    if (!parsed.ok()) {
+      EXPECT_TRUE(test.contains("error")) << parsed.status();
+      if (test.contains("error")) ExpectError(test["error"], parsed.status());
+      continue;
+    }
+    const auto rendered = (*parsed)->Render(Request(test, golden["now"]));
+    if (test.contains("error")) {
+      ExpectError(test["error"], rendered.status());
+      continue;
+    }
+    EXPECT_TRUE(rendered.ok()) << rendered.status();
+    if (!rendered.ok()) continue;
+    EXPECT_EQ(rendered->text, test["text"].get<std::string>());
+    if (!test.contains("generation")) continue;
+    OrderedJson spans = OrderedJson::array();
+    const absl::string_view all = rendered->text;
+    for (const auto& [start, length] : rendered->generation) {
+      const size_t begin = jinja::CharCount(all.substr(0, start));
+      spans.push_back({begin, begin + jinja::CharCount(all.substr(start, length))});
+    }
+    EXPECT_EQ(spans, test["generation"]);
+  }
+}
+
+TEST(ChatTemplateGoldens, TextsErrorsAndSpansOfTheSecondSetAreThoseOfTransformers) {
+  NINFER_TEST_DATA_OR_SKIP(folder, "goldens/chat-templates-2");
+  CheckCases(folder);
+}
+
+TEST(ChatTemplateGoldens, TemplatesOfReleasedModelsGiveTheirTexts) {
+  NINFER_TEST_DATA_OR_SKIP(path, "goldens/chat-templates/real-templates.json");
+  for (const OrderedJson& test : ReadJson(path)) {
+    SCOPED_TRACE(test["name"]);
+    jinja::Error error;
+    const auto parsed = jinja::Template::Parse(test["chat_template"].get<std::string>(), &error);
+    ASSERT_NE(parsed, nullptr) << error.message;
+    const jinja::Rendered rendered = parsed->Render(test["data"], Time("2024-07-26T00:00:00"));
+    EXPECT_EQ(rendered.error.message, "") << rendered.error.type;
+    EXPECT_EQ(rendered.text, test["target"].get<std::string>());
+  }
+}
+
+TEST(ChatTemplateGoldens, TemplatesFoundInReleasedModelsParse) {
+  NINFER_TEST_DATA_OR_SKIP(path, "goldens/chat-templates/must-parse.json");
+  for (const OrderedJson& test : ReadJson(path)) {
+    jinja::Error error;
+    EXPECT_NE(jinja::Template::Parse(test["gguf"].get<std::string>(), &error), nullptr)
+        << test["model"] << ": line " << error.line << ": " << error.message;
+  }
+}
+
+TEST(ChatTemplateGoldens, TheLanguageCasesGiveTheirTexts) {
+  NINFER_TEST_DATA_OR_SKIP(path, "goldens/chat-templates/language-cases.json");
+  const OrderedJson cases = ReadJson(path);
+  for (const auto& [name, test] : cases.items()) {
+    SCOPED_TRACE(name);
+    jinja::Error error;
+    const auto parsed = jinja::Template::Parse(test["template"].get<std::string>(), &error);
+    EXPECT_NE(parsed, nullptr) << error.message;
+    if (parsed == nullptr) continue;
+    const jinja::Rendered rendered = parsed->Render(test["context"], Time("2024-07-26T00:00:00"));
+    EXPECT_EQ(rendered.error.message, "") << rendered.error.type;
+    EXPECT_EQ(rendered.text, test["expected"].get<std::string>());
+  }
+}
+
+}  // namespace
+}  // namespace ninfer

@@ -7,6 +7,7 @@ ninfer_test(text_sentencepiece_test SOURCES text_sentencepiece_test.cc DEPS text
 ninfer_test(text_tables_test SOURCES text_tables_test.cc DEPS text)
 ninfer_test(text_models_test SOURCES text_models_test.cc DEPS text)
 ninfer_test(text_chat_template_test SOURCES text_chat_template_test.cc DEPS text)
+ninfer_test(text_chat_limits_test SOURCES text_chat_limits_test.cc DEPS text)
 ninfer_test(text_robustness_test SOURCES text_robustness_test.cc DEPS text)
 
 ninfer_fuzz(tokenizer_json_fuzz SOURCES fuzz/tokenizer_json_fuzz.cc DEPS text
@@ -15,3 +16,5 @@ ninfer_fuzz(tokenizer_model_fuzz SOURCES fuzz/tokenizer_model_fuzz.cc DEPS text
             SEEDS fuzz/seeds/tokenizer_model)
 ninfer_fuzz(tokenizer_tables_fuzz SOURCES fuzz/tokenizer_tables_fuzz.cc DEPS text
             SEEDS fuzz/seeds/tokenizer_json)
+ninfer_fuzz(chat_template_fuzz SOURCES fuzz/chat_template_fuzz.cc DEPS text
+            SEEDS fuzz/seeds/chat_template)

@@ -58,8 +58,8 @@ ChatRequest Request(const OrderedJson& test, const std::string& now) {
 
 void ExpectError(const OrderedJson& wanted, const absl::Status& status) {
   ASSERT_FALSE(status.ok()) << "expected the error " << wanted["message"];
-  static const std::set<std::string> kExact = {"TemplateError",  "SecurityError",
-                                               "UndefinedError", "TemplateSyntaxError",
+  static const std::set<std::string> kExact = {"TemplateError",          "SecurityError",
+                                               "UndefinedError",         "TemplateSyntaxError",
                                                "TemplateAssertionError", "TemplateRuntimeError"};
   const std::string type = wanted["type"];
   if (kExact.count(type) == 0) return;
@@ -68,8 +68,8 @@ void ExpectError(const OrderedJson& wanted, const absl::Status& status) {
   EXPECT_TRUE(absl::EndsWith(status.message(), absl::StrCat(": ", type, ": ", message)))
       << status << "\nexpected " << type << ": " << message;
   if (wanted.contains("line")) {
-    EXPECT_TRUE(absl::StrContains(status.message(),
-                                  absl::StrCat("line ", wanted["line"].get<int>(), ":")))
+    EXPECT_TRUE(
+        absl::StrContains(status.message(), absl::StrCat("line ", wanted["line"].get<int>(), ":")))
         << status;
   }
 }
@@ -116,16 +116,45 @@ TEST(ChatTemplateGoldens, TextsErrorsAndSpansOfTheSecondSetAreThoseOfTransformer
   CheckCases(folder);
 }
 
+// The first set was made for JavaScript, which prints `true` where Python prints `True`. Where the
+// two differ, transformers' own result counts: tests/chat_language_cases.py wrote it down.
+OrderedJson Differences() {
+  return ReadJson(NINFER_SOURCE_DIR "/tests/data/chat_differences.json");
+}
+
+std::string Fnv1a(absl::string_view text) {
+  uint64_t value = 0xCBF29CE484222325;
+  for (const char c : text) value = (value ^ static_cast<uint8_t>(c)) * 0x100000001B3;
+  return absl::StrCat(absl::Hex(value, absl::kZeroPad16));
+}
+
+void ExpectOutcome(const OrderedJson& differences, const std::string& name,
+                   const std::string& wanted, const jinja::Rendered& rendered) {
+  if (!differences.contains(name)) {
+    EXPECT_EQ(rendered.error.message, "") << rendered.error.type;
+    EXPECT_EQ(rendered.text, wanted);
+    return;
+  }
+  const OrderedJson& row = differences[name];
+  if (row.contains("error")) {
+    EXPECT_EQ(rendered.error.type, row["error"].get<std::string>());
+  } else if (row.contains("text")) {
+    EXPECT_EQ(rendered.text, row["text"].get<std::string>());
+  } else {
+    EXPECT_EQ(Fnv1a(rendered.text), row["fnv1a"].get<std::string>()) << rendered.text;
+  }
+}
+
 TEST(ChatTemplateGoldens, TemplatesOfReleasedModelsGiveTheirTexts) {
   NINFER_TEST_DATA_OR_SKIP(path, "goldens/chat-templates/real-templates.json");
+  const OrderedJson differences = Differences();
   for (const OrderedJson& test : ReadJson(path)) {
     SCOPED_TRACE(test["name"]);
     jinja::Error error;
     const auto parsed = jinja::Template::Parse(test["chat_template"].get<std::string>(), &error);
     ASSERT_NE(parsed, nullptr) << error.message;
-    const jinja::Rendered rendered = parsed->Render(test["data"], Time("2024-07-26T00:00:00"));
-    EXPECT_EQ(rendered.error.message, "") << rendered.error.type;
-    EXPECT_EQ(rendered.text, test["target"].get<std::string>());
+    ExpectOutcome(differences, test["name"], test["target"],
+                  parsed->Render(test["data"], Time("2025-07-10T00:00:00")));
   }
 }
 
@@ -141,15 +170,15 @@ TEST(ChatTemplateGoldens, TemplatesFoundInReleasedModelsParse) {
 TEST(ChatTemplateGoldens, TheLanguageCasesGiveTheirTexts) {
   NINFER_TEST_DATA_OR_SKIP(path, "goldens/chat-templates/language-cases.json");
   const OrderedJson cases = ReadJson(path);
+  const OrderedJson differences = Differences();
   for (const auto& [name, test] : cases.items()) {
     SCOPED_TRACE(name);
     jinja::Error error;
     const auto parsed = jinja::Template::Parse(test["template"].get<std::string>(), &error);
     EXPECT_NE(parsed, nullptr) << error.message;
     if (parsed == nullptr) continue;
-    const jinja::Rendered rendered = parsed->Render(test["context"], Time("2024-07-26T00:00:00"));
-    EXPECT_EQ(rendered.error.message, "") << rendered.error.type;
-    EXPECT_EQ(rendered.text, test["expected"].get<std::string>());
+    ExpectOutcome(differences, name, test["expected"],
+                  parsed->Render(test["context"], Time("2025-07-10T00:00:00")));
   }
 }
 

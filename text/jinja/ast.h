@@ -36,19 +36,19 @@ enum class NodeKind : uint8_t {
   kFilter,   // [input, argument...], text: its name; input is null within a filter block
   kTest,     // [input, argument...], text: its name
   // Statements.
-  kData,        // text
-  kPrint,       // [expression...]
-  kBody,        // [statement...]
-  kFor,         // [target, items, filter or null, body, else or null]; flag: recursive
-  kIf,          // [condition, body, else or null]
-  kSet,         // [target, value]
-  kSetBlock,    // [target, filter or null, body]
-  kWith,        // [body, target, value, target, value...]
-  kMacro,       // [body, default...]: defaults of the last of `names`; text: its name
-  kCallBlock,   // [call, macro]
-  kFilterBlock, // [filter, body]
-  kScope,       // [body]: of {% block %}
-  kGeneration,  // [body]
+  kData,         // text
+  kPrint,        // [expression...]
+  kBody,         // [statement...]
+  kFor,          // [target, items, filter or null, body, else or null]; flag: recursive
+  kIf,           // [condition, body, else or null]
+  kSet,          // [target, value]
+  kSetBlock,     // [target, filter or null, body]
+  kWith,         // [body, target, value, target, value...]
+  kMacro,        // [body, default...]: defaults of the last of `names`; text: its name
+  kCallBlock,    // [call, macro]
+  kFilterBlock,  // [filter, body]
+  kScope,        // [body]: of {% block %}
+  kGeneration,   // [body]
   kBreak,
   kContinue,
   kLoader,       // a tag that loads another template, which there is none of

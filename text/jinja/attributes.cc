@@ -124,19 +124,20 @@ Value FromKeys(Run& run, const Value& self, Args& args) {
 }
 
 constexpr Builtin kSeqMethods[] = {{"count", SeqCount}, {"index", SeqIndex}};
-constexpr Builtin kDictMethods[] = {{"copy", DictCopy},     {"fromkeys", FromKeys},
-                                    {"get", DictGet},       {"items", DictItems},
-                                    {"keys", DictKeys},     {"values", DictValues}};
+constexpr Builtin kDictMethods[] = {{"copy", DictCopy}, {"fromkeys", FromKeys},
+                                    {"get", DictGet},   {"items", DictItems},
+                                    {"keys", DictKeys}, {"values", DictValues}};
 
 // What the sandbox refuses: methods that change their object, and what every object of Python has.
-constexpr absl::string_view kListChanges[] = {"append", "clear", "extend", "insert",
+constexpr absl::string_view kListChanges[] = {"append", "clear",  "extend",  "insert",
                                               "pop",    "remove", "reverse", "sort"};
 constexpr absl::string_view kDictChanges[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr absl::string_view kObjectNames[] = {
-    "__class__",   "__delattr__",    "__dir__",     "__doc__",   "__eq__",     "__format__",
-    "__ge__",      "__getattribute__", "__getstate__", "__gt__",  "__hash__",   "__init__",
-    "__init_subclass__", "__le__",   "__lt__",      "__ne__",    "__new__",    "__reduce__",
-    "__reduce_ex__", "__repr__",     "__setattr__", "__sizeof__", "__str__",   "__subclasshook__"};
+    "__class__",   "__delattr__", "__dir__",           "__doc__",         "__eq__",
+    "__format__",  "__ge__",      "__getattribute__",  "__getstate__",    "__gt__",
+    "__hash__",    "__init__",    "__init_subclass__", "__le__",          "__lt__",
+    "__ne__",      "__new__",     "__reduce__",        "__reduce_ex__",   "__repr__",
+    "__setattr__", "__sizeof__",  "__str__",           "__subclasshook__"};
 
 template <size_t n>
 bool Has(const absl::string_view (&names)[n], absl::string_view name) {
@@ -384,8 +385,8 @@ Value GetSlice(Run& run, const Value& object, const Value& start, const Value& s
     }
   }
   if (object.is_string()) return run.String(std::move(text), object.string->markup);
-  return run.List(std::move(items), object.seq->flavour == Flavour::kTuple ? Flavour::kTuple
-                                                                           : Flavour::kList);
+  return run.List(std::move(items),
+                  object.seq->flavour == Flavour::kTuple ? Flavour::kTuple : Flavour::kList);
 }
 
 Value GetPath(Run& run, Value object, const Value& path) {

@@ -325,10 +325,9 @@ Value Evaluator::CallMacro(const Function& macro, Args& args) {
     if (i < args.positional.size()) {
       value = args.positional[i];
     } else if (!take(names[i], &value)) {
-      value = i >= without_default
-                  ? Eval(node->kids[1 + i - without_default], scope)
-                  : run_.UndefinedValue(
-                        absl::StrCat("parameter ", ReprString(names[i]), " was not provided"));
+      value = i >= without_default ? Eval(node->kids[1 + i - without_default], scope)
+                                   : run_.UndefinedValue(absl::StrCat(
+                                         "parameter ", ReprString(names[i]), " was not provided"));
     }
     scope->Set(names[i], value);
   }

@@ -172,7 +172,7 @@ Value Evaluator::EvalCall(const Node* node, Scope* scope, const Value* caller) {
 }
 
 Value Evaluator::EvalFilter(const Node* node, Scope* scope) {
-  const Value input = node->kids[0] != nullptr ? Eval(node->kids[0], scope)
+  const Value input = node->kids[0] != nullptr  ? Eval(node->kids[0], scope)
                       : block_input_ != nullptr ? *block_input_
                                                 : Value();
   const Native native = FindFilter(node->text);

@@ -54,7 +54,7 @@ Value Sort(Run& run, const Value& self, Args& args) {
       keys.push_back(IgnoreCase(run, GetPath(run, item, path), bound.Flag(1, false)));
     }
     if (run.failed()) return Value();
-    keyed.push_back({keys.size() == 1 ? keys[0] : run.List(std::move(keys)), item});
+    keyed.push_back({run.List(std::move(keys)), item});  // lists pass over what is equal
   }
   SortKeyed(run, &keyed, bound.Flag(0, false));
   return run.List(Unkeyed(keyed));
@@ -85,8 +85,8 @@ Value Unique(Run& run, const Value& self, Args& args) {
   const Value seen = run.EmptyDict();
   std::vector<Value> out;
   for (const Value& item : items) {
-    const Value key = IgnoreCase(
-        run, GetPath(run, item, bound.has(1) ? bound[1] : Value::None()), bound.Flag(0, false));
+    const Value key = IgnoreCase(run, GetPath(run, item, bound.has(1) ? bound[1] : Value::None()),
+                                 bound.Flag(0, false));
     if (!run.Charge(4 * sizeof(Value))) break;
     const size_t before = seen.dict->entries.size();
     if (!seen.dict->Set(key, Value::None())) {
@@ -110,8 +110,7 @@ Value MinMax(Run& run, const Value& self, Args& args) {
   Keyed best = {key(items[0]), items[0]};
   for (size_t i = 1; i < items.size() && !run.failed(); ++i) {
     const Value next = key(items[i]);
-    const bool better =
-        greatest ? Less(run, next, best.key, ">") : Less(run, next, best.key, "<");
+    const bool better = greatest ? Less(run, next, best.key, ">") : Less(run, next, best.key, "<");
     if (better) best = {next, items[i]};
   }
   return best.item;
@@ -210,7 +209,8 @@ Value Items(Run& run, const Value& self, Args& args) {
 
 Value Reverse(Run& run, const Value& self, Args& args) {
   std::vector<Value> items;
-  if (self.is_string()) return GetSlice(run, self, Value::None(), Value::None(), Value::Integer(-1));
+  if (self.is_string())
+    return GetSlice(run, self, Value::None(), Value::None(), Value::Integer(-1));
   if (!Iterate(run, self, &items)) return Value();
   std::reverse(items.begin(), items.end());
   const bool lazy = self.is(Kind::kDict) || (self.is(Kind::kSeq) && !self.seq->one_pass());

@@ -167,15 +167,13 @@ Value WordWrap(Run& run, const Value& self, Args& args) {
   if (!self.is_string()) return run.Fail(kTypeError, "wordwrap: expected a string");
   const Int width = bound.Integer(0, 79);
   if (width <= 0) return run.Fail(kValueError, "invalid width ", IntText(width), " (must be > 0)");
-  const std::string separator =
-      bound[2].is_none() ? std::string(1, 10) : bound.Text(2, "\n");
+  const std::string separator = bound[2].is_none() ? std::string(1, 10) : bound.Text(2, "\n");
   std::vector<std::string> out;
   for (const absl::string_view line : SplitLines(self.text(), false)) {
     if (!run.Step(1 + static_cast<int64_t>(line.size()))) break;
-    out.push_back(absl::StrJoin(
-        WrapLine(line, static_cast<size_t>(std::min<Int>(width, INT32_MAX)), bound.Flag(1, true),
-                 bound.Flag(3, true)),
-        separator));
+    out.push_back(absl::StrJoin(WrapLine(line, static_cast<size_t>(std::min<Int>(width, INT32_MAX)),
+                                         bound.Flag(1, true), bound.Flag(3, true)),
+                                separator));
   }
   return run.String(absl::StrJoin(out, separator));
 }
@@ -201,17 +199,15 @@ Value Escape(Run& run, const Value& self, Args& args) {
 Value ForceEscape(Run& run, const Value& self, Args& args) {
   return run.String(EscapeHtml(ToText(run, self)), true);
 }
-Value Safe(Run& run, const Value& self, Args& args) {
-  return run.String(ToText(run, self), true);
-}
+Value Safe(Run& run, const Value& self, Args& args) { return run.String(ToText(run, self), true); }
 Value StringFilter(Run& run, const Value& self, Args& args) {
   return self.is_string() ? self : run.String(ToText(run, self));
 }
 
 Value StripTags(Run& run, const Value& self, Args& args) {
   std::string text = ToText(run, self);
-  for (const auto& [open, close] : {std::pair<absl::string_view, absl::string_view>{"<!--", "-->"},
-                                    {"<", ">"}}) {
+  for (const auto& [open, close] :
+       {std::pair<absl::string_view, absl::string_view>{"<!--", "-->"}, {"<", ">"}}) {
     std::string kept;
     size_t pos = 0;
     while (true) {
@@ -237,8 +233,8 @@ std::string QuoteUrl(const std::string& text, bool query) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<uint8_t>(c);
-    if (byte < 0x80 && (std::isalnum(byte) != 0 || absl::StrContains("_.-~", c) ||
-                        (c == '/' && !query))) {
+    if (byte < 0x80 &&
+        (std::isalnum(byte) != 0 || absl::StrContains("_.-~", c) || (c == '/' && !query))) {
       out += c;
     } else if (c == ' ' && query) {
       out += '+';
@@ -272,8 +268,8 @@ Value UrlEncode(Run& run, const Value& self, Args& args) {
   std::vector<std::string> parts;
   for (const auto& [key, value] : pairs) {
     if (run.failed()) break;
-    parts.push_back(absl::StrCat(QuoteUrl(ToText(run, key), true), "=",
-                                 QuoteUrl(ToText(run, value), true)));
+    parts.push_back(
+        absl::StrCat(QuoteUrl(ToText(run, key), true), "=", QuoteUrl(ToText(run, value), true)));
   }
   return run.String(absl::StrJoin(parts, "&"));
 }
@@ -292,8 +288,7 @@ Value FormatFilter(Run& run, const Value& self, Args& args) {
 }
 
 Value ToJsonFilter(Run& run, const Value& self, Args& args) {
-  const Bound bound(run, "tojson", args,
-                    {"ensure_ascii", "indent", "separators", "sort_keys"});
+  const Bound bound(run, "tojson", args, {"ensure_ascii", "indent", "separators", "sort_keys"});
   JsonStyle style;
   style.ensure_ascii = bound.Flag(0, false);
   style.sort_keys = bound.Flag(3, false);

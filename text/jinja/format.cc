@@ -62,12 +62,14 @@ void Group(char separator, int every, std::string* digits) {
 // Puts the sign, the prefix and the padding around a number without a sign.
 std::string Dress(bool negative, const std::string& prefix, std::string digits, const Spec& spec) {
   if (spec.grouping != '\0') {
-    const bool decimal = spec.type != 'x' && spec.type != 'X' && spec.type != 'o' && spec.type != 'b';
+    const bool decimal =
+        spec.type != 'x' && spec.type != 'X' && spec.type != 'o' && spec.type != 'b';
     Group(spec.grouping, decimal ? 3 : 4, &digits);
   }
-  const std::string head =
-      (negative ? "-" : spec.sign == '+' || spec.sign == ' ' ? std::string(1, spec.sign) : "") +
-      prefix;
+  const std::string head = (negative                               ? "-"
+                            : spec.sign == '+' || spec.sign == ' ' ? std::string(1, spec.sign)
+                                                                   : "") +
+                           prefix;
   const int missing = spec.width - static_cast<int>(head.size() + CharCount(digits));
   if (missing <= 0) return head + digits;
   std::string pad;
@@ -121,8 +123,7 @@ std::string IntegerText(Run& run, const Value& value, const Spec& spec) {
 std::string NumberText(Run& run, const Value& value, Spec spec) {
   const bool floating = absl::StrContains("eEfFgG%", spec.type) && spec.type != '\0';
   if (value.is_int() && !floating) return IntegerText(run, value, spec);
-  if (!value.is_number() ||
-      (!floating && (spec.type != '\0' || !value.is(Kind::kFloat)))) {
+  if (!value.is_number() || (!floating && (spec.type != '\0' || !value.is(Kind::kFloat)))) {
     run.Fail(kValueError, "Unknown format code for object of type '", TypeName(value), "'");
     return "";
   }
@@ -270,8 +271,8 @@ class PercentFormatter {
       return "";
     }
     if (!value.is_number() || (value.is(Kind::kFloat) && absl::StrContains("dcoxX", spec.type))) {
-      run_.Fail(kTypeError, "%", std::string(1, spec.type), " format: a real number is required, not ",
-                TypeName(value));
+      run_.Fail(kTypeError, "%", std::string(1, spec.type),
+                " format: a real number is required, not ", TypeName(value));
       return "";
     }
     return NumberText(run_, value, spec);
@@ -372,8 +373,7 @@ class BraceFormatter {
       return NumberText(run_, value, spec);
     }
     if (!spec_text.empty() && !value.is(Kind::kBool)) {
-      run_.Fail(kTypeError, "unsupported format string passed to ", TypeName(value),
-                ".__format__");
+      run_.Fail(kTypeError, "unsupported format string passed to ", TypeName(value), ".__format__");
     }
     return PadText(ToText(run_, value), spec);
   }

@@ -39,9 +39,7 @@ class Lexer {
   }
 
  private:
-  void Add(TokenKind kind, std::string text) {
-    tokens_.push_back({kind, std::move(text), line_});
-  }
+  void Add(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
   void Fail(const std::string& message) {
     if (error_->type.empty()) *error_ = {kSyntaxError, message, line_};
   }
@@ -212,7 +210,8 @@ class Lexer {
       const size_t end = Digits(start, is_digit);
       return end > start ? end : pos_ + 1;
     }
-    return Digits(pos_, +[](char c) { return c == '0'; });  // 007 is 00 and 7
+    return Digits(
+        pos_, +[](char c) { return c == '0'; });  // 007 is 00 and 7
   }
 
   bool LexName() {

@@ -84,7 +84,8 @@ Value IntArithmetic(Run& run, BinaryOp op, Int a, Int b) {
   if (op == BinaryOp::kDiv) {
     return Value::Number(static_cast<double>(a) / static_cast<double>(b));
   }
-  if (b == -1) return op == BinaryOp::kMod ? Value::Integer(0) : IntArithmetic(run, BinaryOp::kSub, 0, a);
+  if (b == -1)
+    return op == BinaryOp::kMod ? Value::Integer(0) : IntArithmetic(run, BinaryOp::kSub, 0, a);
   Int quotient = a / b;
   Int rest = a % b;
   if (rest != 0 && (rest < 0) != (b < 0)) {
@@ -96,8 +97,8 @@ Value IntArithmetic(Run& run, BinaryOp op, Int a, Int b) {
 
 Value Repeat(Run& run, const Value& sequence, Int times) {
   if (times < 0) times = 0;
-  const size_t size = sequence.is_string() ? sequence.text().size()
-                                           : sequence.seq->items.size() * sizeof(Value);
+  const size_t size =
+      sequence.is_string() ? sequence.text().size() : sequence.seq->items.size() * sizeof(Value);
   const Int most = run.limits().memory;
   const Int bytes = times > most ? most + 1 : times * static_cast<Int>(size);
   if (size > 0 && !run.Charge(bytes > most ? most + 1 : static_cast<size_t>(bytes))) {
@@ -211,9 +212,8 @@ bool Equal(Run& run, const Value& a, const Value& b) {
       run.StepBytes(a.text().size());
       return a.text() == b.text();
     case Kind::kSeq:
-      return a.seq == b.seq ||
-             (a.seq->flavour == b.seq->flavour && !a.seq->one_pass() &&
-              EqualItems(run, a.seq->items, b.seq->items));
+      return a.seq == b.seq || (a.seq->flavour == b.seq->flavour && !a.seq->one_pass() &&
+                                EqualItems(run, a.seq->items, b.seq->items));
     case Kind::kDict:
       if (a.dict->entries.size() != b.dict->entries.size()) return false;
       for (const auto& [key, value] : a.dict->entries) {

@@ -105,8 +105,8 @@ class Parser {
   Error* error_;
   size_t pos_ = 0;
   int depth_ = 0;
-  std::vector<std::string> tags_;                      // those that are open
-  std::vector<std::vector<absl::string_view>> ends_;   // the tags that each waits for
+  std::vector<std::string> tags_;                     // those that are open
+  std::vector<std::vector<absl::string_view>> ends_;  // the tags that each waits for
 };
 
 }  // namespace jinja

@@ -23,7 +23,8 @@ Value Sorted(Run& run, const Value& value) {
   if (!value.is(Kind::kDict)) return value;
   auto entries = value.dict->entries;
   std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) {
-    const bool comparable = a.first.kind == b.first.kind || (a.first.is_number() && b.first.is_number());
+    const bool comparable =
+        a.first.kind == b.first.kind || (a.first.is_number() && b.first.is_number());
     return !run.failed() && comparable && Less(run, a.first, b.first);
   });
   const Value out = run.EmptyDict();

@@ -88,8 +88,8 @@ std::string ReprFloat(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char buffer[64];
-  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value,
-                                 std::chars_format::scientific);
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific);
   absl::string_view shortest(buffer, end.ptr - buffer);
   const size_t e = shortest.find('e');
   int exponent = 0;
@@ -103,7 +103,8 @@ std::string ReprFloat(double value) {
     if (c != '-' && c != '.') digits.push_back(c);
   }
   if (exponent < -4 || exponent >= 16) {
-    return absl::StrCat(sign, digits.substr(0, 1), digits.size() > 1 ? "." : "", digits.substr(1), "e", exponent < 0 ? "-" : "+",
+    return absl::StrCat(sign, digits.substr(0, 1), digits.size() > 1 ? "." : "", digits.substr(1),
+                        "e", exponent < 0 ? "-" : "+",
                         absl::Dec(std::abs(exponent), absl::kZeroPad2));
   }
   if (exponent < 0) return absl::StrCat(sign, "0.", std::string(-exponent - 1, '0'), digits);
@@ -232,7 +233,8 @@ absl::optional<double> ParseFloat(absl::string_view text) {
     pos += c.length;
     const int digit = DigitValue(c.value);
     if (c.value == '_') {
-      if (!after_digit || pos == text.size() || DigitValue(DecodeAt(text, pos).value) < 0) return {};
+      if (!after_digit || pos == text.size() || DigitValue(DecodeAt(text, pos).value) < 0)
+        return {};
       continue;
     }
     after_digit = digit >= 0;

@@ -70,8 +70,7 @@ absl::string_view StripChars(absl::string_view text, absl::string_view chars, bo
                  [&](char32_t c) { return std::binary_search(set.begin(), set.end(), c); });
 }
 
-std::vector<absl::string_view> SplitBlanks(absl::string_view text, int64_t limit,
-                                           bool from_right) {
+std::vector<absl::string_view> SplitBlanks(absl::string_view text, int64_t limit, bool from_right) {
   std::vector<absl::string_view> out;
   text = Strip(text, true, true);
   while (!text.empty()) {
@@ -86,8 +85,8 @@ std::vector<absl::string_view> SplitBlanks(absl::string_view text, int64_t limit
       pos = from_right ? pos - c.length : pos + c.length;
     }
     out.push_back(from_right ? text.substr(pos) : text.substr(0, pos));
-    text = from_right ? Strip(text.substr(0, pos), false, true)
-                      : Strip(text.substr(pos), true, false);
+    text =
+        from_right ? Strip(text.substr(0, pos), false, true) : Strip(text.substr(pos), true, false);
   }
   if (from_right) std::reverse(out.begin(), out.end());
   return out;

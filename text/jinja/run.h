@@ -20,10 +20,10 @@ namespace jinja {
 
 // What a template may use. A conversation of a megabyte stays far below each.
 struct Limits {
-  int64_t steps = 5'000'000;         // nodes evaluated, items visited, and 64 bytes of text each
+  int64_t steps = 5'000'000;          // nodes evaluated, items visited, and 64 bytes of text each
   int64_t memory = int64_t{1} << 28;  // bytes of all values ever made
   int64_t output = int64_t{1} << 26;  // bytes
-  int depth = 1000;                  // nested evaluations
+  int depth = 1000;                   // nested evaluations
 };
 
 // Python's exceptions, by their names.
@@ -80,7 +80,7 @@ class Run {
   Error error;
   int line = 0;  // of what is evaluated now
   int depth = 0;
-  std::tm now = {};          // what strftime_now sees
+  std::tm now = {};  // what strftime_now sees
   Evaluator* evaluator = nullptr;
   const Limits& limits() const { return limits_; }
 

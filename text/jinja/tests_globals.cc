@@ -185,8 +185,8 @@ Value MakeDict(Run& run, const Value& self, Args& args) {
       std::vector<Value> pair;
       if (!Iterate(run, item, &pair)) break;
       if (pair.size() != 2) {
-        return run.Fail(kValueError, "dictionary update sequence element has length ",
-                        pair.size(), "; 2 is required");
+        return run.Fail(kValueError, "dictionary update sequence element has length ", pair.size(),
+                        "; 2 is required");
       }
       entries.emplace_back(pair[0], pair[1]);
     }
@@ -239,11 +239,13 @@ Value MakeJoiner(Run& run, const Value& self, Args& args) {
   return MakeHelper(run, {bound.has(0) ? bound[0] : run.String(", ")}, true);
 }
 
-constexpr Builtin kGlobals[] = {
-    {"cycler", MakeCycler},       {"dict", MakeDict},
-    {"joiner", MakeJoiner},       {"namespace", MakeNamespace},
-    {"raise_exception", RaiseException}, {"range", Range},
-    {"strftime_now", StrftimeNow}};
+constexpr Builtin kGlobals[] = {{"cycler", MakeCycler},
+                                {"dict", MakeDict},
+                                {"joiner", MakeJoiner},
+                                {"namespace", MakeNamespace},
+                                {"raise_exception", RaiseException},
+                                {"range", Range},
+                                {"strftime_now", StrftimeNow}};
 
 }  // namespace
 

@@ -94,8 +94,8 @@ absl::string_view TypeName(const Value& value) {
       return value.string->markup ? "Markup" : "str";
     case Kind::kSeq: {
       static constexpr absl::string_view kNames[] = {
-          "list",       "tuple",     "range",     "dict_keys", "dict_values",
-          "dict_items", "generator", "list_reverseiterator"};
+          "list",        "tuple",      "range",     "dict_keys",
+          "dict_values", "dict_items", "generator", "list_reverseiterator"};
       return kNames[static_cast<int>(value.seq->flavour)];
     }
     case Kind::kDict:
@@ -103,7 +103,7 @@ absl::string_view TypeName(const Value& value) {
     case Kind::kNamespace:
       return "TemplateNamespace";
     case Kind::kFunction:
-      return value.function->native == nullptr ? "Macro"
+      return value.function->native == nullptr     ? "Macro"
              : value.function->self.is_undefined() ? "function"
                                                    : "builtin_function_or_method";
     case Kind::kLoop:

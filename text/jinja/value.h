@@ -44,9 +44,9 @@ struct Object {
 };
 
 struct Str : Object {
-  std::string text;    // UTF-8
-  bool ascii = true;   // then a character is a byte
-  bool markup = false; // what the filters `safe` and `escape` give
+  std::string text;     // UTF-8
+  bool ascii = true;    // then a character is a byte
+  bool markup = false;  // what the filters `safe` and `escape` give
 };
 
 struct Undefined : Object {
@@ -103,9 +103,7 @@ struct Value {
   bool is_int() const { return kind == Kind::kInt || kind == Kind::kBool; }
   bool is_number() const { return is_int() || kind == Kind::kFloat; }
   Int as_int() const { return kind == Kind::kBool ? Int{boolean} : integer; }
-  double as_double() const {
-    return kind == Kind::kFloat ? number : static_cast<double>(as_int());
-  }
+  double as_double() const { return kind == Kind::kFloat ? number : static_cast<double>(as_int()); }
   const std::string& text() const { return string->text; }
 
  private:
@@ -132,9 +130,7 @@ struct Seq : Object {
   bool group = false;  // a tuple of the filter `groupby`, whose parts have names
   std::vector<Value> items;
   Int range[3] = {0, 0, 1};  // of a range: start, stop, step
-  bool one_pass() const {
-    return flavour == Flavour::kGenerator || flavour == Flavour::kIterator;
-  }
+  bool one_pass() const { return flavour == Flavour::kGenerator || flavour == Flavour::kIterator; }
   bool indexable() const { return flavour <= Flavour::kRange; }
 };
 

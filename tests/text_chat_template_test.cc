@@ -1,5 +1,6 @@
 // Chat templates against what transformers, or Jinja's language cases, give.
 #include <ctime>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -180,6 +181,80 @@ TEST(ChatTemplateGoldens, TheLanguageCasesGiveTheirTexts) {
     ExpectOutcome(differences, name, test["expected"],
                   parsed->Render(test["context"], Time("2025-07-10T00:00:00")));
   }
+}
+
+// A model folder's files.
+class Folder {
+ public:
+  explicit Folder(const std::string& name)
+      : path_(JoinPath(GetEnv("TEST_TMPDIR", "."), "chat-" + name)) {
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(JoinPath(path_, "additional_chat_templates"));
+  }
+  void Write(const std::string& name, const std::string& text) const {
+    ASSERT_TRUE(WriteFile(JoinPath(path_, name), text).ok());
+  }
+  std::string Choose(absl::string_view name, bool tools) const {
+    const auto source = ReadChatTemplates(path_);
+    if (!source.ok()) return std::string(source.status().message());
+    const auto chosen = source->Choose(name, tools);
+    return chosen.ok() ? *chosen : std::string(chosen.status().message());
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+TEST(ChatTemplateFolder, AFileOfItsOwnGoesBeforeTheConfigsTemplate) {
+  const Folder folder("files");
+  EXPECT_EQ(folder.Choose("", false), "expected a model with a chat template, found one without");
+  folder.Write("tokenizer_config.json", R"({"chat_template": "config"})");
+  EXPECT_EQ(folder.Choose("", true), "config");
+  folder.Write("chat_template.json", R"({"chat_template": "json"})");
+  EXPECT_EQ(folder.Choose("", false), "json");
+  folder.Write("chat_template.jinja", "jinja");
+  EXPECT_EQ(folder.Choose("", false), "jinja");
+  folder.Write("additional_chat_templates/rag.jinja", "of documents");
+  EXPECT_EQ(folder.Choose("rag", false), "of documents");
+  EXPECT_EQ(folder.Choose("odd", false), "chat template: expected one of default, rag, found odd");
+}
+
+TEST(ChatTemplateFolder, OfNamedTemplatesThoseForToolsAreForTools) {
+  const Folder folder("named");
+  folder.Write("tokenizer_config.json", R"({"chat_template": [
+      {"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]})");
+  EXPECT_EQ(folder.Choose("", false), "d");
+  EXPECT_EQ(folder.Choose("", true), "t");
+}
+
+TEST(ChatTemplateFolder, SpecialTokensAreTextsOrTokensWithFlags) {
+  const Folder folder("tokens");
+  folder.Write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": {"content": "</s>"},
+      "pad_token": null, "add_bos_token": true, "extra_special_tokens": {"image_token": "<i>"}})");
+  folder.Write("special_tokens_map.json", R"({"bos_token": "other", "unk_token": "<u>"})");
+  const auto source = ReadChatTemplates(folder.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  const std::map<std::string, std::string> tokens(source->special_tokens.begin(),
+                                                  source->special_tokens.end());
+  EXPECT_EQ(tokens, (std::map<std::string, std::string>{{"bos_token", "<s>"},
+                                                        {"eos_token", "</s>"},
+                                                        {"image_token", "<i>"},
+                                                        {"unk_token", "<u>"}}));
+}
+
+TEST(ChatTemplateFolder, OtherShapesAreRefusedByFileAndKey) {
+  const Folder folder("bad");
+  const std::string path = JoinPath(folder.path(), "tokenizer_config.json");
+  folder.Write("tokenizer_config.json", R"({"chat_template": 3})");
+  EXPECT_EQ(folder.Choose("", false), path +
+                                          ": chat_template: expected a string or a list of "
+                                          "named templates, found number");
+  folder.Write("tokenizer_config.json", R"({"chat_template": [{"name": "default"}]})");
+  EXPECT_EQ(folder.Choose("", false),
+            path + ": chat_template: template: expected a string, found nothing");
+  folder.Write("tokenizer_config.json", "{");
+  EXPECT_EQ(folder.Choose("", false), path + ": not valid JSON");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// ninfer-run: continues a text with a plan, a model folder, or the bundled model. The text goes to
-// standard output, everything else to standard error. Tested by tests/run_test.py.
+// ninfer-run: continues a text or a conversation with a plan, a model folder, or the bundled model.
+// The text goes to standard output, everything else to standard error. Tested by tests/run_test.py
+// and tests/chat_test.py.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,8 @@
 #include "base/status.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
+#include "tools/common/chat_flags.h"
+#include "tools/common/chat_loop.h"
 #include "tools/common/npy.h"
 #include "tools/common/run_flags.h"
 #include "tools/common/run_report.h"
@@ -65,10 +68,29 @@ absl::Status WriteFiles(const RunFlags& flags, runtime::Model* model,
   return flags.dump_to.empty() ? absl::OkStatus() : model->WriteDump(flags.dump_to);
 }
 
+absl::StatusOr<runtime::ChatPrompt> ChatPromptOf(const RunFlags& flags,
+                                                 const runtime::Model& model) {
+  NINFER_ASSIGN_OR_RETURN(const ChatRequest request, ChatRequestOf(flags));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
+  return chat->Prompt(request);
+}
+
 absl::Status Run(const RunFlags& flags) {
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Model> model, Open(flags));
-  NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptOf(flags, *model));
-  const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model);
+  if (flags.chat) return ChatLoop(flags, *model, GenerateOptionsOf(flags, *model));
+  std::vector<int32_t> prompt;
+  runtime::GenerateOptions options = GenerateOptionsOf(flags, *model);
+  if (IsChat(flags)) {
+    NINFER_ASSIGN_OR_RETURN(runtime::ChatPrompt chat, ChatPromptOf(flags, *model));
+    if (flags.show_prompt) {
+      Print(chat.text);
+      return absl::OkStatus();
+    }
+    prompt = std::move(chat.ids);
+    options.on_prompt_text = nullptr;
+  } else {
+    NINFER_ASSIGN_OR_RETURN(prompt, PromptOf(flags, *model));
+  }
   runtime::Session session(model->executor(), model->tokenizer());
   NINFER_ASSIGN_OR_RETURN(const runtime::Generation generation, session.Generate(prompt, options));
   const bool stats = flags.stats || generation.finish == runtime::FinishReason::kCancelled;

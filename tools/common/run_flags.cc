@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "tools/common/chat_flags.h"
 
 namespace ninfer::tools {
 namespace {
@@ -143,6 +144,7 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--weights-memory", flags->weights_memory, "auto, map or copy");
   app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
   app->add_flag("--perf-map", flags->perf_map, "tell perf the names of kernels");
+  AddChatFlags(app, flags);
   AddOutputFlags(app, flags);
   AddCompilerFlags(app, flags);
 }
@@ -154,6 +156,7 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
     return InvalidArgument("expected one of --prompt, --prompt-file and --prompt-ids, found ",
                            prompts);
   }
+  NINFER_RETURN_IF_ERROR(CheckChatFlags(flags));
   if (flags.prompt.has_value() && flags.prompt->empty()) {
     return InvalidArgument("--prompt: expected some text, found none");
   }

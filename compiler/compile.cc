@@ -113,7 +113,6 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.temperature = info.temperature;
   out.top_p = info.top_p;
   out.top_k = info.top_k;
-  out.chat_template = info.chat_template;
   out.weights_dtype = std::string(DTypeName(options.weights));
   out.activations_dtype = std::string(DTypeName(options.activations));
   out.kv_dtype = std::string(DTypeName(options.kv_cache));
@@ -139,6 +138,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   Compiled compiled;
   plan::Plan& plan = compiled.plan;
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &plan));
+  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
   FillMetadata(source, pass_options, &plan);
   const ir::Module imported = source.model.module.Clone();
   plan.imported_graph_text = ir::Print(imported);

@@ -31,6 +31,9 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
 
 // The folder's tokenizer, which must fit the vocabulary; a line to the log where there is none.
 absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, plan::Plan* plan);
+// The folder's chat templates and the special tokens that they see (compiler/chat.cc); a line to
+// the log for a template that does not parse.
+absl::Status ReadChat(const Source& source, const Callbacks& callbacks, plan::Plan* plan);
 void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan);
 
 // program -> the plan's tables (compiler/plan_tables.cc).

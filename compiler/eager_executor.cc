@@ -46,6 +46,7 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   NINFER_RETURN_IF_ERROR(passes::RunPasses(source.model.module, names, choice).status());
   out->module_ = std::move(source.model.module);
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &out->plan_));
+  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &out->plan_));
   FillMetadata(source, choice, &out->plan_);
   out->threads_ = ThreadsOrDefault(options.threads);
   NINFER_ASSIGN_OR_RETURN(

@@ -11,7 +11,6 @@ namespace ninfer::frontend {
 namespace {
 
 constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 24;
-constexpr uint64_t kMaxTokenizerConfigBytes = uint64_t{1} << 28;
 
 std::vector<int32_t> InVocabulary(const std::vector<int64_t>& ids, const ModelInfo& info) {
   std::vector<int32_t> kept;
@@ -76,35 +75,6 @@ absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
   info.top_p = NumberIn(*config, "top_p", 0, 1);
   info.top_k = config->OptionalInt("top_k", 0, INT32_MAX);
   return config->status();
-}
-
-absl::Status ReadChatTemplate(const std::string& folder, ModelInfo& info) {
-  const std::string own = JoinPath(folder, "chat_template.jinja");
-  if (FileExists(own)) {
-    NINFER_ASSIGN_OR_RETURN(info.chat_template, ReadFile(own, kMaxConfigBytes));
-    return absl::OkStatus();
-  }
-  const std::string path = JoinPath(folder, "tokenizer_config.json");
-  if (!FileExists(path)) return absl::OkStatus();
-  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxTokenizerConfigBytes));
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
-                          ConfigReader::Parse(path, text));
-  const nlohmann::json* value = config->Peek("chat_template");
-  if (value == nullptr || value->is_null()) return absl::OkStatus();
-  if (!value->is_array()) {
-    info.chat_template = config->StringOr("chat_template", "");
-    return config->status();
-  }
-  for (const nlohmann::json& item : *value) {
-    const bool named = item.is_object() && item.contains("name") && item.contains("template") &&
-                       item["name"].is_string() && item["template"].is_string();
-    if (!named) {
-      config->Refuse("chat_template", "a string or a list of named templates");
-      return config->status();
-    }
-    if (item["name"] == "default") info.chat_template = item["template"].get<std::string>();
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace ninfer::frontend

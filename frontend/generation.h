@@ -1,5 +1,5 @@
 // What generation takes from a model folder beside the graph: ids that begin, end and pad a text,
-// sampling defaults, and the chat template.
+// and sampling defaults.
 // Tested by tests/frontend_test.cc.
 #ifndef NINFER_FRONTEND_GENERATION_H_
 #define NINFER_FRONTEND_GENERATION_H_
@@ -18,9 +18,6 @@ void ReadConfigIds(ConfigReader& config, ModelInfo& info);
 
 // generation_config.json, where the folder has one: its ids win, its sampling defaults are taken.
 absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info);
-
-// chat_template.jinja, else tokenizer_config.json's chat_template (of several, "default").
-absl::Status ReadChatTemplate(const std::string& folder, ModelInfo& info);
 
 }  // namespace ninfer::frontend
 

@@ -114,7 +114,6 @@ absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const Impor
                           Build(*row, *config, MakeCheckpointTensors(std::move(checkpoint)),
                                 FolderName(folder), options));
   NINFER_RETURN_IF_ERROR(ReadGenerationConfig(folder, model.info));
-  NINFER_RETURN_IF_ERROR(ReadChatTemplate(folder, model.info));
   return model;
 }
 

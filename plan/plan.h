@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -23,6 +24,8 @@ struct Metadata {
   absl::optional<double> temperature, top_p;
   absl::optional<int64_t> top_k;
   std::string chat_template, default_prompt;
+  // Chat templates beside the default one, and the tokens that templates see: name and text.
+  std::vector<std::pair<std::string, std::string>> more_chat_templates, special_tokens;
   std::string weights_dtype, activations_dtype, kv_dtype;  // "bf16"
   bool has_kv_cache = true;
   bool logits_for_wanted_rows = true;  // false when every row's logits are made

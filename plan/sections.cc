@@ -39,6 +39,16 @@ void CodeMetadata(Codec& c, int version, T& m) {
 }
 
 template <typename Codec, typename T>
+void CodeChat(Codec& c, T& m) {
+  const auto named = [](auto& codec, auto& item) {
+    codec.Text("name", item.first);
+    codec.Text("text", item.second);
+  };
+  c.List("templates", m.more_chat_templates, 8, named);
+  c.List("special tokens", m.special_tokens, 8, named);
+}
+
+template <typename Codec, typename T>
 void CodeSymbol(Codec& c, T& symbol) {
   c.Text("name", symbol.name);
   c.I64("min", symbol.min);
@@ -205,6 +215,8 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
                     [](auto& codec, auto& item) { CodeImageSymbols(codec, item); });
     case Section::kTokenizer:
       return c.Blob("tokenizer", plan.tokenizer);
+    case Section::kChat:
+      return CodeChat(c, plan.metadata);
     case Section::kProgramText:
       return c.Blob("program", plan.program_text);
     case Section::kImportedGraph:

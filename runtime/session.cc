@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/status.h"
 #include "runtime/stop_strings.h"
-#include "runtime/text_stepper.h"
 #include "text/detokenizer.h"
 
 namespace ninfer::runtime {
@@ -87,13 +87,24 @@ absl::optional<FinishReason> Finished(const Generation& result, const GenerateOp
   return absl::nullopt;
 }
 
+// How many of the prompt's tokens need no step: those that the kept text begins with, but for the
+// last token, whose logits are wanted. None without a cache.
+int64_t SharedTokens(const std::vector<int32_t>& kept, const std::vector<int32_t>& prompt,
+                     const ExecutorLimits& limits) {
+  if (!limits.has_kv_cache) return 0;
+  const size_t most = std::min(kept.size(), prompt.size() - 1);
+  size_t shared = 0;
+  while (shared < most && kept[shared] == prompt[shared]) ++shared;
+  return static_cast<int64_t>(shared);
+}
+
 // The prompt's steps. True when they were cancelled.
 absl::StatusOr<bool> Prefill(const GenerateOptions& options, TextStepper* stepper,
                              Generation* result) {
   const double start = Seconds();
-  const absl::Status status =
-      stepper->Append(result->prompt_ids, options.prefill_chunk,
-                      static_cast<int64_t>(result->prompt_ids.size()), options.cancelled);
+  const absl::Status status = stepper->Append(
+      absl::MakeConstSpan(result->prompt_ids).subspan(stepper->length()), options.prefill_chunk,
+      static_cast<int64_t>(result->prompt_ids.size()), options.cancelled);
   result->stats.prefill_seconds = Seconds() - start;
   if (absl::IsCancelled(status)) return true;
   NINFER_RETURN_IF_ERROR(status);
@@ -151,7 +162,8 @@ absl::string_view FinishReasonName(FinishReason reason) {
 }
 
 double GenerationStats::prefill_rate() const {
-  return prefill_seconds > 0 ? static_cast<double>(prompt_tokens) / prefill_seconds : 0;
+  const auto computed = static_cast<double>(prompt_tokens - reused_tokens);
+  return prefill_seconds > 0 ? computed / prefill_seconds : 0;
 }
 double GenerationStats::decode_rate() const {
   return decode_seconds > 0 ? static_cast<double>(decode_steps) / decode_seconds : 0;
@@ -186,20 +198,30 @@ absl::StatusOr<Generation> Session::Generate(const std::vector<int32_t>& prompt,
   result.stats.prompt_tokens = static_cast<int64_t>(prompt.size());
   Shower shower(tokenizer_, options, &result.text);
   shower.ShowPrompt(prompt);
-  TextStepper stepper(executor_, &pages_, options.all_logits ? &result.logits : nullptr);
+  std::unique_ptr<TextStepper> stepper =
+      options.keep_cache ? std::exchange(kept_, nullptr) : nullptr;
+  kept_.reset();  // its pages are needed
+  if (stepper == nullptr) {
+    stepper = std::make_unique<TextStepper>(executor_, &pages_,
+                                            options.all_logits ? &result.logits : nullptr);
+  }
+  stepper->Truncate(SharedTokens(stepper->text(), prompt, executor_->limits()));
+  result.stats.reused_tokens = stepper->length();
   const double start = Seconds();
-  NINFER_ASSIGN_OR_RETURN(const bool cancelled, Prefill(options, &stepper, &result));
+  NINFER_ASSIGN_OR_RETURN(const bool cancelled, Prefill(options, stepper.get(), &result));
   if (cancelled) {
     result.finish = FinishReason::kCancelled;
   } else {
-    NINFER_RETURN_IF_ERROR(Decode(executor_, options, start, longest, &stepper, &shower, &result));
+    NINFER_RETURN_IF_ERROR(
+        Decode(executor_, options, start, longest, stepper.get(), &shower, &result));
   }
   shower.Finish();
   result.stats.generated_tokens = static_cast<int64_t>(result.ids.size());
   // The last token's own logits are of use only to those who asked for all.
   if (options.all_logits && !result.ids.empty()) {
-    NINFER_RETURN_IF_ERROR(stepper.Append(absl::MakeConstSpan(result.ids).last(1), 0, 0, nullptr));
+    NINFER_RETURN_IF_ERROR(stepper->Append(absl::MakeConstSpan(result.ids).last(1), 0, 0, nullptr));
   }
+  if (options.keep_cache) kept_ = std::move(stepper);
   return result;
 }
 

@@ -1,11 +1,12 @@
-// One generation: a prompt goes in by chunks, tokens come out one by one, until something says
-// stop. Works on any executor; without a cache the whole text is computed at every step. Not for
-// several texts at a time. Tested by tests/runtime_session_test.cc.
+// Generations on one executor: a prompt goes in by chunks, tokens come out one by one, until
+// something says stop. Works on any executor; without a cache the whole text is computed at every
+// step. Not for several texts at a time. Tested by tests/runtime_session_test.cc.
 #ifndef NINFER_RUNTIME_SESSION_H_
 #define NINFER_RUNTIME_SESSION_H_
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "runtime/executor.h"
 #include "runtime/kv_pages.h"
 #include "runtime/sampling/sampling.h"
+#include "runtime/text_stepper.h"
 #include "text/tokenizer.h"
 
 namespace ninfer::runtime {
@@ -25,6 +27,9 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   bool ignore_eos = false;
   bool all_logits = false;  // keep the logits of every position, the last token's too
+  // Keep this text's cache, and begin with what the prompt shares with the text kept before: only
+  // the rest is computed. Not with `all_logits`.
+  bool keep_cache = false;
   // Called with what there is to show, as soon as no later token can change it. The prompt's text
   // comes first, by itself.
   std::function<void(absl::string_view text)> on_prompt_text, on_text;
@@ -37,13 +42,14 @@ absl::string_view FinishReasonName(FinishReason reason);  // "end id", "stop str
 
 struct GenerationStats {
   int64_t prompt_tokens = 0, generated_tokens = 0;
+  int64_t reused_tokens = 0;   // of the prompt, found in the cache
   double prefill_seconds = 0;  // of the prompt's steps
   double first_token_seconds = 0;
   double decode_seconds = 0;  // from the first generated token to the last
   double decode_bytes = 0;    // read by the steps between them
   int64_t decode_steps = 0;
 
-  double prefill_rate() const;     // prompt tokens a second
+  double prefill_rate() const;     // computed prompt tokens a second
   double decode_rate() const;      // tokens a second; 0 when fewer than two were generated
   double bytes_per_token() const;  // read in one decode step
   double bandwidth() const;        // bytes a second while decoding
@@ -71,6 +77,7 @@ class Session {
   Executor* executor_;
   const Tokenizer* tokenizer_;
   KvPages pages_;
+  std::unique_ptr<TextStepper> kept_;  // the text whose cache is kept
 };
 
 // The longest text that a session on this executor can hold.

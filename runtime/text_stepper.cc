@@ -53,6 +53,13 @@ absl::Status TextStepper::ComputeAgain(int64_t chunk, int64_t length,
   return status;
 }
 
+void TextStepper::Truncate(int64_t length) {
+  // Pages stay: later tokens overwrite their positions, and none is read before it is written.
+  text_.resize(std::min<size_t>(text_.size(), static_cast<size_t>(length)));
+  rope_len_.resize(text_.size());
+  last_ = {};
+}
+
 absl::Status TextStepper::AppendChunk(absl::Span<const int32_t> tokens, int64_t length) {
   const int64_t old_length = this->length();
   const int64_t count = static_cast<int64_t>(tokens.size());

@@ -30,6 +30,11 @@ class TextStepper {
   absl::Status Append(absl::Span<const int32_t> tokens, int64_t chunk, int64_t length,
                       const std::function<bool()>& cancelled);
 
+  // Goes back to the first `length` tokens, as if no more had been appended; there are no last
+  // logits until the next Append.
+  void Truncate(int64_t length);
+  const std::vector<int32_t>& text() const { return text_; }
+
   absl::Span<const float> last_logits() const { return last_; }
   int64_t length() const { return static_cast<int64_t>(text_.size()); }
 

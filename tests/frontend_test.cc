@@ -330,24 +330,6 @@ TEST(Info, IdsOutsideTheVocabularyAreLeftOut) {
   EXPECT_FALSE(info.bos_id.has_value());
 }
 
-TEST(Info, TheChatTemplateComesFromItsOwnFileOrTheTokenizersConfiguration) {
-  TemporaryFolder folder;
-  WriteModel(folder.path(), TinyLlama());
-  EXPECT_EQ(Import(folder.path()).info.chat_template, "");
-  const std::string path = folder.File("tokenizer_config.json");
-  WriteText(
-      path,
-      R"({"chat_template": [{"name": "tool", "template": "t"}, {"name": "default", "template": "d"}]})");
-  EXPECT_EQ(Import(folder.path()).info.chat_template, "d");
-  WriteText(path, R"({"chat_template": "one"})");
-  EXPECT_EQ(Import(folder.path()).info.chat_template, "one");
-  WriteText(path, R"({"chat_template": 3})");
-  EXPECT_EQ(ImportModel(folder.path(), {}).status().message(),
-            path + ": chat_template: expected a string, found a number");
-  WriteText(folder.File("chat_template.jinja"), "two");
-  EXPECT_EQ(Import(folder.path()).info.chat_template, "two");
-}
-
 TEST(Info, NameAndSizes) {
   TemporaryFolder folder;
   WriteModel(folder.path(), TinyLlama({.tied = true}));

@@ -20,4 +20,5 @@ target_compile_definitions(runtime_compiler_library_test PRIVATE
                            FAKE_OLD_COMPILER="$<TARGET_FILE:ninfer-old-compiler>")
 
 ninfer_script_test(run_test run_test.py)
+ninfer_script_test(chat_test chat_test.py)
 ninfer_script_test(inspect_test inspect_test.py)

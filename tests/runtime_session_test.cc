@@ -47,6 +47,34 @@ TEST(Session, ThePromptGoesInByChunksAndTokensOneByOne) {
   EXPECT_EQ(executor.step_sizes(), (std::vector<int>{16, 16, 8, 1, 1}));
 }
 
+TEST(Session, AKeptCacheLeavesOnlyWhatIsNewToCompute) {
+  GenerateOptions options = Greedy(5);
+  options.keep_cache = true;
+  FakeExecutor executor;
+  Session session(&executor, nullptr);
+  const Generation first = *session.Generate(Prompt(20), options);
+  EXPECT_EQ(first.stats.reused_tokens, 0);
+  std::vector<int32_t> longer = first.prompt_ids;
+  longer.insert(longer.end(), first.ids.begin(), first.ids.end());
+  longer.insert(longer.end(), {1, 2, 3});
+  std::vector<int32_t> other = longer;
+  other[10] = (other[10] + 1) % 50;
+  // The last token of an answer was never computed.
+  const int64_t shared[] = {24, 10, 0};
+  const std::vector<int32_t> prompts[] = {longer, other, {7, 8}};
+  for (int i = 0; i < 3; ++i) {
+    const Generation kept = *session.Generate(prompts[i], options);
+    EXPECT_EQ(kept.stats.reused_tokens, shared[i]);
+    FakeExecutor fresh;
+    EXPECT_EQ(kept.ids, Finish(&fresh, prompts[i], Greedy(5)).ids);
+  }
+  EXPECT_EQ(executor.step_sizes(), (std::vector<int>{16, 4, 1, 1, 1, 1, 4, 1, 1, 1, 1,  //
+                                                     16, 2, 1, 1, 1, 1, 2, 1, 1, 1, 1}));
+  // The same prompt again: its last token alone, whose logits are wanted.
+  const Generation again = *session.Generate({7, 8}, options);
+  EXPECT_EQ(again.stats.reused_tokens, 1);
+}
+
 TEST(Session, WithoutACacheEveryStepTakesTheWholeText) {
   FakeExecutor executor(/*has_kv_cache=*/false);
   Finish(&executor, Prompt(40), Greedy(3));

@@ -1,5 +1,8 @@
-// ninfer-run: continues a text with a plan, a model folder, or the bundled model. The text goes to
-// standard output, everything else to standard error. Tested by tests/run_test.py.
+// ninfer-run: continues a text or a conversation with a plan, a model folder, or the bundled model.
+// The text goes to standard output, everything else to standard error. Tested by tests/run_test.py
+// and tests/chat_test.py.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -8,6 +11,8 @@
 #include "base/status.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
+#include "tools/common/chat_flags.h"
+#include "tools/common/chat_loop.h"
 #include "tools/common/npy.h"
 #include "tools/common/program.h"
 #include "tools/common/run_flags.h"
@@ -75,13 +80,36 @@ absl::Status CheckFiles(const RunFlags& flags) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<runtime::ChatPrompt> ChatPromptOf(const RunFlags& flags,
+                                                 const runtime::Model& model) {
+  NINFER_ASSIGN_OR_RETURN(const ChatRequest request, ChatRequestOf(flags));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
+  return chat->Prompt(request);
+}
+
 absl::Status Run(const RunFlags& flags) {
   NINFER_RETURN_IF_ERROR(CheckFiles(flags));
   Notices notices;  // outlives the model, whose thread may still have something to say
   if (flags.verbose) notices.Release();
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Model> model, Open(flags, &notices));
-  NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptOf(flags, *model));
-  const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model, &notices);
+  if (flags.chat) {
+    const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model, &notices);
+    notices.Release();
+    return ChatLoop(flags, *model, options);
+  }
+  std::vector<int32_t> prompt;
+  runtime::GenerateOptions options = GenerateOptionsOf(flags, *model, &notices);
+  if (IsChat(flags)) {
+    NINFER_ASSIGN_OR_RETURN(runtime::ChatPrompt chat, ChatPromptOf(flags, *model));
+    if (flags.show_prompt) {
+      Print(chat.text);
+      return absl::OkStatus();
+    }
+    prompt = std::move(chat.ids);
+    options.on_prompt_text = nullptr;
+  } else {
+    NINFER_ASSIGN_OR_RETURN(prompt, PromptOf(flags, *model));
+  }
   runtime::Session session(model->executor(), model->tokenizer());
   NINFER_ASSIGN_OR_RETURN(const runtime::Generation generation, session.Generate(prompt, options));
   notices.Release();

@@ -19,7 +19,7 @@ std::string OrNone(const absl::optional<T>& value) {
 std::string PrintModel(const Plan& plan) {
   const plan::Metadata& m = plan.metadata;
   std::string text;
-  const auto line = [&text](const char* name, const std::string& value) {
+  const auto line = [&text](const std::string& name, const std::string& value) {
     absl::StrAppendFormat(&text, "%-16s %s\n", name, value);
   };
   line("name", m.model_name);
@@ -41,6 +41,12 @@ std::string PrintModel(const Plan& plan) {
                                 OrNone(m.top_p)));
   line("default prompt", absl::StrCat("\"", absl::CEscape(m.default_prompt), "\""));
   line("chat template", absl::StrCat(m.chat_template.size(), " bytes"));
+  for (const auto& [name, text] : m.more_chat_templates) {
+    line(absl::StrCat("chat template ", name), absl::StrCat(text.size(), " bytes"));
+  }
+  line("special tokens", absl::StrJoin(m.special_tokens, ", ", [](std::string* out, const auto& t) {
+         absl::StrAppend(out, t.first, " \"", absl::CEscape(t.second), "\"");
+       }));
   line("tokenizer", absl::StrCat(plan.tokenizer.size(), " bytes"));
   line("content digest", plan.content_digest);
   return text;

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "text/unicode.h"
+#include "tools/common/chat_flags.h"
 #include "tools/common/terminal.h"
 
 namespace ninfer::tools {
@@ -165,6 +166,7 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
   app->add_flag("--perf-map", flags->perf_map,
                 "tell perf the names of kernels; gdb has them anyway, with . in place of __");
+  AddChatFlags(app, flags);
   AddOutputFlags(app, flags);
   AddCompilerFlags(app, flags);
 }
@@ -176,6 +178,7 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
     return InvalidArgument("expected one of --prompt, --prompt-file and --prompt-ids, found ",
                            prompts);
   }
+  NINFER_RETURN_IF_ERROR(CheckChatFlags(flags));
   if (flags.prompt.has_value() && flags.prompt->empty()) {
     return InvalidArgument("--prompt: expected some text, found none");
   }

@@ -29,6 +29,10 @@ struct RunFlags {
   bool no_echo = false, no_cache = false, perf_map = false;
   int threads = 0;
   std::string logits, dump_tensors, dump_to;
+  // For conversations (tools/common/chat_flags.h).
+  bool chat = false, show_prompt = false;
+  std::optional<std::string> system;
+  std::string messages, tools, documents, chat_template, template_kwargs;
   // For model folders: handed to the compiler.
   std::string target, weights, activations, kv_cache, attention;
   int64_t context = 0;

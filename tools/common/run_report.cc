@@ -83,6 +83,7 @@ std::string FormatJson(const runtime::Model& model, const runtime::Generation& g
   nlohmann::ordered_json& numbers = json["stats"];
   numbers["load_seconds"] = model.load_seconds();
   numbers["prompt_tokens"] = stats.prompt_tokens;
+  numbers["reused_tokens"] = stats.reused_tokens;
   numbers["generated_tokens"] = stats.generated_tokens;
   numbers["first_token_seconds"] = stats.first_token_seconds;
   numbers["prefill_seconds"] = stats.prefill_seconds;

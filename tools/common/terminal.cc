@@ -75,6 +75,7 @@ int Fail(absl::string_view program, const absl::Status& status) {
 }
 
 void CatchInterrupt() {
+  interrupted = false;
   struct sigaction action = {};
   action.sa_handler = OnInterrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND);

@@ -1,0 +1,280 @@
+"""Tests conversations of ninfer-run: --messages and its flags, and --chat on a pseudo-terminal and through a pipe."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import tempfile
+import time
+import unittest
+
+import script_main
+
+DEMO = os.path.join(script_main.ROOT, "models", "demo")
+MESSAGES = [{"role": "user", "content": "Tell me a story about a cat."}]
+
+
+def program(name="ninfer-run"):
+    return os.path.join(script_main.BIN, name)
+
+
+class Terminal:
+    """ninfer-run on a pseudo-terminal of its own."""
+
+    def __init__(self, *arguments, environment=None):
+        self.child, self.file = pty.fork()
+        if self.child == 0:
+            os.execve(program(), [program(), *arguments], dict(environment, TERM="xterm"))
+        self.seen = ""
+
+    def wait_for(self, text, seconds=120):
+        """Reads until `text` has come, and gives what came up to there."""
+        end = time.time() + seconds
+        while text not in self.seen:
+            ready = select.select([self.file], [], [], max(0, end - time.time()))[0]
+            if not ready:
+                raise AssertionError("expected %r, found %r" % (text, self.seen))
+            try:
+                data = os.read(self.file, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                raise AssertionError("expected %r, found the end after %r" % (text, self.seen))
+            self.seen += data.decode(errors="replace")
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def type(self, text):
+        os.write(self.file, text.encode())
+
+    def finish(self):
+        """The exit status; -1 for a signal."""
+        while True:
+            try:
+                if not os.read(self.file, 65536):
+                    break
+            except OSError:
+                break
+        os.close(self.file)
+        status = os.waitpid(self.child, 0)[1]
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+
+
+class ChatTest(unittest.TestCase):
+    """One compiled plan for all cases."""
+
+    @classmethod
+    def setUpClass(cls):
+        for name in ("ninfer-run", "ninfer-compile"):
+            if not os.path.exists(program(name)):
+                raise unittest.SkipTest("not built: " + program(name))
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = cls.temporary.name
+        cls.environment = dict(os.environ, XDG_CACHE_HOME=os.path.join(cls.folder, "cache"))
+        cls.plan = cls.path("demo.plan")
+        subprocess.run([program("ninfer-compile"), "--quiet", DEMO, "-o", cls.plan], check=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    @classmethod
+    def path(cls, name, contents=None):
+        path = os.path.join(cls.folder, name)
+        if contents is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(contents if isinstance(contents, str) else json.dumps(contents))
+        return path
+
+    def run_program(self, *arguments, text=""):
+        return subprocess.run([program(), self.plan, *arguments], input=text, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=300, check=False, env=self.environment)
+
+    def show(self, *arguments):
+        done = self.run_program("--show-prompt", *arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    def refused(self, *arguments):
+        done = self.run_program(*arguments)
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        return done.stderr.strip()
+
+    # --messages
+
+    def test_messages_become_the_text_of_the_template(self):
+        file = self.path("messages.json", MESSAGES)
+        self.assertIn("<|im_start|>user\nTell me a story about a cat.<|im_end|>", self.show("--messages", file))
+        self.assertTrue(self.show("--messages", file).endswith("<|im_start|>assistant\n"))
+
+    def test_a_last_message_of_the_assistant_is_continued(self):
+        file = self.path("open.json", MESSAGES + [{"role": "assistant", "content": "Once upon"}])
+        self.assertTrue(self.show("--messages", file).endswith("<|im_start|>assistant\nOnce upon"))
+
+    def test_tools_documents_and_variables_reach_the_template(self):
+        template = self.path("all.jinja", "{{ tools | tojson }}|{{ documents | tojson }}|{{ mood }}|{{ messages[0].role }}")
+        shown = self.show("--messages", self.path("m.json", {"messages": MESSAGES}), "--tools",
+                          self.path("t.json", [{"type": "function"}]), "--documents", self.path("d.json", [{"text": "x"}]),
+                          "--chat-template", template, "--chat-template-kwargs", '{"mood": "glad"}')
+        self.assertEqual(shown, '[{"type": "function"}]|[{"text": "x"}]|glad|user')
+
+    def test_the_answer_to_messages_is_the_answer_to_their_prompt(self):
+        file = self.path("messages.json", MESSAGES)
+        answer = json.loads(self.run_program("--messages", file, "--json", "--max-tokens=20", "--temperature=0").stdout)
+        ids = ",".join(str(id) for id in answer["prompt_ids"])
+        again = json.loads(self.run_program("--prompt-ids", ids, "--json", "--max-tokens=20", "--temperature=0").stdout)
+        self.assertEqual(answer["ids"], again["ids"])
+        self.assertGreater(len(answer["ids"]), 0)
+
+    def test_special_tokens_of_the_folder_are_variables_of_the_template(self):
+        template = self.path("eos.jinja", "[{{ eos_token }}]")
+        with open(os.path.join(DEMO, "tokenizer_config.json"), encoding="utf-8") as file:
+            eos = json.load(file)["eos_token"]
+        eos = eos if isinstance(eos, str) else eos["content"]
+        self.assertEqual(self.show("--messages", self.path("m.json", MESSAGES), "--chat-template", template), "[%s]" % eos)
+
+    # Bad input
+
+    def test_contradicting_flags_are_refused(self):
+        file = self.path("messages.json", MESSAGES)
+        self.assertEqual(self.refused("--chat", "--messages", file),
+                         "ninfer-run: expected one of --chat and --messages, found both")
+        self.assertEqual(self.refused("--messages", file, "--prompt", "x"),
+                         "ninfer-run: expected a conversation or a prompt, found both")
+        self.assertEqual(self.refused("--system", "x"), "ninfer-run: --system: expected --chat, found none")
+        self.assertEqual(self.refused("--tools", file),
+                         "ninfer-run: flags for conversations: expected --chat or --messages, found none")
+        self.assertEqual(self.refused("--chat", "--json"),
+                         "ninfer-run: --chat: expected none of --json, --logits and --dump-to, found one")
+
+    def test_files_that_are_no_conversations_are_refused(self):
+        bad = self.path("bad.json", "[{")
+        self.assertEqual(self.refused("--messages", bad), "ninfer-run: %s: not valid JSON" % bad)
+        self.assertEqual(self.refused("--messages", self.path("bad.json", "3")),
+                         "ninfer-run: messages: expected an array, found number")
+        self.assertEqual(self.refused("--messages", self.path("bad.json", "[]")),
+                         "ninfer-run: messages: expected at least one, found none")
+        self.assertEqual(self.refused("--messages", self.path("m.json", MESSAGES), "--tools", self.path("bad.json", "{}")),
+                         "ninfer-run: tools: expected an array, found object")
+        self.assertIn("not valid JSON", self.refused("--messages", self.path("bad.json", "[" * 100000)))
+        self.assertIn("chat template, line", self.refused("--messages", self.path("bad.json", '[{"role": "user"}]')))
+
+    def test_a_template_that_is_wrong_is_refused_with_its_line(self):
+        template = self.path("bad.jinja", "one\n{% if %}")
+        self.assertEqual(self.refused("--messages", self.path("m.json", MESSAGES), "--chat-template", template),
+                         "ninfer-run: chat template, line 2: TemplateSyntaxError: Expected an expression, got 'end of "
+                         "statement block'")
+
+    # --chat
+
+    def chat(self, *arguments):
+        return Terminal(self.plan, "--chat", "--temperature=0", *arguments, environment=self.environment)
+
+    def test_a_conversation_in_the_terminal_keeps_its_cache(self):
+        saved = self.path("saved.json")
+        terminal = self.chat("--max-tokens=12", "--system", "Be kind.")
+        terminal.wait_for("> ")
+        terminal.type("Tell me a story.\r")
+        terminal.wait_for("\n")
+        terminal.wait_for("> ")
+        terminal.type("Go on.\r")
+        terminal.wait_for("\n")
+        terminal.wait_for("> ")
+        terminal.type("/stats\r")
+        terminal.wait_for("cache     ")
+        reused = int(terminal.wait_for(" of the prompt's "))
+        total = int(terminal.wait_for(" tokens were there"))
+        self.assertGreater(reused, 20)
+        self.assertLess(reused, total)
+        terminal.wait_for("> ")
+        terminal.type("/save %s\r" % saved)
+        terminal.wait_for("saved " + saved)
+        terminal.wait_for("> ")
+        terminal.type("/quit\r")
+        self.assertEqual(terminal.finish(), 0)
+        with open(saved, encoding="utf-8") as file:
+            messages = json.load(file)
+        self.assertEqual([m["role"] for m in messages], ["system", "user", "assistant", "user", "assistant"])
+        self.assertEqual([messages[i]["content"] for i in (0, 1, 3)], ["Be kind.", "Tell me a story.", "Go on."])
+        # The same answer as without a cache of earlier turns.
+        file = self.path("again.json", messages[:4])
+        again = json.loads(self.run_program("--messages", file, "--json", "--max-tokens=12", "--temperature=0").stdout)
+        self.assertEqual(again["text"], messages[4]["content"])
+
+    def test_lines_are_edited_and_remembered(self):
+        terminal = self.chat("--max-tokens=3")
+        terminal.wait_for("> ")
+        terminal.type("/helx\x7fp\r")  # a backspace
+        terminal.wait_for("begin again")
+        terminal.wait_for("> ")
+        terminal.type("/stats\r")
+        terminal.wait_for("no answer yet")
+        terminal.wait_for("> ")
+        terminal.type("\x1b[A\x1b[A\r")  # the line before the last one
+        terminal.wait_for("begin again")
+        terminal.wait_for("> ")
+        terminal.type("\x04")
+        self.assertEqual(terminal.finish(), 0)
+
+    def test_ctrl_c_stops_the_answer_and_not_the_program(self):
+        terminal = self.chat("--ignore-eos", "--max-tokens=400")
+        terminal.wait_for("> ")
+        for _ in range(2):  # it does so every time
+            terminal.type("Tell me a story.\r")
+            terminal.wait_for("\n")
+            time.sleep(0.3)
+            terminal.type("\x03")
+            terminal.wait_for("> ")
+        terminal.type("/stats\r")
+        terminal.wait_for("ended by: ")
+        terminal.wait_for("> ")
+        terminal.type("\x03")  # at an empty line
+        terminal.wait_for("(/quit or Ctrl-D ends)")
+        terminal.wait_for("> ")
+        terminal.type("/reset\r")
+        terminal.wait_for("begun again")
+        terminal.wait_for("> ")
+        terminal.type("/quit\r")
+        self.assertEqual(terminal.finish(), 0)
+
+    def test_lines_of_a_pipe_are_answered_one_by_one(self):
+        done = self.run_program("--chat", "--temperature=0", "--max-tokens=5", text="Hello\n\n/stats\nBye")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("\n"), 2)
+        self.assertIn("of the prompt's", done.stderr)
+
+    def test_a_model_without_a_template_has_no_chat(self):
+        folder = os.path.join(self.folder, "plain")
+        os.makedirs(folder)
+        for name in os.listdir(DEMO):
+            if name not in ("tokenizer_config.json", "chat_template.jinja"):
+                os.symlink(os.path.join(DEMO, name), os.path.join(folder, name))
+        done = subprocess.run([program(), folder, "--chat"], input="Hi\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=300, check=False, env=self.environment)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("expected a model with a chat template, found one without", done.stderr)
+
+    def test_a_template_that_does_not_parse_is_a_line_of_the_compiler_and_refuses_chats_alone(self):
+        folder = os.path.join(self.folder, "broken")
+        os.makedirs(folder)
+        for name in os.listdir(DEMO):
+            if name not in ("chat_template.jinja",):
+                os.symlink(os.path.join(DEMO, name), os.path.join(folder, name))
+        with open(os.path.join(folder, "chat_template.jinja"), "w", encoding="utf-8") as file:
+            file.write("a\n{% sparkle %}")
+        plan = self.path("broken.plan")
+        made = subprocess.run([program("ninfer-compile"), folder, "-o", plan], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertIn("cannot be used: chat template, line 2: TemplateSyntaxError: Encountered unknown tag 'sparkle'.",
+                      made.stdout + made.stderr)
+        for arguments, status in ((["--prompt", "Once", "--max-tokens=2"], 0), (["--chat"], 2)):
+            done = subprocess.run([program(), plan, *arguments], input="", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True, timeout=300, check=False, env=self.environment)
+            self.assertEqual(done.returncode, status, done.stderr)
+
+
+if __name__ == "__main__":
+    script_main.main()

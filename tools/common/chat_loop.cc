@@ -1,0 +1,152 @@
+#include "tools/common/chat_loop.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/types/optional.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "text/unicode.h"
+#include "tools/common/chat_flags.h"
+#include "tools/common/line_reader.h"
+#include "tools/common/run_report.h"
+#include "tools/common/terminal.h"
+
+namespace ninfer::tools {
+namespace {
+
+constexpr char kHelp[] =
+    "/reset       begin again\n"
+    "/save FILE   write the conversation as JSON; --messages reads it\n"
+    "/stats       tell the speed of the last answer\n"
+    "/quit        end (as Ctrl-D does); Ctrl-C ends an answer\n";
+
+void Say(absl::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
+class Conversation {
+ public:
+  Conversation(const runtime::Model& model, std::unique_ptr<runtime::Chat> chat,
+               ChatRequest request, runtime::GenerateOptions options)
+      : model_(model),
+        chat_(std::move(chat)),
+        first_(request.messages),
+        request_(std::move(request)),
+        options_(std::move(options)),
+        session_(model.executor(), model.tokenizer()) {
+    options_.keep_cache = true;
+    options_.cancelled = [] { return Interrupted(); };
+    options_.on_prompt_text = nullptr;
+    options_.on_text = [](absl::string_view text) {
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      std::fflush(stdout);
+    };
+  }
+
+  // A failed answer takes its question back.
+  absl::Status Answer(const std::string& question) {
+    request_.messages.push_back({{"role", "user"}, {"content", RepairUtf8(question)}});
+    absl::StatusOr<runtime::Generation> answer = Generate();
+    std::fputs("\n", stdout);
+    std::fflush(stdout);
+    CatchInterrupt();
+    if (!answer.ok()) {
+      request_.messages.erase(request_.messages.size() - 1);
+      return answer.status();
+    }
+    request_.messages.push_back({{"role", "assistant"}, {"content", answer->text}});
+    last_ = *std::move(answer);
+    return absl::OkStatus();
+  }
+
+  // False to end.
+  bool Command(absl::string_view line) {
+    const size_t blank = std::min(line.find(' '), line.size());
+    const absl::string_view command = line.substr(0, blank);
+    const std::string argument(absl::StripAsciiWhitespace(line.substr(blank)));
+    if (command == "/quit") return false;
+    if (command == "/reset") {
+      request_.messages = first_;
+      last_.reset();
+      Say("begun again\n");
+    } else if (command == "/save") {
+      Save(argument);
+    } else if (command == "/stats") {
+      Say(last_.has_value() ? Stats() : "no answer yet\n");
+    } else {
+      Say(command == "/help" ? kHelp : absl::StrCat("no command ", command, "\n", kHelp));
+    }
+    return true;
+  }
+
+ private:
+  absl::StatusOr<runtime::Generation> Generate() {
+    NINFER_ASSIGN_OR_RETURN(const runtime::ChatPrompt prompt, chat_->Prompt(request_));
+    return session_.Generate(prompt.ids, options_);
+  }
+
+  std::string Stats() const {
+    return absl::StrCat(FormatStats(model_, *last_, 0),
+                        absl::StrFormat("cache     %d of the prompt's %d tokens were there\n",
+                                        last_->stats.reused_tokens, last_->stats.prompt_tokens));
+  }
+
+  void Save(const std::string& path) {
+    if (path.empty()) return Say("/save: expected a file, found none\n");
+    const absl::Status saved = WriteFile(
+        path,
+        absl::StrCat(
+            request_.messages.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n"));
+    Say(saved.ok() ? absl::StrCat("saved ", path, "\n") : absl::StrCat(saved.message(), "\n"));
+  }
+
+  const runtime::Model& model_;
+  std::unique_ptr<runtime::Chat> chat_;
+  const nlohmann::ordered_json first_;  // the system prompt
+  ChatRequest request_;
+  runtime::GenerateOptions options_;
+  runtime::Session session_;
+  absl::optional<runtime::Generation> last_;
+};
+
+}  // namespace
+
+absl::Status ChatLoop(const RunFlags& flags, const runtime::Model& model,
+                      runtime::GenerateOptions options) {
+  NINFER_ASSIGN_OR_RETURN(ChatRequest request, ChatRequestOf(flags));
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
+  Conversation conversation(model, std::move(chat), std::move(request), std::move(options));
+  LineReader reader("> ");
+  std::string line;
+  while (true) {
+    const LineReader::Result result = reader.Read(&line);
+    if (result == LineReader::Result::kInterrupted) {
+      CatchInterrupt();
+      Say("\n(/quit or Ctrl-D ends)\n");
+      continue;
+    }
+    if (result == LineReader::Result::kEnd) {
+      if (isatty(STDIN_FILENO)) Say("\n");
+      return absl::OkStatus();
+    }
+    const absl::string_view text = absl::StripAsciiWhitespace(line);
+    if (text.empty()) continue;
+    if (absl::StartsWith(text, "/")) {
+      if (!conversation.Command(text)) return absl::OkStatus();
+      continue;
+    }
+    const absl::Status answered = conversation.Answer(std::string(text));
+    if (!answered.ok()) Say(absl::StrCat("ninfer-run: ", answered.message(), "\n"));
+    if (std::ferror(stdout)) return InvalidArgument("standard output: cannot write");
+  }
+}
+
+}  // namespace ninfer::tools

@@ -18,6 +18,8 @@
 
 namespace ninfer::eager {
 
+class StreamedConstant;
+
 struct Context {
   ThreadPool* threads;
   Workspace* workspace;
@@ -44,12 +46,16 @@ Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const
 void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
           int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc);
 Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, int64_t turned_rows);
+absl::StatusOr<Tensor> Linear(const Context& context, const Tensor& x,
+                              const StreamedConstant& w);  // which is turned
 absl::StatusOr<Tensor> MatMul(const Context& context, const Tensor& a, const Tensor& b,
                               bool transpose_b);
 
 // kernels_view.cc
 absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table,
                                  int64_t turned_rows);
+absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids,
+                                 const StreamedConstant& table);
 absl::StatusOr<Tensor> GatherRows(const Context& context, const Tensor& x, const Tensor& rows);
 Tensor Transpose(const Context& context, const Tensor& x, absl::Span<const int64_t> perm);
 Tensor Slice(const Context& context, const Tensor& x, int64_t axis, int64_t begin, int64_t end);

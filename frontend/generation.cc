@@ -61,6 +61,7 @@ absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
   info.temperature = config->OptionalNumber("temperature");
   info.top_p = config->OptionalNumber("top_p");
   info.top_k = config->OptionalInt("top_k", 0, INT32_MAX);
+  info.default_prompt = config->StringOr("default_prompt", "");
   return config->status();
 }
 

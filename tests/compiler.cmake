@@ -14,3 +14,8 @@ ninfer_test(opt_test SOURCES opt_test.cc DEPS passes test_support
 foreach(test compiler compiler_options compiler_eager compiler_verify)
   ninfer_test(${test}_test SOURCES ${test}_test.cc DEPS ${deps})
 endforeach()
+ninfer_test(random_graphs_test SOURCES random_graphs_test.cc DEPS ${deps})
+ninfer_test(random_graphs_full_test SOURCES random_graphs_test.cc DEPS ${deps} LABELS full)
+if(TARGET random_graphs_full_test)
+  target_compile_definitions(random_graphs_full_test PRIVATE NINFER_FULL_TIER)
+endif()

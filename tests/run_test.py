@@ -42,6 +42,24 @@ def read_npy(path):
     return shape, struct.unpack("<%df" % (shape[0] * shape[1]), data[10 + length:])
 
 
+def read_safetensors(path):
+    """Name to (shape, floats) of the F32 and BF16 tensors of a file."""
+    with open(path, "rb") as file:
+        data = file.read()
+    (length,) = struct.unpack_from("<Q", data)
+    tensors = {}
+    for name, entry in json.loads(data[8:8 + length]).items():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        if entry["dtype"] == "BF16":
+            bits = struct.unpack("<%dH" % ((end - begin) // 2), data[begin:end])
+            floats = struct.unpack("<%df" % len(bits), struct.pack("<%dI" % len(bits), *(b << 16 for b in bits)))
+        else:
+            assert entry["dtype"] == "F32", entry
+            floats = struct.unpack("<%df" % ((end - begin) // 4), data[begin:end])
+        tensors[name] = (entry["shape"], floats)
+    return tensors
+
+
 class RunTest(unittest.TestCase):
     """One compiled plan for all cases."""
 
@@ -163,15 +181,31 @@ class RunTest(unittest.TestCase):
             stats = self.run_json("--prompt", PROMPT, "--max-tokens=2", "--weights-memory", memory)["stats"]
             self.assertEqual(stats["weights_memory"], found)
 
-    def test_tensors_are_dumped_by_eager_and_by_plans_that_keep_them(self):
-        for arguments in ((self.plan,), (DEMO, "--engine=eager")):
-            path = self.path("dump.safetensors")
-            self.run_ok(*arguments, "--prompt", PROMPT, "--max-tokens=2", "--temperature=0", "--dump-tensors=.",
-                        "--dump-to", path)
-            with open(path, "rb") as file:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(length))
-            self.assertGreater(len(header), 3)
+    def dumped(self, *arguments):
+        """What a prompt of nine ids, in three steps, leaves behind."""
+        path = self.path("dump.safetensors")
+        ids = ",".join(map(str, golden()["greedy_ids"][:9]))
+        self.run_ok(*arguments, "--prompt-ids", ids, "--chunk=4", "--max-tokens=1", "--temperature=0",
+                    r"--dump-tensors=^hidden\.\d+$", "--dump-to", path)
+        return read_safetensors(path)
+
+    def test_a_plan_dumps_the_hidden_rows_that_eager_has(self):
+        reference = self.dumped(DEMO, "--engine=eager", "--weights=f32")
+        with open(os.path.join(DEMO, "config.json"), encoding="utf-8") as file:
+            layers = json.load(file)["num_hidden_layers"]
+        names = sorted("hidden.%d" % i for i in range(layers + 1))
+        self.assertEqual(sorted(reference), names)
+        for dtype, bound in (("f32", 1e-4), ("bf16", 0.06)):
+            found = self.dumped(DEMO, "--weights", dtype, "--activations", dtype)
+            self.assertEqual(sorted(found), names, dtype)
+            for name in names:
+                shape, expected = reference[name]
+                self.assertEqual((shape[0], found[name][0]), (9, shape), name)
+                largest = max(map(abs, expected))
+                error = max(abs(a - b) for a, b in zip(expected, found[name][1])) / largest
+                self.assertLessEqual(error, bound, "%s in %s" % (name, dtype))
+            if dtype == "bf16":  # the two are not one and the same run
+                self.assertNotEqual(found["hidden.6"][1], reference["hidden.6"][1])
 
     # What goes in.
 
@@ -185,9 +219,24 @@ class RunTest(unittest.TestCase):
         found = self.run_json("--temperature=0", "--max-tokens=3", "--prompt-file", self.path("prompt.txt"))
         self.assertEqual(found["prompt_ids"], golden()["prompt_ids"])
 
-    def test_with_nothing_else_a_plan_speaks(self):
+    def test_with_nothing_else_a_plan_starts_with_its_default_prompt(self):
         for keywords in ({}, {"text": ""}):
-            self.assertGreater(len(self.run_ok(self.plan, "--max-tokens=5", **keywords).stdout), 3)
+            found = self.run_json("--max-tokens=5", **keywords)
+            self.assertEqual(found["prompt_ids"], golden()["prompt_ids"])
+        done = self.run_ok(DEMO, "--engine=eager", "--max-tokens=5", "--temperature=0")
+        self.assertTrue(done.stdout.startswith("Once upon a time, "), done.stdout)
+
+    def test_without_a_default_prompt_a_plan_starts_with_its_first_token(self):
+        folder = self.path("promptless")
+        shutil.copytree(DEMO, folder)
+        path = os.path.join(folder, "generation_config.json")
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        del config["default_prompt"]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        found = json.loads(self.run_ok(folder, "--json", "--max-tokens=5").stdout)
+        self.assertEqual(found["prompt_ids"], [config["bos_token_id"]])
 
     def test_closed_standard_input_is_no_prompt(self):
         done = subprocess.run("exec '%s' '%s' --max-tokens=3 <&-" % (program(), self.plan), shell=True,

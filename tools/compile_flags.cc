@@ -53,6 +53,8 @@ void AddCompileFlags(CLI::App& app, CompileFlags& flags) {
   AddText(app, flags, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16");
   AddText(app, flags, "--attention", "attention",
           "flash (default; stores no scores), efficient (a block of them), naive (all)");
+  AddText(app, flags, "--default-prompt", "default_prompt",
+          "Text that ninfer-run begins with when it is given none (default: the folder's)");
   AddNumber(app, flags, "--context", "context",
             "Positions a sequence may have: bounds the page table (default: the model's own)");
   AddNumber(app, flags, "--max-tokens", "max_tokens",

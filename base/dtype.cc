@@ -1,6 +1,5 @@
 #include "base/dtype.h"
 
-#include <cmath>
 #include <cstring>
 
 #include "base/status.h"
@@ -20,6 +19,37 @@ constexpr DTypeRow kRows[] = {
     {DType::kI8, "i8", 1},   {DType::kU8, "u8", 1},   {DType::kBool, "bool", 1},
 };
 
+// By masks, not branches: loops over the functions below become vector code so.
+inline uint32_t Choose(bool condition, uint32_t yes, uint32_t no) {
+  const uint32_t mask = uint32_t{0} - condition;
+  return (yes & mask) | (no & ~mask);
+}
+
+inline float WidenF16(uint16_t bits) {
+  const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
+  const uint32_t magnitude = bits & 0x7fffu;
+  const uint32_t normal = (magnitude << 13) + (uint32_t{112} << 23);
+  const uint32_t unbounded = (magnitude << 13) | 0x7f800000u;  // infinity or NaN
+  const float scaled = static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f;
+  const uint32_t subnormal = std::bit_cast<uint32_t>(scaled);
+  const uint32_t finite = Choose(magnitude < 0x400u, subnormal, normal);
+  return std::bit_cast<float>(sign | Choose(magnitude >= 0x7c00u, unbounded, finite));
+}
+
+inline uint16_t NarrowToF16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  const uint32_t normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+  // Adding one half rounds to multiples of 2^-24, the step of subnormal numbers.
+  const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+  const uint32_t subnormal = std::bit_cast<uint32_t>(shifted) - 0x3f000000u;
+  const uint32_t finite = Choose(magnitude < 0x38800000u, subnormal, normal);
+  // What rounds to 65536 or more is infinite.
+  const uint32_t bounded = Choose(magnitude >= 0x477ff000u, 0x7c00u, finite);
+  const uint32_t rounded = Choose(magnitude > 0x7f800000u, 0x7e00u, bounded);  // a NaN
+  return static_cast<uint16_t>(((bits >> 16) & 0x8000u) | rounded);
+}
+
 }  // namespace
 
 int64_t DTypeSize(DType dtype) { return kRows[static_cast<int>(dtype)].size; }
@@ -33,31 +63,9 @@ std::optional<DType> DTypeFromName(absl::string_view name) {
   return std::nullopt;
 }
 
-float F16ToFloat(uint16_t bits) {
-  const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
-  const uint32_t exponent = (bits >> 10) & 0x1f;
-  const uint32_t mantissa = bits & 0x3ff;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent == 0) {
-    const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-    return sign ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
-}
+float F16ToFloat(uint16_t bits) { return WidenF16(bits); }
 
-uint16_t FloatToF16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return sign | 0x7e00;
-  if (magnitude >= 0x477ff000u) return sign | 0x7c00;  // rounds to 65536 or more
-  if (magnitude < 0x38800000u) {                       // subnormal in half precision
-    const float scaled = std::ldexp(std::bit_cast<float>(magnitude), 24);
-    return sign | static_cast<uint16_t>(std::nearbyint(scaled));
-  }
-  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
-  return sign | static_cast<uint16_t>((rounded - 0x38000000u) >> 13);
-}
+uint16_t FloatToF16(float value) { return NarrowToF16(value); }
 
 void ConvertToFloat(DType from, const void* source, float* target, int64_t count) {
   switch (from) {
@@ -71,7 +79,7 @@ void ConvertToFloat(DType from, const void* source, float* target, int64_t count
     }
     case DType::kF16: {
       const auto* in = static_cast<const uint16_t*>(source);
-      for (int64_t i = 0; i < count; ++i) target[i] = F16ToFloat(in[i]);
+      for (int64_t i = 0; i < count; ++i) target[i] = WidenF16(in[i]);
       return;
     }
     case DType::kF64: {
@@ -96,7 +104,7 @@ void ConvertFromFloat(const float* source, DType to, void* target, int64_t count
     }
     case DType::kF16: {
       auto* out = static_cast<uint16_t*>(target);
-      for (int64_t i = 0; i < count; ++i) out[i] = FloatToF16(source[i]);
+      for (int64_t i = 0; i < count; ++i) out[i] = NarrowToF16(source[i]);
       return;
     }
     case DType::kF64: {

@@ -36,6 +36,19 @@ absl::Status WriteAll(int fd, uint64_t offset, const void* data, uint64_t size,
   return absl::OkStatus();
 }
 
+std::string DescriptorPath(int fd) { return absl::StrCat("/proc/self/fd/", fd); }
+
+// A file without a name, in the folder of `path`, that can be given one; -1 where there is no such
+// thing.
+int OpenNameless(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
+  const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0 || access(DescriptorPath(fd).c_str(), F_OK) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
@@ -106,12 +119,12 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
   if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
     return InvalidArgument(path, ": cannot write: not a regular file");
   }
-  const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int unnamed = open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
-  if (unnamed >= 0) return std::unique_ptr<AtomicFile>(new AtomicFile(path, "", unnamed));
-  std::string temporary = absl::StrCat(path, ".tmp.XXXXXX");
-  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
+  std::string temporary;
+  int fd = OpenNameless(path);
+  if (fd < 0) {
+    temporary = absl::StrCat(path, ".tmp.XXXXXX");
+    fd = mkostemp(temporary.data(), O_CLOEXEC);
+  }
   if (fd < 0) return ErrnoStatus(path, "write", errno);
   const mode_t mask = umask(0);
   umask(mask);
@@ -122,21 +135,7 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   close(fd_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
-}
-
-// A link cannot replace a file, so the name is one of its own, for the moment before the rename.
-absl::Status AtomicFile::GiveName() {
-  const std::string unnamed = absl::StrCat("/proc/self/fd/", fd_);
-  for (int i = 0; temporary_.empty(); ++i) {
-    const std::string name = absl::StrCat(path_, ".tmp.", i);
-    if (linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
-      temporary_ = name;
-    } else if (errno != EEXIST) {
-      return ErrnoStatus(path_, "write", errno);
-    }
-  }
-  return absl::OkStatus();
+  if (!nameless()) unlink(temporary_.c_str());
 }
 
 absl::Status AtomicFile::Append(const void* data, uint64_t size) {
@@ -158,9 +157,32 @@ absl::Status AtomicFile::PadTo(uint64_t offset) {
   return absl::OkStatus();
 }
 
+absl::Status AtomicFile::Reserve(uint64_t size) {
+  int error = EINTR;
+  while (error == EINTR) error = posix_fallocate(fd_, 0, static_cast<off_t>(size));
+  if (error != 0) return ErrnoStatus(path_, "write", error);
+  size_ = std::max(size_, size);
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Truncate(uint64_t size) {
+  if (ftruncate(fd_, static_cast<off_t>(size)) != 0) return ErrnoStatus(path_, "write", errno);
+  size_ = size;
+  return absl::OkStatus();
+}
+
 absl::Status AtomicFile::Commit() {
   if (fsync(fd_) != 0) return ErrnoStatus(path_, "write", errno);
-  NINFER_RETURN_IF_ERROR(GiveName());
+  // A link cannot take another file's place, a renamed one can.
+  for (int i = 0; nameless(); ++i) {
+    const std::string name = absl::StrCat(path_, ".tmp.", getpid(), ".", i);
+    if (linkat(AT_FDCWD, DescriptorPath(fd_).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) ==
+        0) {
+      temporary_ = name;
+    } else if (errno != EEXIST) {
+      return ErrnoStatus(path_, "write", errno);
+    }
+  }
   const int fd = fd_;
   fd_ = -1;
   if (close(fd) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {

@@ -47,9 +47,8 @@ bool IsDirectory(const std::string& path);
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit = uint64_t{1} << 31);
 
 // Writes to a temporary file in the folder of `path` and gives it that name on Commit, so that
-// readers see the old file or the whole new one. Until Commit the temporary file has no name, so
-// that nothing is left however the process ends; where the file system has no such files (open(2),
-// O_TMPFILE) it is removed by the destructor. Every error names `path`.
+// readers see the old file or the whole new one. Without Commit the temporary file goes. Every
+// error names `path`.
 class AtomicFile {
  public:
   static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(const std::string& path);
@@ -61,15 +60,22 @@ class AtomicFile {
   // Writes at an absolute offset (for tables that are known last).
   absl::Status WriteAt(uint64_t offset, const void* data, uint64_t size);
   absl::Status PadTo(uint64_t offset);  // zeros up to `offset`, which must not lie behind
+  // Takes room on the disk for `size` bytes, zeros where there are none yet, so that a mapping of
+  // them can be written to.
+  absl::Status Reserve(uint64_t size);
+  absl::Status Truncate(uint64_t size);
   uint64_t size() const { return size_; }
+  int fd() const { return fd_; }
+  // Whether the file has no name before Commit: then nothing is left of it even when the process is
+  // killed. Some file systems have no such files.
+  bool nameless() const { return temporary_.empty(); }
   absl::Status Commit();
 
  private:
   AtomicFile(std::string path, std::string temporary, int fd)
       : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
-  absl::Status GiveName();
   std::string path_;
-  std::string temporary_;  // empty while it has no name
+  std::string temporary_;
   int fd_;
   uint64_t size_ = 0;
 };

@@ -7,17 +7,20 @@
 
 #include "base/status.h"
 #include "codegen/compile.h"
+#include "program/text.h"
 
 namespace ninfer::codegen {
 
 absl::StatusOr<CodeImage> GenerateCode(const program::Program& program, const Target& target,
                                        const CodegenOptions& options) {
   const size_t count = program.kernels.size();
+  std::vector<int> lines(count, 0);
+  if (options.lines) lines = program::KernelLines(program::Print(program));
   std::vector<absl::StatusOr<KernelObject>> objects(count, absl::InternalError("not compiled"));
   std::atomic<size_t> next{0};
   auto work = [&] {
     for (size_t i = next++; i < count; i = next++) {
-      objects[i] = CompileKernel(program, program.kernels[i], target, options);
+      objects[i] = CompileKernel(program, program.kernels[i], target, lines[i], options);
     }
   };
   std::vector<std::thread> threads;

@@ -33,12 +33,19 @@ struct Target {
 absl::StatusOr<Target> FindTarget(absl::string_view name);
 std::vector<std::string> ListTargets();
 
+// From `offset` on (of a kernel's first instruction), code that is there for `line` of the
+// program's text.
+struct CodeLine {
+  uint32_t offset = 0, line = 0;
+};
+
 struct KernelCode {
   std::string name;     // kernel name with the target's suffix, as perf and gdb show it
   uint64_t offset = 0;  // of its first instruction in the image
   uint64_t size = 0;
   int64_t stack_bytes = 0;  // of its frame beyond saved registers: 0 unless it spilled
   int64_t llvm_instructions = 0;
+  std::vector<CodeLine> lines;  // by offset
 };
 
 struct CodeImage {
@@ -53,6 +60,7 @@ struct CodegenOptions {
   std::string dump_llvm_dir;  // NAME.ll for each kernel when set
   std::string dump_asm_dir;   // NAME.s for each kernel when set
   int threads = 1;
+  bool lines = true;  // KernelCode::lines; the code itself is the same without
 };
 
 // Fails, naming the kernel, when code would call out of the object or needs an absolute relocation.

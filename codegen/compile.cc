@@ -10,6 +10,8 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "codegen/emitter.h"
+#include "codegen/lines.h"
+#include "llvm/IR/DebugInfo.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Verifier.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -87,6 +89,13 @@ void Optimise(llvm::Module& module, llvm::TargetMachine& machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 }
 
+// Without line numbers, which a reader of these texts has no use for.
+std::unique_ptr<llvm::Module> CloneForDump(const llvm::Module& module) {
+  std::unique_ptr<llvm::Module> copy = llvm::CloneModule(module);
+  llvm::StripDebugInfo(*copy);
+  return copy;
+}
+
 std::string ModuleText(const llvm::Module& module) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -133,7 +142,7 @@ int64_t StackBytes(const std::string& object) {
 
 absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
                                            const program::Kernel& kernel, const Target& target,
-                                           const CodegenOptions& options) {
+                                           int first_line, const CodegenOptions& options) {
   InitialiseLlvm();
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<llvm::TargetMachine> machine, MakeMachine(target));
   KernelObject result;
@@ -145,7 +154,7 @@ absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
   llvm::Module module(result.symbol, context);
   module.setTargetTriple(target.triple);
   module.setDataLayout(machine->createDataLayout());
-  Emitter emitter(program, kernel, target, &module, result.symbol);
+  Emitter emitter(program, kernel, target, first_line, &module, result.symbol);
   NINFER_RETURN_IF_ERROR(EmitBody(emitter));
   std::string problem;
   llvm::raw_string_ostream stream(problem);
@@ -157,12 +166,13 @@ absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
   for (const llvm::Function& function : module)
     result.llvm_instructions += function.getInstructionCount();
   if (!options.dump_llvm_dir.empty()) {
-    NINFER_RETURN_IF_ERROR(WriteFile(
-        JoinPath(options.dump_llvm_dir, absl::StrCat(result.symbol, ".ll")), ModuleText(module)));
+    NINFER_RETURN_IF_ERROR(
+        WriteFile(JoinPath(options.dump_llvm_dir, absl::StrCat(result.symbol, ".ll")),
+                  ModuleText(*CloneForDump(module))));
   }
   if (!options.dump_asm_dir.empty()) {
     // Emission changes the module, so the assembly is made from a copy by a second run.
-    std::unique_ptr<llvm::Module> copy = llvm::CloneModule(module);
+    std::unique_ptr<llvm::Module> copy = CloneForDump(module);
     NINFER_ASSIGN_OR_RETURN(std::string text,
                             EmitFile(*copy, *machine, llvm::CodeGenFileType::AssemblyFile));
     NINFER_RETURN_IF_ERROR(
@@ -171,6 +181,7 @@ absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
   NINFER_ASSIGN_OR_RETURN(result.object,
                           EmitFile(module, *machine, llvm::CodeGenFileType::ObjectFile));
   result.stack_bytes = StackBytes(result.object);
+  if (first_line != 0) result.lines = ReadLines(result.object, result.symbol);
   return result;
 }
 

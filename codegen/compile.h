@@ -17,12 +17,14 @@ struct KernelObject {
   std::string object;  // ELF bytes
   int64_t stack_bytes = 0;
   int64_t llvm_instructions = 0;
+  std::vector<CodeLine> lines;
 };
 
 // Emits, optimises and compiles one kernel; dumps its LLVM IR and assembly where the options ask.
+// `first_line` is that of the kernel's function in the program's text, 0 for no line table.
 absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
                                            const program::Kernel& kernel, const Target& target,
-                                           const CodegenOptions& options);
+                                           int first_line, const CodegenOptions& options);
 
 // Lays the objects out in one executable and one read-only segment and resolves what is between
 // them.

@@ -11,12 +11,14 @@
 namespace ninfer::codegen {
 
 Emitter::Emitter(const program::Program& program, const program::Kernel& kernel,
-                 const Target& target, llvm::Module* module, const std::string& symbol)
+                 const Target& target, int first_line, llvm::Module* module,
+                 const std::string& symbol)
     : program_(program),
       kernel_(kernel),
       target_(target),
       module_(module),
-      builder_(module->getContext()) {
+      builder_(module->getContext()),
+      lines_(kernel, first_line, module) {
   llvm::Type* pointer = builder_.getPtrTy();
   llvm::Type* i64 = builder_.getInt64Ty();
   function_ = NewFunction({pointer, pointer, i64, i64, pointer}, symbol,
@@ -27,7 +29,13 @@ Emitter::Emitter(const program::Program& program, const program::Kernel& kernel,
   begin_ = function_->getArg(2);
   end_ = function_->getArg(3);
   scratch_ = function_->getArg(4);
+  Mark(AnchorOf(kernel));
   addresses_ = LoadAddresses();
+}
+
+void Emitter::Mark(const ir::Node* node) {
+  marked_ = node;
+  builder_.SetCurrentDebugLocation(lines_.At(function_, node));
 }
 
 llvm::Function* Emitter::NewFunction(llvm::ArrayRef<llvm::Type*> parameters,
@@ -44,6 +52,7 @@ llvm::Function* Emitter::NewFunction(llvm::ArrayRef<llvm::Type*> parameters,
     function->addFnAttr("prefer-vector-width", "512");
     function->addFnAttr("min-legal-vector-width", "512");
   }
+  lines_.AddFunction(function);
   return function;
 }
 
@@ -63,6 +72,7 @@ void Emitter::Call(const std::string& name, const std::vector<LV>& arguments,
     const LV dims = std::exchange(dims_, callee->getArg(1));
     const LV scratch = std::exchange(scratch_, callee->getArg(2));
     builder_.SetInsertPoint(llvm::BasicBlock::Create(module_->getContext(), "entry", callee));
+    Mark(marked_);
     {
       const AddressScope scope(*this);
       std::vector<LV> parameters;
@@ -75,6 +85,7 @@ void Emitter::Call(const std::string& name, const std::vector<LV>& arguments,
     dims_ = dims;
     scratch_ = scratch;
     builder_.restoreIP(caller_point);
+    Mark(marked_);
   }
   builder_.CreateCall(callee, all);
 }
@@ -324,6 +335,9 @@ LV Emitter::ReduceMax(LV vector, int lanes) {
   return ReduceTree(builder_, vector, lanes, [&](LV a, LV b) { return Max(a, b); });
 }
 
-void Emitter::Finish() { builder_.CreateRetVoid(); }
+void Emitter::Finish() {
+  builder_.CreateRetVoid();
+  lines_.Finish();
+}
 
 }  // namespace ninfer::codegen

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "codegen/codegen.h"
+#include "codegen/lines.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/Module.h"
 #include "program/program.h"
@@ -21,8 +22,9 @@ using LV = llvm::Value*;
 class Emitter {
  public:
   // Begins the function `symbol` for `kernel` in `module` and loads the operands' addresses.
+  // `first_line` is that of the kernel in the program's text, 0 for code without lines.
   Emitter(const program::Program& program, const program::Kernel& kernel, const Target& target,
-          llvm::Module* module, const std::string& symbol);
+          int first_line, llvm::Module* module, const std::string& symbol);
 
   const program::Program& program() const { return program_; }
   const program::Kernel& kernel() const { return kernel_; }
@@ -89,6 +91,9 @@ class Emitter {
 
  private:
   friend class AddressScope;
+  friend class LineScope;
+  // What is emitted from now on is there for this node.
+  void Mark(const ir::Node* node);
   std::vector<LV> LoadAddresses();
   llvm::Function* NewFunction(llvm::ArrayRef<llvm::Type*> parameters, const std::string& name,
                               llvm::GlobalValue::LinkageTypes linkage);
@@ -101,6 +106,8 @@ class Emitter {
   llvm::Function* function_;
   LV operands_, dims_, begin_, end_, scratch_;
   std::vector<LV> addresses_;
+  LineMarker lines_;
+  const ir::Node* marked_ = nullptr;
 };
 
 // Loads the operands' addresses again, for the code emitted while it lives: a load costs less than
@@ -117,6 +124,20 @@ class AddressScope {
  private:
   Emitter& e_;
   std::vector<LV> saved_;
+};
+
+// The code emitted while it lives is there for `node`, on whose line debuggers then show it. The
+// code around is there for the kernel's anchor, or for the kernel.
+class LineScope {
+ public:
+  LineScope(Emitter& e, const ir::Node& node) : e_(e), saved_(e.marked_) { e.Mark(&node); }
+  ~LineScope() { e_.Mark(saved_); }
+  LineScope(const LineScope&) = delete;
+  LineScope& operator=(const LineScope&) = delete;
+
+ private:
+  Emitter& e_;
+  const ir::Node* saved_;
 };
 
 // A weight dtype's way through a dot product: how many k one step takes and how it multiplies.

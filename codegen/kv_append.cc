@@ -77,8 +77,6 @@ class KvAppendEmitter {
   // Keys, values and what lies behind them are functions of their own: none keeps registers from
   // another.
   absl::Status Run() {
-    NINFER_RETURN_IF_ERROR(rows_.Check(append_.operand(1)));
-    NINFER_RETURN_IF_ERROR(rows_.Check(append_.operand(2)));
     const bool zeroes = e_.ParameterInfo(append_.operand(0)).kind == program::OperandKind::kBuffer;
     e_.For(e_.begin(), e_.end(), 1, [&](LV row) {
       e_.Call("append_keys", {row}, [this](const std::vector<LV>& p) { AppendKeys(p[0]); });

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "codegen/emitter.h"
 #include "codegen/row_evaluator.h"
+#include "program/body.h"
 #include "program/scratch.h"
 
 namespace ninfer::codegen {
@@ -33,7 +34,7 @@ class LinearEmitter {
   explicit LinearEmitter(Emitter& e) : e_(e), evaluator_(e) {}
 
   absl::Status Run() {
-    NINFER_RETURN_IF_ERROR(Analyse());
+    Analyse();
     StoreI64(e_.begin(), kFirstPanel);
     StoreI64(e_.end(), kLastPanel);
     const auto block = [this](LV from) {
@@ -112,7 +113,7 @@ class LinearEmitter {
           [&] { panels(e_.b().CreateSub(LoadI64(kLastPanel), e_.I64(1)), 1); });
   }
 
-  absl::Status Analyse() {
+  void Analyse() {
     for (const auto& node : e_.body().nodes()) {
       if (node->op() == ir::Op::kLinear) linear_ = node.get();
     }
@@ -123,7 +124,7 @@ class LinearEmitter {
     k_ = weight->type().shape[1].offset;
     n_ = weight->type().shape[0].offset / segments_;
     format_ = info.format;
-    NINFER_RETURN_IF_ERROR(FindInput(linear_->operand(0)));
+    FindInput(linear_->operand(0));
     switch (format_) {
       case formats::Format::kPanelF32:
         mode_ = DotMode::kF32;
@@ -136,34 +137,18 @@ class LinearEmitter {
                                                                      : DotMode::kBf16Pairs;
         break;
       default:
-        return absl::InternalError(
-            absl::StrCat("kernel ", e_.kernel().name, ": the weight is not in panels"));
+        NINFER_CHECK(false) << e_.kernel().name << ": the weight is not in panels";
     }
     OverrideAccumulators();
-    for (const ir::Value* result : e_.body().results()) {
-      NINFER_RETURN_IF_ERROR(evaluator_.Check(result));
-    }
-    return absl::OkStatus();
   }
 
-  absl::Status FindInput(const ir::Value* x) {
+  void FindInput(const ir::Value* x) {
+    const absl::optional<program::ColumnRange> range = program::ResolveColumns(x);
+    NINFER_CHECK(range.has_value()) << e_.kernel().name;
     input_.dtype = x->type().dtype;
-    while (x->producer() != nullptr) {
-      const ir::Node& node = *x->producer();
-      if (node.op() == ir::Op::kSlice &&
-          node.attr_int("axis") == node.result()->type().rank() - 1 &&
-          node.result()->type().rank() == 2) {
-        input_.first_column += node.attr_int("begin");
-      } else if (node.op() != ir::Op::kReshape) {
-        return absl::InternalError(absl::StrCat("kernel ", e_.kernel().name, ": op `",
-                                                node.info().name,
-                                                "` stands before the linear's input"));
-      }
-      x = node.operand(0);
-    }
-    input_.buffer = x;
-    input_.ld = program::LeadingDimension(RowColumns(x->type()));
-    return absl::OkStatus();
+    input_.first_column = range->offset;
+    input_.buffer = range->root;
+    input_.ld = program::LeadingDimension(RowColumns(range->root->type()));
   }
 
   // The linear's value is the accumulator in scratch. With two segments the slices of the result

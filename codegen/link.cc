@@ -27,6 +27,11 @@ bool IsExecutable(llvm::orc::MemProt protection) {
   return (static_cast<int>(protection) & static_cast<int>(llvm::orc::MemProt::Exec)) != 0;
 }
 
+// Debug information, which is read from the object and is no part of the image.
+bool IsLeftOut(const jl::Section& section) {
+  return section.getMemLifetime() == llvm::orc::MemLifetime::NoAlloc;
+}
+
 struct Slab {
   std::vector<char> bytes;
   uint64_t executable_size = 0;  // page-rounded; the read-only part begins here
@@ -75,6 +80,7 @@ class SlabMemoryManager : public jl::JITLinkMemoryManager {
 
 llvm::Error RefuseAbsoluteEdges(jl::LinkGraph& graph) {
   for (jl::Block* block : graph.blocks()) {
+    if (IsLeftOut(block->getSection())) continue;
     for (const jl::Edge& edge : block->edges()) {
       if (edge.getKind() == jl::x86_64::Delta32 || edge.getKind() == jl::x86_64::NegDelta32 ||
           edge.getKind() == jl::x86_64::Delta64 || edge.getKind() == jl::x86_64::PCRel32 ||
@@ -158,6 +164,7 @@ absl::Status LinkObjects(const std::vector<KernelObject>& objects, CodeImage* im
   for (const KernelObject& object : objects) {
     NINFER_ASSIGN_OR_RETURN(std::unique_ptr<jl::LinkGraph> graph, MakeGraph(object));
     for (jl::Section& section : graph->sections()) {
+      if (IsLeftOut(section)) continue;
       for (jl::Block* block : section.blocks()) {
         (IsExecutable(section.getMemProt()) ? slab.executable_size : read_only) +=
             RoundUp(block->getSize(), kAlign) + std::max<uint64_t>(kAlign, block->getAlignment());
@@ -179,6 +186,7 @@ absl::Status LinkObjects(const std::vector<KernelObject>& objects, CodeImage* im
     NINFER_CHECK(!code.name.empty()) << objects[i].symbol;
     code.stack_bytes = objects[i].stack_bytes;
     code.llvm_instructions = objects[i].llvm_instructions;
+    code.lines = objects[i].lines;
     image->kernels.push_back(code);
   }
   image->executable_bytes = slab.executable_size;

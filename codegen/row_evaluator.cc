@@ -10,22 +10,7 @@
 
 namespace ninfer::codegen {
 
-bool HasRows(const ir::Type& type) { return type.rank() > 0 && !type.shape[0].is_static(); }
-
-int64_t RowColumns(const ir::Type& type) {
-  int64_t columns = 1;
-  for (int i = HasRows(type) ? 1 : 0; i < type.rank(); ++i) columns *= type.shape[i].offset;
-  return columns;
-}
-
 namespace {
-
-// Elements of the axes behind `axis`.
-int64_t Trailing(const ir::Type& type, int64_t axis) {
-  int64_t size = 1;
-  for (int i = static_cast<int>(axis) + 1; i < type.rank(); ++i) size *= type.shape[i].offset;
-  return size;
-}
 
 // The period of columns within which an operand of a broadcasting op is contiguous, 0 when it has
 // as many columns as the result or one.
@@ -34,108 +19,29 @@ int64_t BroadcastPeriod(const ir::Type& operand, const ir::Type& result) {
   return own == RowColumns(result) || own == 1 ? 0 : own;
 }
 
-bool BroadcastIsSuffix(const ir::Type& operand, const ir::Type& result) {
-  if (RowColumns(operand) == 1 || RowColumns(operand) == RowColumns(result)) return true;
-  int first = HasRows(operand) ? 1 : 0;
-  while (first < operand.rank() && operand.shape[first] == ir::Dim::Static(1)) ++first;
-  for (int i = first; i < operand.rank(); ++i) {
-    if (operand.shape[i] != result.shape[result.rank() - operand.rank() + i]) return false;
-  }
-  return true;
-}
-
 bool IsReduce(const ir::Node& node) { return node.info().op_class == ir::OpClass::kReduce; }
 
 }  // namespace
-
-absl::Status RowEvaluator::Check(const ir::Value* value) const {
-  if (overrides_.contains(value) || value->producer() == nullptr) return absl::OkStatus();
-  const ir::Node& node = *value->producer();
-  const ir::Type& type = value->type();
-  auto refuse = [&](absl::string_view why) {
-    return absl::InternalError(
-        absl::StrCat("kernel ", e_.kernel().name, ": op `", node.info().name, "` ", why));
-  };
-  switch (node.info().op_class) {
-    case ir::OpClass::kReduce:
-      if (RowColumns(type) != type.shape.back().offset) {
-        return refuse("reduces a part of a row, which no kernel family does");
-      }
-      if (Period period; FindPeriod(node.operand(0), period), period.rotated != 0) {
-        return refuse("reduces what rope rotates, which no kernel family does");
-      }
-      break;
-    case ir::OpClass::kElementwise:
-      if (node.op() == ir::Op::kRope || node.op() == ir::Op::kCausalMask) {
-        if (node.op() == ir::Op::kCausalMask) return refuse("stands outside attention");
-        break;
-      }
-      for (const ir::Value* operand : node.operands()) {
-        if (!BroadcastIsSuffix(operand->type(), type)) {
-          return refuse("broadcasts an axis that is not leading");
-        }
-      }
-      break;
-    case ir::OpClass::kCast:
-    case ir::OpClass::kGather:
-      break;
-    case ir::OpClass::kView:
-      if (node.op() != ir::Op::kReshape && node.op() != ir::Op::kSlice) {
-        return refuse("moves elements between rows, which no kernel family does");
-      }
-      if (HasRows(type) != HasRows(node.operand(0)->type()) ||
-          (HasRows(type) && type.shape[0] != node.operand(0)->type().shape[0])) {
-        return refuse("changes the rows, which no kernel family does");
-      }
-      break;
-    default:
-      return refuse("is not computed row by row");
-  }
-  for (const ir::Value* operand : node.operands()) NINFER_RETURN_IF_ERROR(Check(operand));
-  return absl::OkStatus();
-}
 
 void RowEvaluator::Override(const ir::Value* value, std::function<LV(const Place&, LV)> function) {
   overrides_[value] = std::move(function);
 }
 
-void RowEvaluator::FindPeriod(const ir::Value* value, Period& period) const {
-  auto require = [&](int64_t columns) {
-    if (columns <= 0) return;
-    period.columns = period.columns == 0 ? columns : std::min(period.columns, columns);
+program::ColumnPeriod RowEvaluator::PeriodOf(const ir::Value* value) const {
+  const auto at_hand = [this](const ir::Value* v) { return overrides_.contains(v); };
+  const auto in_panels = [this](const ir::Value* table) {
+    return formats::InfoOf(e_.ParameterInfo(table).format).is_panel;
   };
-  if (overrides_.contains(value) || value->producer() == nullptr) return;
-  const ir::Node& node = *value->producer();
-  const ir::Type& type = value->type();
-  if (node.op() == ir::Op::kRope) {
-    require(type.shape.back().offset);
-    period.rotated = RowColumns(node.operand(1)->type());
-    if (node.attr_string("style") == "pairs") period.single_lanes = true;
-    FindPeriod(node.operand(0), period);
-    return;
-  }
-  if (node.op() == ir::Op::kEmbedding) {
-    const program::KernelParam& table = e_.ParameterInfo(node.operand(1));
-    if (formats::InfoOf(table.format).is_panel) period.single_lanes = true;
-    return;
-  }
-  if (node.op() == ir::Op::kSlice && node.attr_int("axis") > 1) {
-    require(type.shape[node.attr_int("axis")].offset * Trailing(type, node.attr_int("axis")));
-  }
-  for (const ir::Value* operand : node.operands()) {
-    if (node.info().op_class == ir::OpClass::kElementwise) {
-      require(BroadcastPeriod(operand->type(), type));
-    }
-    FindPeriod(operand, period);
-  }
+  const auto period = program::PeriodOf(value, at_hand, in_panels, nullptr);
+  NINFER_CHECK(period.has_value()) << e_.kernel().name;
+  return *period;
 }
 
 void RowEvaluator::ForEachColumn(const ir::Value* value, LV row,
                                  const std::function<void(const Place&, LV)>& visit) {
-  Period period;
-  FindPeriod(value, period);
+  const program::ColumnPeriod period = PeriodOf(value);
   const int64_t columns = RowColumns(value->type());
-  const int lanes = period.single_lanes ? 1 : e_.lanes();
+  const int lanes = period.single ? 1 : e_.lanes();
   if (period.columns == 0) {
     e_.ForColumns(columns, lanes, [&](LV column, int n) {
       visit(Place{row, n, 0, nullptr}, column);
@@ -159,6 +65,7 @@ void RowEvaluator::ForEachColumn(const ir::Value* value, LV row,
 
 void RowEvaluator::PrepareRow(const ir::Value* value, LV row) {
   if (overrides_.contains(value) || value->producer() == nullptr) return;
+  if (!prepared_.emplace(value, row).second) return;
   const ir::Node& node = *value->producer();
   if (node.op() == ir::Op::kGatherRows) {
     PrepareRow(node.operand(0), LoadRowIndex(node.operand(1), row));
@@ -170,10 +77,9 @@ void RowEvaluator::PrepareRow(const ir::Value* value, LV row) {
 
 LV RowEvaluator::SumOverRow(const ir::Value* value, LV row,
                             const std::function<LV(LV, LV)>& accumulate) {
-  Period period;
-  FindPeriod(value, period);
+  const program::ColumnPeriod period = PeriodOf(value);
   const int64_t columns = RowColumns(value->type());
-  const int lanes = period.single_lanes || period.columns != 0 ? 1 : e_.lanes();
+  const int lanes = period.single || period.columns != 0 ? 1 : e_.lanes();
   const int64_t whole = columns / lanes * lanes;
   LV sum = nullptr;
   auto run = [&](int64_t from, int64_t to, int n) {
@@ -191,6 +97,7 @@ LV RowEvaluator::SumOverRow(const ir::Value* value, LV row,
 }
 
 RowEvaluator::Statistics RowEvaluator::Reduce(const ir::Node& node, LV row) {
+  const LineScope scope(e_, node);
   llvm::IRBuilder<>& b = e_.b();
   const ir::Value* x = node.operand(0);
   const double columns = static_cast<double>(RowColumns(x->type()));
@@ -229,9 +136,17 @@ RowEvaluator::Statistics RowEvaluator::Reduce(const ir::Node& node, LV row) {
 }
 
 LV RowEvaluator::Evaluate(const ir::Value* value, const Place& place, LV column) {
+  evaluated_.clear();
+  return EvaluateAt(value, place, column);
+}
+
+LV RowEvaluator::EvaluateAt(const ir::Value* value, const Place& place, LV column) {
   if (auto it = overrides_.find(value); it != overrides_.end()) return it->second(place, column);
-  if (value->producer() == nullptr) return EvaluateParameter(value, place, column);
-  return EvaluateNode(*value->producer(), place, column);
+  const Key key(value, place.row, column, place.lanes, place.phase, place.pair);
+  if (const auto it = evaluated_.find(key); it != evaluated_.end()) return it->second;
+  LV result = value->producer() == nullptr ? EvaluateParameter(value, place, column)
+                                           : EvaluateNode(*value->producer(), place, column);
+  return evaluated_[key] = result;
 }
 
 LV RowEvaluator::EvaluateParameter(const ir::Value* value, const Place& place, LV column) {
@@ -260,15 +175,16 @@ LV RowEvaluator::EvaluateOperand(const ir::Node& node, int operand, const Place&
   if (own == 1 && RowColumns(node.result()->type()) != 1) {
     Place single = place;
     single.lanes = 1;
-    return e_.SplatValue(Evaluate(value, single, e_.I64(0)), place.lanes);
+    return e_.SplatValue(EvaluateAt(value, single, e_.I64(0)), place.lanes);
   }
   if (BroadcastPeriod(type, node.result()->type()) != 0) {
     column = e_.b().CreateURem(column, e_.I64(own));
   }
-  return Evaluate(value, place, column);
+  return EvaluateAt(value, place, column);
 }
 
 LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV column) {
+  const LineScope scope(e_, node);
   llvm::IRBuilder<>& b = e_.b();
   auto binary = [&](auto make) {
     LV left = EvaluateOperand(node, 0, place, column);
@@ -302,35 +218,37 @@ LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV colum
     case ir::Op::kLayerNorm:
       return EvaluateNormalised(node, place, column);
     case ir::Op::kCast: {
-      LV x = Evaluate(node.operand(0), place, column);
+      LV x = EvaluateAt(node.operand(0), place, column);
       if (node.operand(0)->type().dtype == DType::kI32) {
         return b.CreateSIToFP(x, e_.FloatType(place.lanes));
       }
       return e_.RoundTo(x, node.result()->type().dtype, place.lanes);
     }
     case ir::Op::kReshape:
-      return Evaluate(node.operand(0), place, column);
+      return EvaluateAt(node.operand(0), place, column);
     case ir::Op::kSlice: {
       const int64_t axis = node.attr_int("axis");
       const ir::Type& to = node.result()->type();
-      const int64_t skipped = node.attr_int("begin") * Trailing(to, axis);
-      if (axis <= 1) return Evaluate(node.operand(0), place, b.CreateAdd(column, e_.I64(skipped)));
-      const int64_t own = to.shape[axis].offset * Trailing(to, axis);
-      const int64_t whole = node.operand(0)->type().shape[axis].offset * Trailing(to, axis);
+      const int64_t skipped = node.attr_int("begin") * program::TrailingColumns(to, axis);
+      if (axis <= 1)
+        return EvaluateAt(node.operand(0), place, b.CreateAdd(column, e_.I64(skipped)));
+      const int64_t own = to.shape[axis].offset * program::TrailingColumns(to, axis);
+      const int64_t whole =
+          node.operand(0)->type().shape[axis].offset * program::TrailingColumns(to, axis);
       LV block = b.CreateUDiv(column, e_.I64(own));
       LV inner = b.CreateURem(column, e_.I64(own));
       inner = b.CreateAdd(inner, e_.I64(skipped));
-      return Evaluate(node.operand(0), place, e_.AddMul(inner, block, whole));
+      return EvaluateAt(node.operand(0), place, e_.AddMul(inner, block, whole));
     }
     case ir::Op::kGatherRows: {
       Place gathered = place;
       gathered.row = LoadRowIndex(node.operand(1), place.row);
-      return Evaluate(node.operand(0), gathered, column);
+      return EvaluateAt(node.operand(0), gathered, column);
     }
     case ir::Op::kEmbedding:
       return EvaluateEmbedding(node, place, column);
     default: {
-      LV y = EmitUnary(e_, node.op(), Evaluate(node.operand(0), place, column));
+      LV y = EmitUnary(e_, node.op(), EvaluateAt(node.operand(0), place, column));
       NINFER_CHECK(y != nullptr) << node.info().name;
       return y;
     }
@@ -341,7 +259,7 @@ LV RowEvaluator::EvaluateRope(const ir::Node& node, const Place& place, LV colum
   llvm::IRBuilder<>& b = e_.b();
   const ir::Value* x = node.operand(0);
   const int64_t rotated = RowColumns(node.operand(1)->type());
-  if (place.phase == 2) return Evaluate(x, place, column);
+  if (place.phase == 2) return EvaluateAt(x, place, column);
   const bool pairs = node.attr_string("style") == "pairs";
   const bool first = place.phase == 0;
   // In style "pairs" the columns 2i and 2i + 1 are visited as column i of the two phases would be.
@@ -354,23 +272,23 @@ LV RowEvaluator::EvaluateRope(const ir::Node& node, const Place& place, LV colum
     LV odd = b.CreateAnd(position, e_.I64(1));
     angle = b.CreateLShr(position, e_.I64(1));
     partner = b.CreateXor(column, e_.I64(1));
-    LV cosine = Evaluate(node.operand(1), place, angle);
-    LV sine = Evaluate(node.operand(2), place, angle);
+    LV cosine = EvaluateAt(node.operand(1), place, angle);
+    LV sine = EvaluateAt(node.operand(2), place, angle);
     LV sign = b.CreateSelect(b.CreateICmpEQ(odd, e_.I64(0)), b.CreateFNeg(sine), sine);
-    return e_.Fma(Evaluate(x, place, column), cosine,
-                  b.CreateFMul(Evaluate(x, place, partner), sign));
+    return e_.Fma(EvaluateAt(x, place, column), cosine,
+                  b.CreateFMul(EvaluateAt(x, place, partner), sign));
   }
-  LV cosine = Evaluate(node.operand(1), place, angle);
-  LV sine = Evaluate(node.operand(2), place, angle);
-  LV turned = b.CreateFMul(Evaluate(x, other, partner), sine);
+  LV cosine = EvaluateAt(node.operand(1), place, angle);
+  LV sine = EvaluateAt(node.operand(2), place, angle);
+  LV turned = b.CreateFMul(EvaluateAt(x, other, partner), sine);
   if (first) turned = b.CreateFNeg(turned);
-  return e_.Fma(Evaluate(x, place, column), cosine, turned);
+  return e_.Fma(EvaluateAt(x, place, column), cosine, turned);
 }
 
 LV RowEvaluator::EvaluateNormalised(const ir::Node& node, const Place& place, LV column) {
   llvm::IRBuilder<>& b = e_.b();
   const Statistics& row = statistics_.at(&node);
-  LV x = Evaluate(node.operand(0), place, column);
+  LV x = EvaluateAt(node.operand(0), place, column);
   if (row.shift != nullptr) x = b.CreateFSub(x, e_.SplatValue(row.shift, place.lanes));
   LV scale = e_.SplatValue(row.scale, place.lanes);
   if (node.op() == ir::Op::kSoftmax) return b.CreateFMul(EmitExp(e_, x), scale);
@@ -380,7 +298,7 @@ LV RowEvaluator::EvaluateNormalised(const ir::Node& node, const Place& place, LV
 }
 
 LV RowEvaluator::LoadRowIndex(const ir::Value* indices, LV row) {
-  return e_.b().CreateZExt(Evaluate(indices, Place{row, 1, 0, nullptr}, e_.I64(0)),
+  return e_.b().CreateZExt(EvaluateAt(indices, Place{row, 1, 0, nullptr}, e_.I64(0)),
                            e_.b().getInt64Ty());
 }
 

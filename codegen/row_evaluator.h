@@ -5,12 +5,14 @@
 #define NINFER_CODEGEN_ROW_EVALUATOR_H_
 
 #include <functional>
+#include <tuple>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/status/status.h"
+#include "absl/container/flat_hash_set.h"
 #include "codegen/emitter.h"
 #include "ir/module.h"
+#include "program/columns.h"
 
 namespace ninfer::codegen {
 
@@ -28,9 +30,6 @@ class RowEvaluator {
  public:
   explicit RowEvaluator(Emitter& e) : e_(e) {}
 
-  // Whether the body's values can be evaluated this way; the message names the op that cannot.
-  absl::Status Check(const ir::Value* value) const;
-
   // `value` is computed by `function` instead (a linear's accumulators, attention's output).
   void Override(const ir::Value* value, std::function<LV(const Place&, LV column)> function);
 
@@ -45,16 +44,15 @@ class RowEvaluator {
   LV Evaluate(const ir::Value* value, const Place& place, LV column);
 
  private:
+  using Key = std::tuple<const ir::Value*, LV, LV, int, int, LV>;  // value, row, column, place
+
   struct Statistics {
     LV shift = nullptr;  // mean or maximum
     LV scale = nullptr;  // 1 / deviation or 1 / sum
   };
-  struct Period {
-    int64_t columns = 0;  // 0: none
-    int64_t rotated = 0;  // angles of a rope, 0: none
-    bool single_lanes = false;
-  };
-  void FindPeriod(const ir::Value* value, Period& period) const;
+  // How `value` is visited. Its body is one that program::CheckBody accepts.
+  program::ColumnPeriod PeriodOf(const ir::Value* value) const;
+  LV EvaluateAt(const ir::Value* value, const Place& place, LV column);
   LV EvaluateParameter(const ir::Value* value, const Place& place, LV column);
   LV EvaluateNode(const ir::Node& node, const Place& place, LV column);
   LV EvaluateOperand(const ir::Node& node, int operand, const Place& place, LV column);
@@ -67,13 +65,15 @@ class RowEvaluator {
 
   Emitter& e_;
   absl::flat_hash_map<const ir::Value*, std::function<LV(const Place&, LV)>> overrides_;
-  absl::flat_hash_map<const ir::Node*, Statistics> statistics_;
+  absl::flat_hash_set<std::pair<const ir::Value*, LV>> prepared_;  // values at rows
+  absl::flat_hash_map<const ir::Node*, Statistics> statistics_;    // at the row prepared last
+  // Of the evaluation under way, so that a value that is used twice is computed once: emission
+  // would take twice as long for every such value behind another.
+  absl::flat_hash_map<Key, LV> evaluated_;
 };
 
-// Elements of a value in one row; of all its elements when it has no row dimension.
-int64_t RowColumns(const ir::Type& type);
-// True when the first dimension is a row dimension (symbolic).
-bool HasRows(const ir::Type& type);
+using program::HasRows;
+using program::RowColumns;
 
 }  // namespace ninfer::codegen
 

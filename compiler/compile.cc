@@ -13,7 +13,9 @@
 #include "eager/program_interpreter.h"
 #include "ir/text.h"
 #include "passes/pass.h"
+#include "plan/blocks.h"
 #include "program/text.h"
+#include "program/verifier.h"
 #include "text/tokenizer.h"
 
 namespace ninfer::compiler {
@@ -45,12 +47,24 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
   return absl::OkStatus();
 }
 
+// About as many bytes as will stand before the weights in the plan's file; the code is not there
+// yet.
+uint64_t SectionBytes(const plan::Plan& plan, const program::Program& program, size_t targets) {
+  constexpr uint64_t kCodeBytes = 8192;  // of a kernel, constants included
+  return plan::SerializeSections(plan).size() +
+         plan.weight_bytes / plan::kChecksumBlock * sizeof(uint64_t) +
+         program.kernels.size() * targets * kCodeBytes;
+}
+
 // Packs on the calling thread's pool while another thread generates code.
 absl::Status PackAndGenerate(const program::Program& program, const Source& source,
                              const Options& options, const Callbacks& callbacks,
-                             Compiled* compiled) {
+                             plan::PlanFile* file, Compiled* compiled) {
+  const uint64_t before = SectionBytes(compiled->plan, program, options.targets.size());
   NINFER_ASSIGN_OR_RETURN(compiled->weights,
-                          plan::Memory::Allocate(program.weight_bytes, "the packed weights"));
+                          file != nullptr
+                              ? file->AllocateWeights(program.weight_bytes, before)
+                              : plan::Memory::Allocate(program.weight_bytes, "the packed weights"));
   const int threads = ThreadsOrDefault(options.threads);
   absl::Status packed;
   std::thread packer([&] {
@@ -98,6 +112,30 @@ absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, pla
   return absl::OkStatus();
 }
 
+absl::Status SetDefaultPrompt(const Options& options, const Source& source,
+                              const Callbacks& callbacks, plan::Plan* plan) {
+  const bool asked = !options.default_prompt.empty();
+  const std::string& text = asked ? options.default_prompt : source.model.info.default_prompt;
+  if (text.empty()) return absl::OkStatus();
+  if (plan->tokenizer.empty()) {
+    if (!asked) return absl::OkStatus();  // that there is no tokenizer was said
+    return InvalidArgument("--default-prompt: expected a model with a tokenizer, found none");
+  }
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                          Tokenizer::Deserialize(plan->tokenizer));
+  const int64_t tokens = static_cast<int64_t>(tokenizer->Encode(text, true).size());
+  const int64_t most = source.model.info.context_length - 1;
+  if (tokens >= 1 && tokens <= most) {
+    plan->metadata.default_prompt = text;
+    return absl::OkStatus();
+  }
+  const std::string why = absl::StrCat("expected 1 to ", most, " tokens, found ", tokens);
+  if (asked) return InvalidArgument("--default-prompt: ", why);
+  callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"),
+                             ": default_prompt left out: ", why));
+  return absl::OkStatus();
+}
+
 void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan) {
   const frontend::ModelInfo& info = source.model.info;
   plan::Metadata& out = plan->metadata;
@@ -122,7 +160,8 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.rope_crossing = info.rope_crossing;
 }
 
-absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks) {
+absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks,
+                                 plan::PlanFile* file) {
   for (const std::string& target : options.targets) {
     NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
   }
@@ -140,6 +179,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &plan));
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
   FillMetadata(source, pass_options, &plan);
+  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &plan));
   const ir::Module imported = source.model.module.Clone();
   plan.imported_graph_text = ir::Print(imported);
   const int threads = ThreadsOrDefault(options.threads);
@@ -147,7 +187,6 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
       CalibrationIds(plan.tokenizer, source.model.info.vocab_size,
                      std::min({kEvidenceTokens, source.model.info.context_length,
                                std::max<int64_t>(pass_options.max_rows, 1)}));
-  // Before the packed weights are made: eager's own copy of the weights is gone by then.
   callbacks.Progress("reference", 0);
   TextLogits reference;
   if (options.stop_after.empty() || options.verify_each) {
@@ -173,12 +212,13 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   if (result.lowered) plan.program_text = program::Print(result.program);
   if (!options.stop_after.empty()) return compiled;
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
-  NINFER_RETURN_IF_ERROR(PackAndGenerate(result.program, source, options, callbacks, &compiled));
-  NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   FillTables(result.program, &plan);
   plan.provenance.compiler_version = kVersion;
   plan.provenance.options = options.text;
   plan.provenance.source = source.folder.empty() ? options.random_weights : source.folder;
+  NINFER_RETURN_IF_ERROR(
+      PackAndGenerate(result.program, source, options, callbacks, file, &compiled));
+  NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   callbacks.Progress("evidence", 0);
   NINFER_RETURN_IF_ERROR(GatherEvidence(
       reference, ids, ErrorBound(imported, pass_options, /*settled=*/true), threads, &compiled));
@@ -192,6 +232,7 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
   NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_asm));
   NINFER_ASSIGN_OR_RETURN(const program::Program program,
                           program::Parse(plan->program_text, "plan: kernel program"));
+  NINFER_RETURN_IF_ERROR(Annotate(program::Verify(program), "plan: kernel program"));
   if (program.kernels.size() != plan->kernels.size()) {
     return InvalidArgument("plan: kernel program: expected ", plan->kernels.size(),
                            " kernels, found ", program.kernels.size());

@@ -13,6 +13,7 @@
 #include "compiler/run_text.h"
 #include "plan/memory.h"
 #include "plan/plan.h"
+#include "plan/writer.h"
 #include "program/program.h"
 
 namespace ninfer::compiler {
@@ -24,7 +25,9 @@ struct Compiled {
   std::string pass_table;  // what -v and --verify-each end in
 };
 
-absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks);
+// The weights are packed into the memory of `file` when there is one, which the caller writes.
+absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks,
+                                 plan::PlanFile* file = nullptr);
 
 // Code for other targets from a plan's kernel program, in place of its own images.
 absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan);
@@ -34,6 +37,10 @@ absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, pla
 // The folder's chat templates and the special tokens that they see (compiler/chat.cc); a line to
 // the log for a template that does not parse.
 absl::Status ReadChat(const Source& source, const Callbacks& callbacks, plan::Plan* plan);
+// What a run begins with when nobody gives a prompt: the user's text, which must fit, else the
+// folder's, which is left out with a line to the log where it does not.
+absl::Status SetDefaultPrompt(const Options& options, const Source& source,
+                              const Callbacks& callbacks, plan::Plan* plan);
 void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan);
 
 // program -> the plan's tables (compiler/plan_tables.cc).

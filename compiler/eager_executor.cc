@@ -48,6 +48,7 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &out->plan_));
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &out->plan_));
   FillMetadata(source, choice, &out->plan_);
+  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &out->plan_));
   out->threads_ = ThreadsOrDefault(options.threads);
   NINFER_ASSIGN_OR_RETURN(
       out->interpreter_,

@@ -81,6 +81,7 @@ const std::vector<Field>& Fields() {
       Text("dump_llvm", kCompile | kCode, &Options::dump_llvm),
       Text("dump_asm", kCompile | kCode, &Options::dump_asm),
       Text("dump_tensors", kEager, &Options::dump_tensors),
+      Text("default_prompt", kCompile, &Options::default_prompt),
       Flag("verify_each", kCompile, &Options::verify_each),
       Flag("verbose", kCompile | kCode, &Options::verbose),
   };
@@ -268,6 +269,9 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
     if (options.from_ir.empty() != options.weights_from.empty()) {
       return InvalidArgument("--from-ir and --weights-from: expected both, found one");
     }
+  }
+  if (document.contains("default_prompt") && options.default_prompt.empty()) {
+    return InvalidArgument("--default-prompt: expected some text, found none");
   }
   if (!options.print_changed.empty()) {
     NINFER_RETURN_IF_ERROR(OneOf("print_changed", options.print_changed, {"diff"}));

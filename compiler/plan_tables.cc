@@ -61,7 +61,10 @@ plan::CodeImage ImageOf(const codegen::CodeImage& image) {
   out.bytes = image.bytes;
   out.executable_bytes = image.executable_bytes;
   for (const codegen::KernelCode& kernel : image.kernels) {
-    out.kernels.push_back({kernel.name, kernel.offset, kernel.size, kernel.stack_bytes});
+    out.kernels.push_back({kernel.name, kernel.offset, kernel.size, kernel.stack_bytes, {}});
+    for (const codegen::CodeLine& line : kernel.lines) {
+      out.kernels.back().lines.push_back({line.offset, line.line});
+    }
   }
   return out;
 }

@@ -9,6 +9,7 @@
 #include "eager/eager.h"
 #include "eager/program_interpreter.h"
 #include "passes/passes.h"
+#include "plan/memory.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -171,7 +172,8 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,
                                     const Texts& texts, int64_t singles, int threads) {
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<eager::Interpreter> interpreter,
-                          eager::Interpreter::Create(&module, std::move(weights), threads));
+                          eager::Interpreter::Create(&module, std::move(weights), threads,
+                                                     eager::WeightCopies::kStreamed));
   std::vector<eager::KvPool> pools;
   for (const auto& parameter : module.FindFunction("step")->parameters()) {
     const ir::Type& type = parameter->type();
@@ -202,13 +204,13 @@ absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
   if (!copy.weights.empty() && copy.weights[0].offset < 0) {
     NINFER_RETURN_IF_ERROR(passes::LayOutWeights(copy, passes::PassOptions()).status());
   }
-  std::vector<uint8_t> packed(copy.weight_bytes + 64);
-  uint8_t* aligned = packed.data() + (64 - reinterpret_cast<uintptr_t>(packed.data()) % 64) % 64;
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<plan::Memory> packed,
+                          plan::Memory::Allocate(copy.weight_bytes, "the packed weights"));
   NINFER_RETURN_IF_ERROR(eager::PackWeights(
-      copy, weights, threads, [](int64_t) {}, aligned));
+      copy, weights, threads, [](int64_t) {}, packed->data()));
   NINFER_ASSIGN_OR_RETURN(
       std::unique_ptr<eager::ProgramInterpreter> interpreter,
-      eager::ProgramInterpreter::Create(&copy, aligned, kSimulatedThreads, PagesFor(texts)));
+      eager::ProgramInterpreter::Create(&copy, packed->data(), kSimulatedThreads, PagesFor(texts)));
   const auto run = [&](const eager::StepArguments& step) { return interpreter->Run(step); };
   return TextRunner(texts, singles, LimitsOf(copy.symbols, !copy.kv.empty()), run).Run();
 }

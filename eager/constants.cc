@@ -4,11 +4,11 @@
 #include "eager/constants.h"
 
 #include <algorithm>
-#include <mutex>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "base/status.h"
+#include "eager/streamed_constant.h"
 #include "ir/text.h"
 
 namespace ninfer::eager {
@@ -16,7 +16,7 @@ namespace {
 
 using Values = absl::flat_hash_set<const ir::Value*>;
 
-constexpr int64_t kBlockElements = 1 << 18;  // read at a time
+constexpr int64_t kBlockElements = 1 << 14;  // read at a time of what is stored turned
 
 // Results of nodes that depend on weights and constants alone; definitions stand before uses.
 Values ConstantResults(const ir::Function& function) {
@@ -64,75 +64,72 @@ bool IsMatrixTranspose(const ir::Value* value) {
          value->producer()->attr_ints("perm") == std::vector<int64_t>{1, 0};
 }
 
-absl::StatusOr<Tensor> ReadWhole(const Context& context, const ir::Module& module,
-                                 const ir::Value* value, const ir::WeightSource& weights) {
-  Tensor tensor;
-  tensor.dtype = value->type().dtype;
-  for (const ir::Dim& dim : value->type().shape) tensor.shape.push_back(dim.offset);
-  tensor.floats = std::make_shared<std::vector<float>>(tensor.elements());
-  const int64_t rows = RowsOf(value);
-  const int64_t columns = rows == 0 ? 0 : tensor.elements() / rows;
-  const int64_t step = std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, columns));
-  std::mutex mutex;
-  absl::Status first_error;
-  context.threads->For((rows + step - 1) / step, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const absl::Status status =
-          EvaluateRows(value, module, weights, i * step, std::min(rows, (i + 1) * step),
-                       tensor.floats->data() + i * step * columns);
-      if (status.ok()) continue;
-      std::lock_guard<std::mutex> lock(mutex);
-      first_error.Update(status);
-    }
-  });
-  if (!first_error.ok()) return first_error;
-  return tensor;
-}
+// A constant expression, read from the weights it is made of.
+class Expression : public StreamedConstant {
+ public:
+  Expression(const ir::Value* value, bool turned, const ConstantSource& source)
+      : StreamedConstant(value->type(), turned, source.memory), value_(value), source_(source) {
+    if (shape().size() > 1) columns_ = shape().back();
+    for (size_t i = 1; i + 1 < shape().size(); ++i) rows_each_ *= shape()[i];
+  }
 
-// The value [N, K] as [K, N + padding]: sgemm reads it fastest so, and rows whose length is no
-// power of two do not fall into the same cache sets.
-absl::StatusOr<Slot> ReadTurned(const Context& context, const ir::Module& module,
-                                const ir::Value* value, const ir::WeightSource& weights) {
-  constexpr int64_t kBlock = 64;
-  const int64_t n = value->type().shape[0].offset, k = value->type().shape[1].offset;
-  const int64_t ld = (n + 31) / 32 * 32 + 16;  // an odd number of cache lines
-  Slot slot{Tensor::Floats({k, ld}, std::vector<float>(k * ld)), n};
-  slot.tensor.dtype = value->type().dtype;
-  float* out = slot.tensor.floats->data();
-  const bool stored_turned = IsMatrixTranspose(value);
-  const ir::Value* stored = stored_turned ? value->producer()->operand(0) : value;
-  const int64_t rows = stored_turned ? k : n, columns = stored_turned ? n : k;
-  std::mutex mutex;
-  absl::Status first_error;
-  context.threads->For((rows + kBlock - 1) / kBlock, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> block(kBlock * columns);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row0 = i * kBlock, count = std::min(kBlock, rows - row0);
-      const absl::Status status =
-          EvaluateRows(stored, module, weights, row0, row0 + count, block.data());
-      if (!status.ok()) {
-        std::lock_guard<std::mutex> lock(mutex);
-        first_error.Update(status);
-        return;
-      }
-      for (int64_t c = 0; c < columns && !stored_turned; ++c) {
-        for (int64_t r = 0; r < count; ++r) out[c * ld + row0 + r] = block[r * columns + c];
-      }
-      for (int64_t r = 0; r < count && stored_turned; ++r) {
-        std::copy_n(block.data() + r * columns, columns, out + (row0 + r) * ld);
+  absl::Status ReadRows(int64_t row0, int64_t row1, float* out) const override {
+    return EvaluateBlock(value_, *source_.module, *source_.weights,
+                         {row0 * rows_each_, row1 * rows_each_, 0, columns_}, out);
+  }
+
+  // What is stored turned is not turned twice.
+  absl::Status ReadTurned(int64_t row0, int64_t row1, int64_t ld, float* out) const override {
+    if (!IsMatrixTranspose(value_)) return StreamedConstant::ReadTurned(row0, row1, ld, out);
+    const int64_t count = row1 - row0;
+    const int64_t step = std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, count));
+    const Tensor block = memory()->Floats({std::min(step, columns_), count});
+    for (int64_t k = 0; k < columns_; k += step) {
+      const int64_t end = std::min(k + step, columns_);
+      NINFER_RETURN_IF_ERROR(EvaluateBlock(value_->producer()->operand(0), *source_.module,
+                                           *source_.weights, {k, end, row0, row1},
+                                           block.floats->data()));
+      for (int64_t i = k; i < end; ++i) {
+        std::copy_n(block.floats->data() + (i - k) * count, count, out + i * ld);
       }
     }
-  });
-  if (!first_error.ok()) return first_error;
-  return slot;
+    return absl::OkStatus();
+  }
+
+ private:
+  const ir::Value* value_;
+  ConstantSource source_;
+  int64_t columns_ = 1;
+  int64_t rows_each_ = 1;  // rows of a block that the first dimension counts as one
+};
+
+// That the weights of an expression are there and fit, which reading nothing of them shows.
+absl::Status CheckWeights(const ir::Value* value, const ConstantSource& source, Values& seen) {
+  if (!seen.insert(value).second) return absl::OkStatus();
+  if (value->is_weight()) {
+    return EvaluateBlock(value, *source.module, *source.weights, {0, 0, 0, 0}, nullptr);
+  }
+  for (const ir::Value* operand : value->producer()->operands()) {
+    NINFER_RETURN_IF_ERROR(CheckWeights(operand, source, seen));
+  }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<Slot> Read(const Context& context, const ir::Module& module,
-                          const ir::Function& function, const ir::Value* value,
-                          const ir::WeightSource& weights) {
-  if (HeldTurned(value, function)) return ReadTurned(context, module, value, weights);
+absl::StatusOr<Slot> Read(const Context& context, const ir::Function& function,
+                          const ir::Value* value, const ConstantSource& source) {
+  const bool turned = HeldTurned(value, function);
+  auto constant = std::make_shared<const Expression>(value, turned, source);
   Slot slot;
-  NINFER_ASSIGN_OR_RETURN(slot.tensor, ReadWhole(context, module, value, weights));
+  if (source.copies == WeightCopies::kStreamed) {
+    Values seen;
+    NINFER_RETURN_IF_ERROR(CheckWeights(value, source, seen));
+    slot.streamed = std::move(constant);
+  } else if (turned) {
+    NINFER_ASSIGN_OR_RETURN(slot.tensor, ReadWholeTurned(context, *constant));
+    slot.turned_rows = constant->shape()[0];
+  } else {
+    NINFER_ASSIGN_OR_RETURN(slot.tensor, ReadWhole(context, *constant));
+  }
   return slot;
 }
 
@@ -160,34 +157,34 @@ Values Needed(const ir::Function& function, const Values& constant) {
 
 }  // namespace
 
-absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Module& module,
-                                    const ir::Function& function, const ir::WeightSource& weights) {
+absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Function& function,
+                                    const ConstantSource& source) {
   const Values constant = ConstantResults(function);
   const Values needed = Needed(function, constant);
   Slots slots;
-  for (const ir::Weight& weight : module.weights()) {
+  for (const ir::Weight& weight : source.module->weights()) {
     const ir::Value* value = weight.value.get();
     if (!needed.contains(value)) continue;
     if (!IsBlockwise(value)) {
       return InvalidArgument("@", value->name(), ": expected floats, found ",
                              DTypeName(value->type().dtype));
     }
-    NINFER_ASSIGN_OR_RETURN(slots[value], Read(context, module, function, value, weights));
+    NINFER_ASSIGN_OR_RETURN(slots[value], Read(context, function, value, source));
   }
-  Evaluator evaluator(context, module.symbols());
+  Evaluator evaluator(context, source.module->symbols());
   for (const auto& node : function.nodes()) {
     for (int i = 0; i < node->num_results(); ++i) {
       const ir::Value* value = node->result(i);
       if (!needed.contains(value) || !constant.contains(value)) continue;
       Slot slot;
       if (IsBlockwise(value)) {
-        NINFER_ASSIGN_OR_RETURN(slot, Read(context, module, function, value, weights));
+        NINFER_ASSIGN_OR_RETURN(slot, Read(context, function, value, source));
       } else {
         std::vector<Slot> operands;
         for (const ir::Value* operand : node->operands()) operands.push_back(slots.at(operand));
         absl::StatusOr<Slot> result = evaluator.Evaluate(*node, operands);
         if (!result.ok()) {
-          return Annotate(result.status(), ir::PrintNode(*node, module.symbols()));
+          return Annotate(result.status(), ir::PrintNode(*node, source.module->symbols()));
         }
         slot = *std::move(result);
       }

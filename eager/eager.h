@@ -50,11 +50,18 @@ struct StepArguments {
 // Called after every op when set: dumps, comparisons, poisoning checks.
 using Observer = absl::FunctionRef<void(const ir::Node& node, absl::Span<const Tensor> results)>;
 
-// Converts every weight to f32 once, then runs steps. The module must outlive the interpreter.
+// What becomes of the f32 copies that weights, and expressions of them alone, are converted to.
+enum class WeightCopies {
+  kHeld,      // all, from creation on: for many steps
+  kStreamed,  // a tile at a time, gone once the op has read it: the same values, for a few steps
+};
+
+// Runs steps of a module, which must outlive the interpreter.
 class Interpreter {
  public:
   static absl::StatusOr<std::unique_ptr<Interpreter>> Create(
-      const ir::Module* module, std::shared_ptr<const ir::WeightSource> weights, int threads);
+      const ir::Module* module, std::shared_ptr<const ir::WeightSource> weights, int threads,
+      WeightCopies copies = WeightCopies::kHeld);
   ~Interpreter();
 
   // Runs @step. `kv` holds one pool for each kv parameter, in order, and is updated in place (the
@@ -64,6 +71,8 @@ class Interpreter {
 
   // Most bytes of intermediates alive at once in the last Run.
   int64_t peak_scratch_bytes() const;
+  // Most bytes of converted weights alive at once since creation.
+  int64_t peak_weight_bytes() const;
 
  private:
   struct State;

@@ -53,12 +53,6 @@ int64_t SourceRow(const ir::Node& node, int64_t row) {
   return flat;
 }
 
-struct Block {
-  int64_t row0, row1, column0, column1;
-  int64_t rows() const { return row1 - row0; }
-  int64_t columns() const { return column1 - column0; }
-};
-
 class BlockReader {
  public:
   BlockReader(const ir::Module& module, const ir::WeightSource& weights)
@@ -100,6 +94,11 @@ class BlockReader {
       NINFER_RETURN_IF_ERROR(CheckView(value, view));
       dtype = view.dtype;
       data = static_cast<const uint8_t*>(view.data);
+    }
+    if (block.columns() == columns) {  // without gaps
+      ConvertToFloat(dtype, data + block.row0 * columns * DTypeSize(dtype), out,
+                     block.rows() * columns);
+      return absl::OkStatus();
     }
     for (int64_t row = block.row0; row < block.row1; ++row) {
       ConvertToFloat(dtype, data + (row * columns + block.column0) * DTypeSize(dtype), out,
@@ -311,6 +310,11 @@ bool IsBlockwise(const ir::Value* value) {
   return IsBlockwise(value, kMaxDepth, budget);
 }
 
+absl::Status EvaluateBlock(const ir::Value* value, const ir::Module& module,
+                           const ir::WeightSource& weights, const Block& block, float* out) {
+  return BlockReader(module, weights).Read(value, block, out);
+}
+
 absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
                           const ir::WeightSource& weights, int64_t row0, int64_t row1, float* out) {
   if (!IsBlockwise(value) && IsSmall(value)) {
@@ -331,8 +335,7 @@ absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
         " deep, or small elementwise arithmetic");
   }
   NINFER_CHECK(0 <= row0 && row0 <= row1 && row1 <= RowsOf(value->type()));
-  BlockReader reader(module, weights);
-  return reader.Read(value, {row0, row1, 0, ColumnsOf(value->type())}, out);
+  return EvaluateBlock(value, module, weights, {row0, row1, 0, ColumnsOf(value->type())}, out);
 }
 
 }  // namespace ninfer::eager

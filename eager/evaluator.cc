@@ -3,11 +3,13 @@
 // Tested by tests/eager_test.cc.
 #include "eager/evaluator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "eager/streamed_constant.h"
 #include "ir/text.h"
 
 namespace ninfer::eager {
@@ -24,6 +26,20 @@ ScoreRule RuleOf(const ir::Node& node, absl::Span<const Slot> operands, size_t s
   rule.alibi_scale = node.attr_float("alibi_scale");
   rule.round_alibi = node.find_attr("alibi_rounding") != nullptr;
   return rule;
+}
+
+// Whether an op takes its operand in parts, which it reads itself.
+bool ReadsByRows(ir::Op op, size_t operand, const StreamedConstant& constant) {
+  if (operand != 1) return false;
+  return op == ir::Op::kEmbedding || (op == ir::Op::kLinear && constant.turned());
+}
+
+// In place of a streamed constant, all of it.
+absl::Status ReadStreamed(const Context& context, Slot* slot) {
+  if (slot->streamed == nullptr) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(slot->tensor, ReadWhole(context, *slot->streamed));
+  slot->streamed = nullptr;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -95,12 +111,11 @@ absl::StatusOr<std::vector<Slot>> Evaluator::Run(const ir::Function& function,
   std::vector<Slot> results;
   for (const ir::Value* result : function.results()) {
     const auto it = values.find(result);
-    if (it != values.end()) {
-      results.push_back(it->second);
-    } else {
-      NINFER_CHECK(constants_ != nullptr && constants_->contains(result)) << result->name();
-      results.push_back(constants_->at(result));
-    }
+    const bool computed = it != values.end();
+    NINFER_CHECK(computed || (constants_ != nullptr && constants_->contains(result)))
+        << result->name();
+    results.push_back(computed ? it->second : constants_->at(result));
+    NINFER_RETURN_IF_ERROR(ReadStreamed(context_, &results.back()));
   }
   return results;
 }
@@ -145,7 +160,17 @@ absl::StatusOr<Slot> Evaluator::Evaluate(const ir::Node& node, absl::Span<const 
                                     operands[3].tensor, operands[4].tensor, operands[5].tensor));
     return slot;
   }
-  NINFER_ASSIGN_OR_RETURN(slot.tensor, Compute(node, operands));
+  const auto is_streamed = [](const Slot& operand) { return operand.streamed != nullptr; };
+  if (std::any_of(operands.begin(), operands.end(), is_streamed)) {
+    std::vector<Slot> read(operands.begin(), operands.end());
+    for (size_t i = 0; i < read.size(); ++i) {
+      if (read[i].streamed == nullptr || ReadsByRows(node.op(), i, *read[i].streamed)) continue;
+      NINFER_RETURN_IF_ERROR(ReadStreamed(context_, &read[i]));
+    }
+    NINFER_ASSIGN_OR_RETURN(slot.tensor, Compute(node, read));
+  } else {
+    NINFER_ASSIGN_OR_RETURN(slot.tensor, Compute(node, operands));
+  }
   NINFER_RETURN_IF_ERROR(CheckResult(node.result()->type(), slot));
   return slot;
 }
@@ -233,10 +258,12 @@ absl::StatusOr<Tensor> Evaluator::Compute(const ir::Node& node, absl::Span<const
     case ir::Op::kGroupedLinear:
       return GroupedLinear(context_, x(0), x(1), x(2));
     case ir::Op::kLinear:
+      if (operands[1].streamed != nullptr) return Linear(context_, x(0), *operands[1].streamed);
       return Linear(context_, x(0), x(1), operands[1].turned_rows);
     case ir::Op::kMatMul:
       return MatMul(context_, x(0), x(1), node.attr_bool("transpose_b", false));
     case ir::Op::kEmbedding:
+      if (operands[1].streamed != nullptr) return Embedding(context_, x(0), *operands[1].streamed);
       return Embedding(context_, x(0), x(1), operands[1].turned_rows);
     case ir::Op::kGatherRows:
       return GatherRows(context_, x(0), x(1));

@@ -19,11 +19,12 @@
 namespace ninfer::eager {
 
 // A value at run time. A weight that linears (and embeddings) alone use is held turned: the tensor
-// is [K, N and some padding], `turned_rows` is N.
+// is [K, N and some padding], `turned_rows` is N. A streamed one has no tensor: ops read it.
 struct Slot {
   Tensor tensor;
   int64_t turned_rows = 0;
   KvStore* kv = nullptr;  // of a KV state
+  std::shared_ptr<const StreamedConstant> streamed;
 };
 
 using Slots = absl::flat_hash_map<const ir::Value*, Slot>;

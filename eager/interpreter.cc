@@ -39,6 +39,8 @@ struct Interpreter::State {
   const ir::Function* step;
   ThreadPool threads;
   Workspace workspace;
+  std::shared_ptr<const ir::WeightSource> weights;
+  Workspace weight_copies;
   Slots constants;
   Evaluator evaluator;
 };
@@ -47,14 +49,17 @@ Interpreter::Interpreter(std::unique_ptr<State> state) : state_(std::move(state)
 Interpreter::~Interpreter() = default;
 
 absl::StatusOr<std::unique_ptr<Interpreter>> Interpreter::Create(
-    const ir::Module* module, std::shared_ptr<const ir::WeightSource> weights, int threads) {
+    const ir::Module* module, std::shared_ptr<const ir::WeightSource> weights, int threads,
+    WeightCopies copies) {
   const ir::Function* step = module->FindFunction("step");
   if (step == nullptr) {
     return InvalidArgument("module \"", module->name(), "\": expected a function @step");
   }
   auto state = std::make_unique<State>(module, step, threads);
-  NINFER_ASSIGN_OR_RETURN(state->constants, FoldConstants({&state->threads, &state->workspace},
-                                                          *module, *step, *weights));
+  const ConstantSource source{module, weights.get(), copies, &state->weight_copies};
+  NINFER_ASSIGN_OR_RETURN(state->constants,
+                          FoldConstants({&state->threads, &state->workspace}, *step, source));
+  if (copies == WeightCopies::kStreamed) state->weights = std::move(weights);
   state->evaluator.set_constants(step, &state->constants);
   return std::unique_ptr<Interpreter>(new Interpreter(std::move(state)));
 }
@@ -103,5 +108,6 @@ absl::StatusOr<std::vector<Tensor>> Interpreter::Run(const StepArguments& argume
 }
 
 int64_t Interpreter::peak_scratch_bytes() const { return state_->workspace.peak_bytes(); }
+int64_t Interpreter::peak_weight_bytes() const { return state_->weight_copies.peak_bytes(); }
 
 }  // namespace ninfer::eager

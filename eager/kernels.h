@@ -18,6 +18,8 @@
 
 namespace ninfer::eager {
 
+class StreamedConstant;
+
 struct Context {
   ThreadPool* threads;
   Workspace* workspace;
@@ -54,12 +56,16 @@ void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const 
 Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, int64_t turned_rows);
 absl::StatusOr<Tensor> GroupedLinear(const Context& context, const Tensor& x, const Tensor& w,
                                      const Tensor& ids);
+absl::StatusOr<Tensor> Linear(const Context& context, const Tensor& x,
+                              const StreamedConstant& w);  // which is turned
 absl::StatusOr<Tensor> MatMul(const Context& context, const Tensor& a, const Tensor& b,
                               bool transpose_b);
 
 // kernels_view.cc
 absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, const Tensor& table,
                                  int64_t turned_rows);
+absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids,
+                                 const StreamedConstant& table);
 absl::StatusOr<Tensor> GatherRows(const Context& context, const Tensor& x, const Tensor& rows);
 absl::StatusOr<Tensor> TakeColumns(const Context& context, const Tensor& x, const Tensor& ids);
 Tensor Transpose(const Context& context, const Tensor& x, absl::Span<const int64_t> perm);

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "dnnl.h"
 #include "eager/kernels.h"
+#include "eager/streamed_constant.h"
 
 // oneDNN's own threads come from OpenMP, whose count is a setting of the calling thread.
 extern "C" void omp_set_num_threads(int threads);
@@ -77,6 +78,28 @@ absl::StatusOr<Tensor> GroupedLinear(const Context& context, const Tensor& x, co
       }
     }
   });
+  return y;
+}
+
+// sgemm sums a column in the same order whatever columns lie beside it, for the few rows of a text
+// that something is checked with at least: so this gives the bits that Linear gives on the whole.
+absl::StatusOr<Tensor> Linear(const Context& context, const Tensor& x, const StreamedConstant& w) {
+  NINFER_CHECK(w.turned());
+  const int64_t n = w.shape()[0], k = w.shape()[1];
+  const int64_t m = x.elements() / std::max<int64_t>(k, 1);
+  std::vector<int64_t> shape = x.shape;
+  shape.back() = n;
+  Tensor y = context.workspace->Floats(std::move(shape));
+  const Tiles tiles(context, n, k);
+  const int64_t ld = TurnedStride(tiles.most_rows());
+  NINFER_RETURN_IF_ERROR(context.threads->ForEach(tiles.count, [&](int64_t i) {
+    const int64_t n0 = tiles.begin(i), n1 = tiles.end(i);
+    const Tensor tile = w.memory()->Floats({k, ld});
+    NINFER_RETURN_IF_ERROR(w.ReadTurned(n0, n1, ld, tile.floats->data()));
+    Gemm(false, m, n1 - n0, k, 1.0f, x.floats->data(), k, tile.floats->data(), ld,
+         y.floats->data() + n0, n);
+    return absl::OkStatus();
+  }));
   return y;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "eager/kernels.h"
+#include "eager/streamed_constant.h"
 
 namespace ninfer::eager {
 namespace {
@@ -65,6 +66,20 @@ absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids, cons
       for (int64_t i = 0; i < width; ++i) (*y.floats)[t * width + i] = from[i * ld];
     }
   });
+  return y;
+}
+
+absl::StatusOr<Tensor> Embedding(const Context& context, const Tensor& ids,
+                                 const StreamedConstant& table) {
+  NINFER_RETURN_IF_ERROR(CheckIndices("id", ids, table.shape()[0]));
+  std::vector<int64_t> shape = table.shape();
+  shape[0] = ids.elements();
+  const int64_t row = Product(absl::MakeSpan(shape).subspan(1));
+  Tensor y = context.workspace->Floats(std::move(shape));
+  NINFER_RETURN_IF_ERROR(context.threads->ForEach(ids.elements(), [&](int64_t i) {
+    const int64_t id = (*ids.ints)[i];
+    return table.ReadRows(id, id + 1, y.floats->data() + i * row);
+  }));
   return y;
 }
 

@@ -16,12 +16,59 @@
 #include "eager/arguments.h"
 #include "eager/evaluator.h"
 #include "eager/program_memory.h"
+#include "eager/streamed_constant.h"
 #include "program/verifier.h"
 
 namespace ninfer::eager {
 namespace {
 
 using program::OperandKind;
+
+// A packed weight, unpacked where it is read.
+class Packed : public StreamedConstant {
+ public:
+  Packed(const program::PackedWeight& weight, const ir::Type& type, const uint8_t* packed,
+         Workspace* memory)
+      : StreamedConstant(type, type.rank() == 2, memory),
+        weight_(weight),
+        packed_(packed + weight.offset) {}
+
+  absl::Status ReadRows(int64_t row0, int64_t row1, float* out) const override {
+    const formats::PackedShape& packed = weight_.shape;
+    if (shape().size() < 2) {  // its elements are columns of one row
+      std::vector<float> row(packed.k);
+      formats::UnpackRows(weight_.format, packed, 0, 0, 1, packed_, row.data());
+      std::copy(row.begin() + row0, row.begin() + row1, out);
+      return absl::OkStatus();
+    }
+    std::vector<float> panel(formats::kPanelColumns * packed.k);
+    for (int64_t row = row0; row < row1;) {
+      const int64_t segment = row / packed.n, n = row % packed.n;
+      const int64_t first = n / formats::kPanelColumns * formats::kPanelColumns;
+      const int64_t last = std::min(first + formats::kPanelColumns, packed.n);
+      const int64_t count = std::min(last - n, row1 - row);
+      formats::UnpackRows(weight_.format, packed, segment, first, last, packed_, panel.data());
+      out = std::copy_n(panel.data() + (n - first) * packed.k, count * packed.k, out);
+      row += count;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadTurned(int64_t row0, int64_t row1, int64_t ld, float* out) const override {
+    const formats::PackedShape& packed = weight_.shape;
+    const int64_t n0 = row0 % packed.n, n1 = n0 + row1 - row0;  // of one segment, as a rule
+    const bool panels = formats::InfoOf(weight_.format).is_panel;
+    const bool whole = n0 % formats::kPanelColumns == 0 &&
+                       (n1 == packed.n || (n1 < packed.n && n1 % formats::kPanelColumns == 0));
+    if (!panels || !whole) return StreamedConstant::ReadTurned(row0, row1, ld, out);
+    formats::UnpackTurned(weight_.format, packed, row0 / packed.n, n0, n1, packed_, ld, out);
+    return absl::OkStatus();
+  }
+
+ private:
+  const program::PackedWeight& weight_;
+  const uint8_t* packed_;
+};
 
 int HostThreads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
@@ -43,7 +90,7 @@ struct ProgramInterpreter::State {
   absl::StatusOr<Slot> OperandOf(const program::Launch& launch, size_t index, const Step& step,
                                  int thread);
   absl::Status CheckReplicas(const program::Launch& launch) const;
-  const Tensor& Weight(int index, const ir::Type& type);
+  Slot Weight(int index, const ir::Type& type);
 
   const program::Program* program;
   const uint8_t* packed;
@@ -51,29 +98,21 @@ struct ProgramInterpreter::State {
   ProgramMemory memory;
   ThreadPool host;
   Workspace workspace;
+  Workspace weight_copies;
   Evaluator evaluator;
-  std::vector<Tensor> weights;                       // unpacked when first used
+  std::vector<std::shared_ptr<const StreamedConstant>> weights;
   std::vector<std::unique_ptr<LayoutStore>> stores;  // of the launch at hand
 };
 
-const Tensor& ProgramInterpreter::State::Weight(int index, const ir::Type& type) {
-  Tensor& tensor = weights[index];
-  if (tensor.floats != nullptr) return tensor;
-  const program::PackedWeight& weight = program->weights[index];
-  const formats::PackedShape& shape = weight.shape;
-  tensor.dtype = type.dtype;
-  for (const ir::Dim& dim : type.shape) tensor.shape.push_back(dim.offset);
-  tensor.floats = std::make_shared<std::vector<float>>(shape.n * shape.segments * shape.k);
-  const int64_t panels = (shape.n + formats::kPanelColumns - 1) / formats::kPanelColumns;
-  host.For(shape.segments * panels, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t segment = i / panels, n0 = i % panels * formats::kPanelColumns;
-      formats::UnpackRows(weight.format, shape, segment, n0,
-                          std::min(n0 + formats::kPanelColumns, shape.n), packed + weight.offset,
-                          tensor.floats->data() + (segment * shape.n + n0) * shape.k);
-    }
-  });
-  return tensor;
+Slot ProgramInterpreter::State::Weight(int index, const ir::Type& type) {
+  Slot slot;
+  std::shared_ptr<const StreamedConstant>& constant = weights[index];
+  if (constant == nullptr || constant->dtype() != type.dtype) {
+    constant =
+        std::make_shared<const Packed>(program->weights[index], type, packed, &weight_copies);
+  }
+  slot.streamed = constant;
+  return slot;
 }
 
 absl::StatusOr<Slot> ProgramInterpreter::State::OperandOf(const program::Launch& launch,
@@ -85,8 +124,7 @@ absl::StatusOr<Slot> ProgramInterpreter::State::OperandOf(const program::Launch&
   Slot slot;
   switch (operand.kind) {
     case OperandKind::kWeight:
-      slot.tensor = Weight(operand.index, type);
-      return slot;
+      return Weight(operand.index, type);
     case OperandKind::kArgument:
       slot.tensor = step.arguments[operand.index];
       return slot;

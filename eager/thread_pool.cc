@@ -5,6 +5,7 @@
 #include "eager/thread_pool.h"
 
 #include <algorithm>
+#include <mutex>
 
 namespace ninfer::eager {
 namespace {
@@ -57,6 +58,21 @@ void ThreadPool::For(int64_t count, int64_t grain, absl::FunctionRef<void(int64_
   epoch_.notify_all();
   RunPiece(0);
   while (pending_.load() != 0) std::this_thread::yield();
+}
+
+absl::Status ThreadPool::ForEach(int64_t count, absl::FunctionRef<absl::Status(int64_t)> body) {
+  std::mutex mutex;
+  absl::Status first_error;
+  For(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const absl::Status status = body(i);
+      if (status.ok()) continue;
+      std::lock_guard<std::mutex> lock(mutex);
+      first_error.Update(status);
+      return;
+    }
+  });
+  return first_error;
 }
 
 }  // namespace ninfer::eager

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 
 namespace ninfer::eager {
 
@@ -25,6 +26,9 @@ class ThreadPool {
   // Calls body(begin, end) on contiguous pieces of [0, count) of at least `grain` each; the
   // caller's thread takes the first. Returns when all are done.
   void For(int64_t count, int64_t grain, absl::FunctionRef<void(int64_t, int64_t)> body);
+  // Calls body(i) for i in [0, count), dealt so. Returns the first error, after which that thread
+  // has stopped.
+  absl::Status ForEach(int64_t count, absl::FunctionRef<absl::Status(int64_t)> body);
 
  private:
   void Work(int index);

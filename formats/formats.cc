@@ -90,4 +90,12 @@ void UnpackRows(Format format, const PackedShape& shape, int64_t segment, int64_
   }
 }
 
+void UnpackTurned(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,
+                  const void* packed, int64_t ld, float* out) {
+  const FormatInfo& info = InfoOf(format);
+  CheckRange(info, shape, segment, n0, n1);
+  NINFER_CHECK(info.is_panel) << std::string(info.name);
+  UnpackPanelsTurned(info, shape, segment, n0, n1, packed, ld, out);
+}
+
 }  // namespace ninfer::formats

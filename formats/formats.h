@@ -50,6 +50,10 @@ void PackRows(Format format, const PackedShape& shape, int64_t segment, int64_t 
               const float* rows, void* packed);
 void UnpackRows(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,
                 const void* packed, float* rows);
+// The same rows of a panel format as columns of a matrix [K, n1 - n0] whose rows are `ld` long:
+// that is how panels lie.
+void UnpackTurned(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,
+                  const void* packed, int64_t ld, float* out);
 
 }  // namespace ninfer::formats
 

@@ -15,6 +15,8 @@ void PackPanels(const FormatInfo& info, const PackedShape& shape, int64_t segmen
                 int64_t n1, const float* rows, void* packed);
 void UnpackPanels(const FormatInfo& info, const PackedShape& shape, int64_t segment, int64_t n0,
                   int64_t n1, const void* packed, float* rows);
+void UnpackPanelsTurned(const FormatInfo& info, const PackedShape& shape, int64_t segment,
+                        int64_t n0, int64_t n1, const void* packed, int64_t ld, float* out);
 
 }  // namespace ninfer::formats
 

@@ -66,4 +66,25 @@ void UnpackPanels(const FormatInfo& info, const PackedShape& shape, int64_t segm
   }
 }
 
+void UnpackPanelsTurned(const FormatInfo& info, const PackedShape& shape, int64_t segment,
+                        int64_t n0, int64_t n1, const void* packed, int64_t ld, float* out) {
+  const int64_t step = info.k_step;
+  std::vector<float> group(step * kPanelColumns);  // a step of K
+  const int64_t group_bytes = step * kPanelColumns * DTypeSize(info.dtype);
+  for (int64_t n = n0; n < n1; n += kPanelColumns) {
+    const uint8_t* source =
+        PanelAt(info, shape, segment, n / kPanelColumns, const_cast<void*>(packed));
+    const int64_t columns = std::min(kPanelColumns, n1 - n);
+    for (int64_t k = 0; k < shape.k; ++k) {
+      if (k % step == 0) {
+        ConvertToFloat(info.dtype, source, group.data(), step * kPanelColumns);
+        source += group_bytes;
+      }
+      const float* from = group.data() + k % step;
+      float* to = out + k * ld + n - n0;
+      for (int64_t column = 0; column < columns; ++column) to[column] = from[column * step];
+    }
+  }
+}
+
 }  // namespace ninfer::formats

@@ -34,6 +34,7 @@ struct ModelInfo {
   absl::optional<double> temperature;
   absl::optional<double> top_p;
   absl::optional<int64_t> top_k;
+  std::string default_prompt;  // of generation_config.json, ninfer's own key, or empty
   // Most frequent dtype of the stored weights: decides `--weights=auto`.
   DType stored_dtype = DType::kF32;
   int64_t parameters = 0;  // elements of all claimed tensors, tied ones once

@@ -74,6 +74,7 @@ absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
   info.temperature = NumberIn(*config, "temperature", 0, 1e9);
   info.top_p = NumberIn(*config, "top_p", 0, 1);
   info.top_k = config->OptionalInt("top_k", 0, INT32_MAX);
+  info.default_prompt = config->StringOr("default_prompt", "");
   return config->status();
 }
 

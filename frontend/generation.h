@@ -16,7 +16,8 @@ namespace ninfer::frontend {
 // vocabulary, which no text can hold, are left out.
 void ReadConfigIds(ConfigReader& config, ModelInfo& info);
 
-// generation_config.json, where the folder has one: its ids win, its sampling defaults are taken.
+// generation_config.json, where the folder has one: its ids win, its sampling defaults are taken,
+// and the text with which to begin when nobody gives one: "default_prompt", a key of ninfer's own.
 absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info);
 
 }  // namespace ninfer::frontend

@@ -33,7 +33,7 @@ std::string OpsMarkdown() {
       "\n"
       "Stages at which an op is legal: I as imported, G optimised, A after the attention pass, F "
       "fused.\n"
-      "Views and casts of weights are legal at every stage.\n";
+      "An op that is legal may still be one that no kernel takes: lowering then refuses it.\n";
   const OpInfo* previous = nullptr;
   // A class may come back further down: its ops stand where the table has them.
   for (const OpInfo& info : AllOps()) {

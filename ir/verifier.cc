@@ -17,8 +17,7 @@
 //  and
 //    is not read after that.
 // Of a node:
-//  - the op is legal at the module's stage; views and casts of weights are so at every stage, since
-//    they are evaluated when the weights are packed;
+//  - the op is legal at the module's stage (what no kernel takes is lowering's to say);
 //  - operand count; attributes present, of the right kind, known, within the rule's range;
 //  - result count; the result's type is the one that the shape rule infers.
 // Of a region (fused): its family is named; its body's parameters match the operands in number and
@@ -175,11 +174,6 @@ absl::Status FunctionVerifier::VerifyStage(const Node& node) const {
     return InvalidArgument("expected no region inside a region, found ", info.name);
   }
   if (info.stages.find(StageLetter(stage_)) != absl::string_view::npos) return absl::OkStatus();
-  const bool evaluated_when_packed =
-      info.op_class == OpClass::kView || info.op_class == OpClass::kCast;
-  if (evaluated_when_packed && node.num_results() == 1 && IsConstant(node.result())) {
-    return absl::OkStatus();
-  }
   return InvalidArgument("expected an op that is legal at stage ", StageName(stage_), ", found ",
                          info.name);
 }

@@ -137,6 +137,7 @@ absl::StatusOr<int> Fuse(ir::Module& module, const PassOptions& options) {
       Node* fused = function->InsertFused(program::FamilyName(group.family), builder.operands(),
                                           builder.TakeBody(), group.place);
       for (size_t i = 0; i < group.outputs.size(); ++i) {
+        fused->result(i)->set_name(group.outputs[i]->name());
         fused->result(i)->set_provenance(group.outputs[i]->provenance());
         fused->result(i)->set_name(TakeName(group.outputs[i]));
         function->ReplaceAllUses(group.outputs[i], fused->result(i));

@@ -2,13 +2,16 @@
 //
 // Anchors first: a linear takes its epilogue, attention what views and casts its result, kv_append
 // and attention without a cache the rope and cast of k and v. Then the remaining row-by-row nodes
-// chain up. Every group is convex: either one value leaves it, or (rowwise) the nodes that were
-// added beside the chain take nothing in that the group did not have.
+// chain up, as far as one kernel can compute them (program/columns.h). Every group is convex:
+// either one value leaves it, or (rowwise) the nodes that were added beside the chain take nothing
+// in that the group did not have.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/fuse.ir), tests/passes_model_test.cc.
 #include "passes/fuse_groups.h"
 
 #include <algorithm>
+
+#include "program/columns.h"
 
 namespace ninfer::passes {
 
@@ -208,11 +211,15 @@ void GroupFinder::ClaimLinear(Node* linear) {
 
 void GroupFinder::CollectPrologue(Value* operand, const Node* user,
                                   std::vector<Node*>& nodes) const {
+  const Value* whole = operand;
+  std::vector<Node*> taken;
   while (true) {
     Value* value = BehindViews(operand);
     Node* node = value->producer();
     if (node == nullptr || !IsFree(node) || !UsedOnlyBy(value, {user})) return;
     if (node->op() != Op::kRope && node->op() != Op::kCast) return;
+    taken.push_back(node);
+    if (!IsComputedByRows(whole, taken)) return;
     nodes.push_back(node);
     operand = node->operand(0);
     user = node;
@@ -246,6 +253,16 @@ void GroupFinder::ClaimAppend(Node* append) {
 }
 
 // --- rowwise -------------------------------------------------------------------------------------
+
+bool GroupFinder::IsComputedByRows(const Value* value, const std::vector<Node*>& nodes) const {
+  const auto at_hand = [&](const Value* v) {
+    return constants_.contains(v) ||
+           (!IsFreeView(v->producer()) &&
+            std::find(nodes.begin(), nodes.end(), v->producer()) == nodes.end());
+  };
+  const auto in_panels = [](const Value*) { return false; };
+  return program::PeriodOf(value, at_hand, in_panels, nullptr).has_value();
+}
 
 // The node ends the chain: nothing else looks at what the group makes.
 bool GroupFinder::MayChain(const FusionGroup& group, const Node& node) const {
@@ -285,6 +302,7 @@ void GroupFinder::ClaimRowwise(Node* node) {
     if (!chains && (to.nodes.size() > 1 || !MayJoin(from, *node))) continue;
     std::vector<Node*> nodes = from.nodes;
     nodes.insert(nodes.end(), to.nodes.begin(), to.nodes.end());
+    if (!IsComputedByRows(node->result(), nodes)) continue;
     const Node* place = chains ? node : from.place;
     from.nodes.clear();
     to.nodes.clear();

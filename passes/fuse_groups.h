@@ -54,6 +54,9 @@ class GroupFinder {
                        std::vector<ir::Node*>& nodes) const;
   // Every use of the value, seen through views, is by these nodes.
   bool UsedOnlyBy(const ir::Value* value, const NodeSet& nodes) const;
+  // True when a kernel of these nodes, with free views of what they take in, can compute the value
+  // row by row.
+  bool IsComputedByRows(const ir::Value* value, const std::vector<ir::Node*>& nodes) const;
   bool MayChain(const FusionGroup& group, const ir::Node& node) const;
   bool MayJoin(const FusionGroup& group, const ir::Node& node) const;
   std::vector<ir::Value*> OutputsOf(const FusionGroup& group) const;

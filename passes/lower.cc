@@ -4,8 +4,9 @@
 // layout, schedule and plan-buffers follow, and until then every launch waits for the one before
 // it.
 //
-// A graph that fusion did not touch lowers by the same path, one launch an op. What no family takes
-// is refused by the op's name.
+// A graph that fusion did not touch lowers by the same path, one launch an op. Transposes there and
+// back are nothing, also where canonicalise did not run. What no family takes is refused by the
+// op's name and place.
 //
 // Proves: the program computes what the graph does (the program interpreter against eager).
 // Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
@@ -70,6 +71,7 @@ class Lowering {
   int AddBuffer(std::string name, ir::Type type);
   absl::Status MapResults();
   int64_t ContextLength() const;
+  Step Names() const { return {step_, program_.symbols}; }
 
   const ir::Function& step_;
   const PassOptions& options_;
@@ -155,10 +157,11 @@ absl::Status Lowering::MakeRegions() {
     }
     // Constant expressions become weights, and views and scalars join their consumers; but a view
     // that @step returns must be stored.
-    const bool row_view = node->op() == Op::kReshape || node->op() == Op::kSlice;
-    if (!used || weights_.IsConstant(node->result()) || (row_view && !wanted)) continue;
-    NINFER_ASSIGN_OR_RETURN(Region region, MakeRegion(*node));
-    PullIn(region);
+    const bool joins =
+        node->op() == Op::kReshape || node->op() == Op::kSlice || node->op() == Op::kTranspose;
+    if (!used || weights_.IsConstant(node->result()) || (joins && !wanted)) continue;
+    NINFER_ASSIGN_OR_RETURN(Region region, MakeRegion(*node, Names()));
+    NINFER_RETURN_IF_ERROR(PullIn(region, Names()));
     if (HoldsAttention(region)) {
       NINFER_RETURN_IF_ERROR(AddAttention(std::move(region)));
     } else {
@@ -192,7 +195,7 @@ absl::Status Lowering::AddAttention(Region region) {
   pool.bytes = (pages + ir::MaxOf(sequences, program_.symbols)) * pool.kv->page_bytes();
   const ir::Type table = program_.buffers[page_table_].type;
   for (Region& part : SplitAttention(std::move(region), scratch, table, kv)) {
-    PullIn(part);
+    NINFER_RETURN_IF_ERROR(PullIn(part, Names()));
     regions_.push_back(std::move(part));
   }
   return absl::OkStatus();

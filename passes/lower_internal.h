@@ -34,13 +34,19 @@ struct Region {
 
 // --- lower_region.cc -----------------------------------------------------------------------------
 
+// The function that is lowered, for messages.
+struct Step {
+  const ir::Function& function;
+  absl::Span<const ir::Symbol> symbols;
+};
+
 // The region of one node of @step: a fused op's body, or a body made around the op alone.
-absl::StatusOr<Region> MakeRegion(const ir::Node& node);
+absl::StatusOr<Region> MakeRegion(const ir::Node& node, const Step& step);
 
 // Replaces parameters that stand for views and for scalar constants of @step by copies of the nodes
 // that make them, and drops parameters that nothing uses and parameters that stand for one value
-// twice.
-void PullIn(Region& region);
+// twice. Transposes there and back go; one that is left is refused.
+absl::Status PullIn(Region& region, const Step& step);
 
 // --- lower_attention.cc --------------------------------------------------------------------------
 

@@ -3,8 +3,11 @@
 // compute it.
 // Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
 // tests/program_planner_test.cc.
+#include <numeric>
+
 #include "absl/container/flat_hash_set.h"
 #include "base/status.h"
+#include "ir/text.h"
 #include "passes/lower_internal.h"
 
 namespace ninfer::passes::lowering {
@@ -44,12 +47,33 @@ absl::optional<Family> FamilyOf(const ir::Node& node) {
   return absl::nullopt;
 }
 
-std::string Describe(const ir::Node& node) {
+// The op and its place: in the checkpoint or in a file, else as the dump of the graph has it.
+std::string Describe(const ir::Node& node, const Step& step) {
   const std::string& provenance = node.result()->provenance();
   std::string text = absl::StrCat("`", node.info().name, "`");
   if (!provenance.empty()) absl::StrAppend(&text, " of ", provenance);
   if (node.line() > 0) absl::StrAppend(&text, " (line ", node.line(), ")");
-  return text;
+  if (!provenance.empty() || node.line() > 0) return text;
+  return absl::StrCat(text, " (", PrintNode(step.function, node, step.symbols), ")");
+}
+
+absl::Status NoFamily(const ir::Node& node, const Step& step) {
+  return InvalidArgument("lower: no kernel family takes ", Describe(node, step));
+}
+
+// What the value is after its transposes, as far back as these cancel out.
+const ir::Value* BehindTransposes(const ir::Value* value) {
+  std::vector<int64_t> axes(value->type().rank());
+  std::iota(axes.begin(), axes.end(), 0);
+  const std::vector<int64_t> in_place = axes;
+  for (const ir::Value* at = value; at->producer() != nullptr;) {
+    const ir::Node& node = *at->producer();
+    if (node.op() != Op::kTranspose) break;
+    for (int64_t& axis : axes) axis = node.attr_ints("perm")[axis];
+    at = node.operand(0);
+    if (axes == in_place) value = at;
+  }
+  return value;
 }
 
 std::unique_ptr<ir::Function> BodyAround(const ir::Node& node, std::vector<Source>& sources) {
@@ -124,18 +148,18 @@ void SortParameters(Region& region) {
 
 }  // namespace
 
-absl::StatusOr<Region> MakeRegion(const ir::Node& node) {
+absl::StatusOr<Region> MakeRegion(const ir::Node& node, const Step& step) {
   const absl::optional<Family> family = FamilyOf(node);
   if (!family.has_value()) {
     if (node.op() == Op::kFused) {
       return InvalidArgument("lower: region of ", node.result()->provenance(), ": family \"",
                              node.attr_string("family"), "\" is unknown");
     }
-    return InvalidArgument("lower: no kernel family takes ", Describe(node));
+    return NoFamily(node, step);
   }
   Region region;
   region.family = *family;
-  region.name = Describe(node);
+  region.name = Describe(node, step);
   region.provenance = node.result()->provenance();
   if (node.op() == Op::kFused) {
     absl::flat_hash_map<const ir::Value*, ir::Value*> values;
@@ -148,7 +172,7 @@ absl::StatusOr<Region> MakeRegion(const ir::Node& node) {
   return region;
 }
 
-void PullIn(Region& region) {
+absl::Status PullIn(Region& region, const Step& step) {
   ir::Function& body = *region.body;
   for (size_t i = 0; i < region.sources.size();) {
     ir::Value* parameter = body.parameters()[i].get();
@@ -161,6 +185,7 @@ void PullIn(Region& region) {
       ++i;
       continue;
     }
+    region.sources[i].value = value = BehindTransposes(value);
     ir::Value* first = ParameterFor(region, value);
     if (first != parameter) {  // the value is an operand twice
       body.ReplaceAllUses(parameter, first);
@@ -172,6 +197,7 @@ void PullIn(Region& region) {
       continue;
     }
     const ir::Node& node = *value->producer();
+    if (node.op() == Op::kTranspose) return NoFamily(node, step);
     std::vector<ir::Value*> operands;
     for (const ir::Value* operand : node.operands())
       operands.push_back(ParameterFor(region, operand));
@@ -183,6 +209,7 @@ void PullIn(Region& region) {
     i = 0;  // the new parameters may be views too
   }
   SortParameters(region);
+  return absl::OkStatus();
 }
 
 }  // namespace ninfer::passes::lowering

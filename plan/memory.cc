@@ -80,12 +80,23 @@ absl::StatusOr<std::unique_ptr<Memory>> Memory::Allocate(uint64_t bytes, absl::s
 
 absl::StatusOr<std::unique_ptr<Memory>> Memory::Map(int fd, uint64_t offset, uint64_t bytes,
                                                     const std::string& path) {
+  return MapFile(fd, offset, bytes, PROT_READ, MAP_PRIVATE, path);
+}
+
+absl::StatusOr<std::unique_ptr<Memory>> Memory::MapShared(int fd, uint64_t offset, uint64_t bytes,
+                                                          const std::string& path) {
+  return MapFile(fd, offset, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, path);
+}
+
+absl::StatusOr<std::unique_ptr<Memory>> Memory::MapFile(int fd, uint64_t offset, uint64_t bytes,
+                                                        int protection, int flags,
+                                                        const std::string& path) {
   const uint64_t size = Pages(bytes);
   uint8_t* data = Reserve(size);
   if (data == nullptr) return MemoryError(path, bytes);
-  void* mapped = bytes == 0 ? data
-                            : mmap(data, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd,
-                                   static_cast<off_t>(offset));
+  void* mapped =
+      bytes == 0 ? data
+                 : mmap(data, bytes, protection, flags | MAP_FIXED, fd, static_cast<off_t>(offset));
   if (mapped == MAP_FAILED) {
     const int error = errno;
     munmap(data, size);

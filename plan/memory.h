@@ -26,6 +26,9 @@ class Memory {
   // `bytes` of the file from `offset` on (a multiple of 4096), to read.
   static absl::StatusOr<std::unique_ptr<Memory>> Map(int fd, uint64_t offset, uint64_t bytes,
                                                      const std::string& path);
+  // The same to read and write: what is written is in the file. The file has these bytes.
+  static absl::StatusOr<std::unique_ptr<Memory>> MapShared(int fd, uint64_t offset, uint64_t bytes,
+                                                           const std::string& path);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -37,6 +40,9 @@ class Memory {
 
  private:
   Memory(uint8_t* data, uint64_t bytes) : data_(data), bytes_(bytes) {}
+  static absl::StatusOr<std::unique_ptr<Memory>> MapFile(int fd, uint64_t offset, uint64_t bytes,
+                                                         int protection, int flags,
+                                                         const std::string& path);
   uint8_t* data_;
   uint64_t bytes_;
 };

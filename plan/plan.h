@@ -95,10 +95,16 @@ struct Kernel {
   uint64_t scratch_bytes = 0;
 };
 
+// From `offset` on, code that is there for `line` (from 1) of Plan::program_text.
+struct CodeLine {
+  uint32_t offset = 0, line = 0;
+};
+
 struct KernelSymbol {
   std::string name;
   uint64_t offset = 0, size = 0;
   int64_t stack_bytes = 0;
+  std::vector<CodeLine> lines;  // by offset from the kernel's first instruction
 };
 
 // Code for one target; `kernels` in the order of Plan::kernels.

@@ -146,6 +146,16 @@ void CodeImageSymbols(Codec& c, T& image) {
 }
 
 template <typename Codec, typename T>
+void CodeImageLines(Codec& c, T& image) {
+  c.List("symbols", image.kernels, 4, [](auto& codec, auto& kernel) {
+    codec.List("lines", kernel.lines, 8, [](auto& lines, auto& line) {
+      lines.U32("offset", line.offset);
+      lines.U32("line", line.line);
+    });
+  });
+}
+
+template <typename Codec, typename T>
 void CodeEvidence(Codec& c, T& evidence) {
   c.List("calibration ids", evidence.calibration_ids, 4,
          [](auto& codec, auto& id) { codec.I32("id", id); });
@@ -213,6 +223,9 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
     case Section::kKernelSymbols:
       return c.List("images", plan.images, 4,
                     [](auto& codec, auto& item) { CodeImageSymbols(codec, item); });
+    case Section::kKernelLines:
+      return c.List("images", plan.images, 4,
+                    [](auto& codec, auto& item) { CodeImageLines(codec, item); });
     case Section::kTokenizer:
       return c.Blob("tokenizer", plan.tokenizer);
     case Section::kChat:
@@ -235,12 +248,23 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
   NINFER_CHECK(false) << "no description of section " << static_cast<uint32_t>(section);
 }
 
-// The symbols' section describes images that the code section made; the two must agree.
-absl::Status DecodeKernelSymbols(int version, absl::string_view bytes, const std::string& context,
-                                 Plan* plan, std::vector<Field>* trace) {
+// What the sections beside the code say of one kernel.
+void TakeSymbol(Section section, KernelSymbol& from, KernelSymbol* to) {
+  if (section == Section::kKernelLines) {
+    to->lines = std::move(from.lines);
+    return;
+  }
+  to->name = std::move(from.name);
+  to->size = from.size;
+  to->stack_bytes = from.stack_bytes;
+}
+
+// The sections of symbols and lines describe images that the code section made; they must agree.
+absl::Status DecodeBesideCode(Section section, int version, absl::string_view bytes,
+                              const std::string& context, Plan* plan, std::vector<Field>* trace) {
   Contents read;
   Decoder decoder(bytes, context, trace);
-  CodeSection(Section::kKernelSymbols, version, decoder, read);
+  CodeSection(section, version, decoder, read);
   NINFER_RETURN_IF_ERROR(decoder.Finish());
   if (read.plan.images.size() != plan->images.size()) {
     return InvalidArgument(context, ": expected symbols of ", plan->images.size(),
@@ -253,10 +277,7 @@ absl::Status DecodeKernelSymbols(int version, absl::string_view bytes, const std
       return InvalidArgument(context, ": expected ", kernels.size(), " symbols of image ", i,
                              ", found ", symbols.size());
     }
-    for (size_t k = 0; k < kernels.size(); ++k) {
-      symbols[k].offset = kernels[k].offset;
-      kernels[k] = std::move(symbols[k]);
-    }
+    for (size_t k = 0; k < kernels.size(); ++k) TakeSymbol(section, symbols[k], &kernels[k]);
   }
   return absl::OkStatus();
 }
@@ -289,8 +310,8 @@ absl::Status DecodeSection(Section section, int version, absl::string_view bytes
                            absl::string_view file, Contents* contents, std::vector<Field>* trace) {
   const SectionInfo* info = FindSection(static_cast<uint32_t>(section));
   const std::string context = absl::StrCat(file, ": section ", info->name);
-  if (section == Section::kKernelSymbols) {
-    return DecodeKernelSymbols(version, bytes, context, &contents->plan, trace);
+  if (section == Section::kKernelSymbols || section == Section::kKernelLines) {
+    return DecodeBesideCode(section, version, bytes, context, &contents->plan, trace);
   }
   Decoder decoder(bytes, context, trace);
   CodeSection(section, version, decoder, *contents);

@@ -87,6 +87,20 @@ absl::Status CheckTables(const Plan& plan, absl::string_view file) {
   return absl::OkStatus();
 }
 
+absl::Status CheckLines(const KernelSymbol& symbol, uint64_t most, absl::string_view context) {
+  // Where the section of symbols was skipped, sizes are not known.
+  const uint64_t size = symbol.size > 0 ? symbol.size : most;
+  int64_t last = -1;
+  for (const CodeLine& line : symbol.lines) {
+    if (line.offset <= last || line.offset >= size || line.line == 0) {
+      return InvalidArgument(context, ": expected lines from 1 at rising offsets below ", size,
+                             ", found line ", line.line, " at offset ", line.offset);
+    }
+    last = line.offset;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckImages(const Plan& plan, absl::string_view file) {
   for (const CodeImage& image : plan.images) {
     const std::string context = absl::StrCat(file, ": section code: ", image.target, ": ");
@@ -111,6 +125,9 @@ absl::Status CheckImages(const Plan& plan, absl::string_view file) {
                                image.executable_bytes, " bytes, found ", symbol.size,
                                " bytes at offset ", symbol.offset);
       }
+      NINFER_RETURN_IF_ERROR(
+          CheckLines(symbol, image.executable_bytes - symbol.offset,
+                     absl::StrCat(file, ": section kernel lines: ", plan.kernels[i].name)));
     }
   }
   return absl::OkStatus();

@@ -1,5 +1,6 @@
 #include "plan/writer.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -54,10 +55,8 @@ Contents MakeContents(const Plan& plan) {
   return contents;
 }
 
-}  // namespace
-
-std::string SerializeSections(const Plan& plan) {
-  const Serialized serialized = Serialize(MakeContents(plan), /*with_weights=*/false);
+// All but the weights' data.
+std::string Join(const Serialized& serialized) {
   std::string bytes = SerializeContainer(serialized.container);
   for (size_t i = 0; i < serialized.sections.size(); ++i) {
     bytes.resize(serialized.container.rows[i].offset);
@@ -66,8 +65,45 @@ std::string SerializeSections(const Plan& plan) {
   return bytes;
 }
 
-absl::Status WritePlan(const Plan& plan, const uint8_t* weights, const std::string& path,
-                       int threads) {
+}  // namespace
+
+std::string SerializeSections(const Plan& plan) {
+  return Join(Serialize(MakeContents(plan), /*with_weights=*/false));
+}
+
+absl::StatusOr<std::unique_ptr<PlanFile>> PlanFile::Create(const std::string& path) {
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  if (!file->nameless()) file = nullptr;
+  return std::unique_ptr<PlanFile>(new PlanFile(path, std::move(file)));
+}
+
+absl::StatusOr<std::unique_ptr<Memory>> PlanFile::AllocateWeights(uint64_t bytes,
+                                                                  uint64_t sections_bytes) {
+  if (file_ == nullptr) return Memory::Allocate(bytes, "the packed weights");
+  mapped_offset_ = RoundUp(sections_bytes, kWeightAlignment);
+  NINFER_RETURN_IF_ERROR(file_->Reserve(mapped_offset_ + bytes));
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Memory> memory,
+                          Memory::MapShared(file_->fd(), mapped_offset_, bytes, path_));
+  mapped_ = memory->data();
+  return memory;
+}
+
+// Block by block, from the side that no block is moved over one that is still to be moved.
+absl::Status PlanFile::PutWeights(const uint8_t* weights, uint64_t bytes, uint64_t offset) {
+  if (weights != mapped_) return file_->WriteAt(offset, weights, bytes);
+  const uint64_t blocks = (bytes + kChecksumBlock - 1) / kChecksumBlock;
+  for (uint64_t i = 0; i < blocks && offset != mapped_offset_; ++i) {
+    const uint64_t at = (offset < mapped_offset_ ? i : blocks - 1 - i) * kChecksumBlock;
+    NINFER_RETURN_IF_ERROR(
+        file_->WriteAt(offset + at, weights + at, std::min(kChecksumBlock, bytes - at)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PlanFile::Write(const Plan& plan, const uint8_t* weights, int threads) {
+  if (file_ == nullptr) {
+    NINFER_ASSIGN_OR_RETURN(file_, AtomicFile::Create(path_));
+  }
   Contents contents = MakeContents(plan);
   contents.weight_checksums.block_bytes = kChecksumBlock;
   std::vector<uint64_t>& checksums = contents.weight_checksums.checksums;
@@ -78,18 +114,21 @@ absl::Status WritePlan(const Plan& plan, const uint8_t* weights, const std::stri
                  return true;
                });
   const Serialized serialized = Serialize(contents, /*with_weights=*/true);
-  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
-  const std::string header = SerializeContainer(serialized.container);
-  NINFER_RETURN_IF_ERROR(file->Append(header.data(), header.size()));
-  for (size_t i = 0; i < serialized.sections.size(); ++i) {
-    const SectionRow& row = serialized.container.rows[i];
-    NINFER_RETURN_IF_ERROR(file->PadTo(row.offset));
-    const bool is_weights = row.type == static_cast<uint32_t>(Section::kWeightData);
-    const void* data =
-        is_weights ? static_cast<const void*>(weights) : serialized.sections[i].data();
-    NINFER_RETURN_IF_ERROR(file->Append(data, row.size));
-  }
-  return file->Commit();
+  const SectionRow& data = serialized.container.rows.back();
+  NINFER_CHECK(data.type == static_cast<uint32_t>(Section::kWeightData));
+  NINFER_RETURN_IF_ERROR(PutWeights(weights, data.size, data.offset));
+  // With the zeros before the weights, where weights may have lain until now.
+  std::string front = Join(serialized);
+  front.resize(data.offset);
+  NINFER_RETURN_IF_ERROR(file_->WriteAt(0, front.data(), front.size()));
+  NINFER_RETURN_IF_ERROR(file_->Truncate(serialized.container.file_size));
+  return file_->Commit();
+}
+
+absl::Status WritePlan(const Plan& plan, const uint8_t* weights, const std::string& path,
+                       int threads) {
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<PlanFile> file, PlanFile::Create(path));
+  return file->Write(plan, weights, threads);
 }
 
 }  // namespace ninfer::plan

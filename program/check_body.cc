@@ -6,7 +6,8 @@
 //   elementwise ops and casts of values that are as wide as the result, of [N] weights and of
 //   constants; with two segments the result is read through its two halves alone;
 // - rowwise: elementwise ops, casts, reductions, rope, gathers, reshapes that keep the rows and
-//   slices of a row's elements; every result has the same rows;
+//   slices of a row's elements, whose columns can be computed together (columns.h); every result
+//   has the same rows;
 // - kv_append: rowwise ops, then one kv_append, which is the only result;
 // - attention: one paged_attention over a stretch of columns, then reshapes and casts;
 // - pages: one scratch_pages.
@@ -18,6 +19,7 @@
 #include "base/status.h"
 #include "ir/text.h"
 #include "program/body.h"
+#include "program/columns.h"
 
 namespace ninfer::program {
 namespace {
@@ -81,6 +83,7 @@ class BodyChecker {
   absl::Status CheckEpilogue(const ir::Node& linear, const ir::Type& result);
   absl::Status CheckRowwise() const;
   absl::Status CheckRowNode(const ir::Node& node, const ir::Dim& rows) const;
+  absl::Status CheckColumns(const ir::Value* value) const;
   absl::Status CheckKvAppend() const;
   absl::Status CheckAttention() const;
 
@@ -247,6 +250,9 @@ absl::Status BodyChecker::CheckRowNode(const ir::Node& node, const ir::Dim& rows
     if (!keeps_rows) return Refuse(node, "views that keep the rows");
     if (ParamOf(node.operand(0)) != nullptr) return absl::OkStatus();  // perhaps a gather's source
   }
+  if (node.op() == Op::kEmbedding && !IsWeight(node.operand(1))) {
+    return Refuse(node, "a weight as table");
+  }
   if (node.op() == Op::kGatherRows) {
     const absl::optional<ColumnRange> source = ResolveColumns(node.operand(0));
     if (!source.has_value() || ParamOf(source->root) == nullptr) {
@@ -262,6 +268,13 @@ absl::Status BodyChecker::CheckRowNode(const ir::Node& node, const ir::Dim& rows
   return absl::OkStatus();
 }
 
+absl::Status BodyChecker::CheckColumns(const ir::Value* value) const {
+  const auto none = [](const ir::Value*) { return false; };
+  ColumnRefusal refusal;
+  if (PeriodOf(value, none, none, &refusal)) return absl::OkStatus();
+  return Refuse(*refusal.node, refusal.expected);
+}
+
 absl::Status BodyChecker::CheckRowwise() const {
   if (body_.results().empty())
     return InvalidArgument("family rowwise expects a result, found none");
@@ -272,6 +285,10 @@ absl::Status BodyChecker::CheckRowwise() const {
                              TypeToString(body_.results()[0]->type(), symbols_), " and ",
                              TypeToString(type, symbols_));
     }
+    if (!IsFloat(type.dtype)) {
+      return InvalidArgument("family rowwise expects results of floats, found ",
+                             TypeToString(type, symbols_));
+    }
   }
   const ir::Dim& rows = body_.results()[0]->type().shape[0];
   if (rows.is_static() || rows.offset != 0) {
@@ -279,6 +296,7 @@ absl::Status BodyChecker::CheckRowwise() const {
                            TypeToString(body_.results()[0]->type(), symbols_));
   }
   for (const auto& node : body_.nodes()) NINFER_RETURN_IF_ERROR(CheckRowNode(*node, rows));
+  for (const ir::Value* result : body_.results()) NINFER_RETURN_IF_ERROR(CheckColumns(result));
   return absl::OkStatus();
 }
 
@@ -293,7 +311,8 @@ absl::Status BodyChecker::CheckKvAppend() const {
     if (node.get() == &append) continue;
     NINFER_RETURN_IF_ERROR(CheckRowNode(*node, append.operand(1)->type().shape[0]));
   }
-  return absl::OkStatus();
+  NINFER_RETURN_IF_ERROR(CheckColumns(append.operand(1)));
+  return CheckColumns(append.operand(2));
 }
 
 // --- attention -----------------------------------------------------------------------------------

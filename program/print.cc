@@ -2,7 +2,9 @@
 // launches. A function of the program alone, so that its hash tells programs apart.
 // Tested by tests/program_text_test.cc.
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "ir/lexer.h"
 #include "ir/text.h"
@@ -167,5 +169,19 @@ absl::string_view BarrierName(Barrier barrier) {
 }
 
 std::string Print(const Program& program) { return ProgramPrinter(program).Print(); }
+
+std::vector<int> KernelLines(absl::string_view text) {
+  std::vector<int> lines;
+  bool in_kernel = false;  // its function is the next; @weights belongs to none
+  int number = 0;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    ++number;
+    if (absl::StartsWith(line, "kernel @")) in_kernel = true;
+    if (!in_kernel || !absl::StartsWith(line, "func @")) continue;
+    lines.push_back(number);
+    in_kernel = false;
+  }
+  return lines;
+}
 
 }  // namespace ninfer::program

@@ -4,6 +4,7 @@
 #define NINFER_PROGRAM_TEXT_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -12,6 +13,9 @@
 namespace ninfer::program {
 
 std::string Print(const Program& program);
+// Lines, from 1, of the kernels' functions in what Print gives, in their order; node i of a body
+// stands i + 1 lines below.
+std::vector<int> KernelLines(absl::string_view text);
 absl::StatusOr<Program> Parse(absl::string_view text, absl::string_view file);
 
 }  // namespace ninfer::program

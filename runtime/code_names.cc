@@ -75,6 +75,41 @@ Elf64_Ehdr ElfHeader(uint64_t section_table, uint16_t sections) {
   return header;
 }
 
+// A relocatable object: its header, the sections' contents, the names of sections, their table.
+class ObjectWriter {
+ public:
+  // `header` lacks the name, and the place and size of what has bytes.
+  void Add(const char* name, const std::string& content, Elf64_Shdr header) {
+    header.sh_name = static_cast<uint32_t>(names_.size());
+    names_ += name;
+    names_ += '\0';
+    if (header.sh_type != SHT_NOBITS) {
+      header.sh_offset = sizeof(Elf64_Ehdr) + contents_.size();
+      header.sh_size = content.size();
+    }
+    contents_ += content;
+    sections_.push_back(header);
+  }
+
+  std::string Finish() {
+    Add(".shstrtab", "", {0, SHT_STRTAB, 0, 0, 0, 0, 0, 0, 1, 0});
+    sections_.back().sh_size = names_.size();
+    contents_ += names_;
+    contents_.resize((contents_.size() + 7) / 8 * 8);
+    std::string object;
+    Append(
+        ElfHeader(sizeof(Elf64_Ehdr) + contents_.size(), static_cast<uint16_t>(sections_.size())),
+        &object);
+    object += contents_;
+    for (const Elf64_Shdr& section : sections_) Append(section, &object);
+    return object;
+  }
+
+ private:
+  std::vector<Elf64_Shdr> sections_ = {Elf64_Shdr{}};
+  std::string names_ = std::string(1, '\0'), contents_;
+};
+
 }  // namespace
 
 void WritePerfMap(const void* code, const std::vector<CodeName>& names) {
@@ -89,10 +124,10 @@ void WritePerfMap(const void* code, const std::vector<CodeName>& names) {
 }
 
 std::string MakeSymbolObject(const void* code, uint64_t bytes, const std::vector<CodeName>& names) {
-  constexpr uint16_t kText = 1;  // sections: null, .text, .symtab, .strtab, .shstrtab
-  constexpr char kSectionNames[] = "\0.text\0.symtab\0.strtab\0.shstrtab";
+  constexpr uint16_t kText = 1;
   std::string strings(1, '\0'), symbols;
   Append(Elf64_Sym{}, &symbols);
+  bool lines = false;
   for (const CodeName& name : names) {
     Elf64_Sym symbol = {};
     symbol.st_name = static_cast<uint32_t>(strings.size());
@@ -103,29 +138,23 @@ std::string MakeSymbolObject(const void* code, uint64_t bytes, const std::vector
     Append(symbol, &symbols);
     strings += name.name;
     strings += '\0';
+    lines |= !name.lines.empty();
   }
-  const uint64_t symbols_at = sizeof(Elf64_Ehdr);
-  const uint64_t strings_at = symbols_at + symbols.size();
-  const uint64_t names_at = strings_at + strings.size();
-  const uint64_t table_at = (names_at + sizeof(kSectionNames) + 7) / 8 * 8;
-
-  std::vector<Elf64_Shdr> sections(5);
+  ObjectWriter object;
   // .text has no bytes in the object: it lies at its address already.
-  sections[1] = {
-      1,  SHT_NOBITS, SHF_ALLOC | SHF_EXECINSTR, reinterpret_cast<uintptr_t>(code), 0, bytes, 0, 0,
-      16, 0};
-  sections[2] = {7, SHT_SYMTAB, 0, 0, symbols_at, symbols.size(), 3, 1, 8, sizeof(Elf64_Sym)};
-  sections[3] = {15, SHT_STRTAB, 0, 0, strings_at, strings.size(), 0, 0, 1, 0};
-  sections[4] = {23, SHT_STRTAB, 0, 0, names_at, sizeof(kSectionNames), 0, 0, 1, 0};
-
-  std::string object;
-  Append(ElfHeader(table_at, static_cast<uint16_t>(sections.size())), &object);
-  object += symbols;
-  object += strings;
-  object.append(kSectionNames, sizeof(kSectionNames));
-  object.resize(table_at);
-  for (const Elf64_Shdr& section : sections) Append(section, &object);
-  return object;
+  object.Add(".text", "",
+             {0, SHT_NOBITS, SHF_ALLOC | SHF_EXECINSTR, reinterpret_cast<uintptr_t>(code), 0, bytes,
+              0, 0, 16, 0});
+  object.Add(".symtab", symbols, {0, SHT_SYMTAB, 0, 0, 0, 0, 3, 1, 8, sizeof(Elf64_Sym)});
+  object.Add(".strtab", strings, {0, SHT_STRTAB, 0, 0, 0, 0, 0, 0, 1, 0});
+  if (lines) {
+    const DebugSections debug = MakeDebugSections(code, bytes, names);
+    const Elf64_Shdr plain = {0, SHT_PROGBITS, 0, 0, 0, 0, 0, 0, 1, 0};
+    object.Add(".debug_info", debug.info, plain);
+    object.Add(".debug_abbrev", debug.abbrev, plain);
+    object.Add(".debug_line", debug.line, plain);
+  }
+  return object.Finish();
 }
 
 struct GdbRegistration::Entry : jit_code_entry {};

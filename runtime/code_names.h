@@ -9,18 +9,16 @@
 #include <string>
 #include <vector>
 
-namespace ninfer::runtime {
+#include "runtime/debug_lines.h"
 
-struct CodeName {
-  std::string name;
-  uint64_t offset = 0, size = 0;  // from the code's first byte
-};
+namespace ninfer::runtime {
 
 // Appends one line for each name to /tmp/perf-PID.map. A failure is silent: names are a
 // convenience.
 void WritePerfMap(const void* code, const std::vector<CodeName>& names);
 
-// An ELF object that holds no code, only the names of `bytes` bytes at `code`.
+// An ELF object that holds no code, only the names of `bytes` bytes at `code`, and their lines
+// where there are any.
 std::string MakeSymbolObject(const void* code, uint64_t bytes, const std::vector<CodeName>& names);
 
 // Keeps names known to gdb as long as it lives. Not thread-safe against another registration.

@@ -75,8 +75,8 @@ absl::StatusOr<std::unique_ptr<CpuImage>> CpuImage::Load(const plan::CodeImage& 
   for (size_t i = 0; i < image.kernels.size(); ++i) {
     const plan::KernelSymbol& symbol = image.kernels[i];
     result->kernels_.push_back(reinterpret_cast<KernelFunction>(code + symbol.offset));
-    names.push_back(
-        {symbol.name.empty() ? kernels[i].name : symbol.name, symbol.offset, symbol.size});
+    names.push_back({symbol.name.empty() ? kernels[i].name : symbol.name, symbol.offset,
+                     symbol.size, symbol.lines});
   }
   if (options.perf_map) WritePerfMap(code, names);
   result->gdb_ = std::make_unique<GdbRegistration>(code, image.executable_bytes, names);

@@ -9,6 +9,7 @@ ninfer_test(codegen_rowwise_test SOURCES codegen_rowwise_test.cc DEPS kernel_har
 ninfer_test(codegen_linear_test SOURCES codegen_linear_test.cc DEPS kernel_harness)
 ninfer_test(codegen_attention_test SOURCES codegen_attention_test.cc DEPS kernel_harness)
 ninfer_test(codegen_kv_test SOURCES codegen_kv_test.cc DEPS kernel_harness)
+ninfer_test(codegen_lines_test SOURCES codegen_lines_test.cc DEPS kernel_harness)
 ninfer_test(codegen_link_test SOURCES codegen_link_test.cc DEPS codegen)
 ninfer_test(codegen_image_test SOURCES codegen_image_test.cc DEPS kernel_harness passes frontend)
 ninfer_test(codegen_random_test SOURCES codegen_random_test.cc DEPS kernel_harness passes)

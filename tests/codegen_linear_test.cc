@@ -265,6 +265,16 @@ TEST(CodegenLinear, InputsAreViewsAndRowsOfAnyDimension) {
   return %2
 })",
                                  {{"w", Format::kPanelF16}}});
+  const int inner = harness.Add({"inner",
+                                 Family::kLinear,
+                                 R"((%x: f32[T,3,20], %w: f32[8,9]) {
+  %0 = slice %x {axis = 1, begin = 1, end = 2} : f32[T,1,20]
+  %1 = slice %0 {axis = 2, begin = 5, end = 14} : f32[T,1,9]
+  %2 = reshape %1 : f32[T,9]
+  %3 = linear %2, %w : f32[T,8]
+  return %3
+})",
+                                 {{"w", Format::kPanelF32}}});
   const int rows = harness.Add({"rows",
                                 Family::kLinear,
                                 R"((%x: f32[R,20], %w: f32[70,20]) {
@@ -273,7 +283,7 @@ TEST(CodegenLinear, InputsAreViewsAndRowsOfAnyDimension) {
 })",
                                 {{"w", Format::kPanelF32}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
-  for (const int kernel : {sliced, heads, rows}) {
+  for (const int kernel : {sliced, heads, inner, rows}) {
     for (const int64_t count : {1, 6, 9}) {
       Operands operands;
       operands.dims = {{"T", count}, {"R", count}};

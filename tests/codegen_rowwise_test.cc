@@ -387,5 +387,73 @@ TEST(CodegenRowwise, HeadsBroadcastOverTheirColumns) {
   harness.ExpectAgree(kernel, operands, {});
 }
 
+// Vectors fit between the ends of two repetitions, behind views too: 24 and 16 columns, from an odd
+// column on.
+TEST(CodegenRowwise, BroadcastsOfSeveralWidthsAndSlicesAcrossThem) {
+  KernelHarness harness;
+  const int kernel = harness.Add({"broadcasts",
+                                  Family::kRowwise,
+                                  R"((%x: f32[T,96], %w: f32[24], %v: f32[16]) {
+  %0 = reshape %x : f32[T,4,24]
+  %1 = mul %0, %w : f32[T,4,24]
+  %2 = reshape %1 : f32[T,6,16]
+  %3 = mul %2, %v : f32[T,6,16]
+  %4 = reshape %1 : f32[T,96]
+  %5 = slice %4 {axis = 1, begin = 3, end = 94} : f32[T,91]
+  %6 = neg %5 : f32[T,91]
+  %7 = slice %1 {axis = 2, begin = 16, end = 24} : f32[T,4,8]
+  return %3, %6, %7
+})",
+                                  {{"w", Format::kPlainF32}, {"v", Format::kPlainF32}}});
+  ASSERT_NO_FATAL_FAILURE(harness.Compile());
+  Operands operands;
+  operands.dims["T"] = 3;
+  harness.FillRandom(kernel, 4, &operands);
+  harness.ExpectAgree(kernel, operands, {});
+}
+
+// Whole heads, a broadcast that does not keep step with the heads, and two ropes as two results.
+TEST(CodegenRowwise, WhatFollowsRopeFindsItsHeads) {
+  KernelHarness harness;
+  const int kernel = harness.Add(
+      {"behind_rope",
+       Family::kRowwise,
+       R"((%x: f32[T,72], %c: f32[T,12], %s: f32[T,12], %c1: f32[T,3], %s1: f32[T,3], %w: f32[18]) {
+  %0 = reshape %x : f32[T,3,24]
+  %1 = rope %0, %c, %s {style = "half"} : f32[T,3,24]
+  %2 = reshape %1 : f32[T,72]
+  %3 = slice %2 {axis = 1, begin = 24, end = 72} : f32[T,48]
+  %4 = tanh %3 : f32[T,48]
+  %5 = reshape %2 : f32[T,4,18]
+  %6 = mul %5, %w : f32[T,4,18]
+  %7 = reshape %x : f32[T,9,8]
+  %8 = rope %7, %c1, %s1 {style = "half"} : f32[T,9,8]
+  return %4, %6, %8
+})",
+       {{"w", Format::kPlainF32}}});
+  ASSERT_NO_FATAL_FAILURE(harness.Compile());
+  Operands operands;
+  operands.dims["T"] = 3;
+  harness.FillRandom(kernel, 4, &operands);
+  harness.ExpectAgree(kernel, operands, {4e-6, 4e-6});
+}
+
+// Emission that followed every use anew would take 2^60 steps.
+TEST(CodegenRowwise, AValueThatIsUsedTwiceIsEmittedOnce) {
+  std::string body = "(%x: f32[T,24]) {\n";
+  for (int i = 0; i < 60; ++i) {
+    const std::string from = i == 0 ? "%x" : absl::StrCat("%v", i);
+    absl::StrAppend(&body, "  %v", i + 1, " = add ", from, ", ", from, " : f32[T,24]\n");
+  }
+  KernelHarness harness;
+  const int kernel =
+      harness.Add({"doubled", Family::kRowwise, absl::StrCat(body, "  return %v60\n}")});
+  ASSERT_NO_FATAL_FAILURE(harness.Compile());
+  Operands operands;
+  operands.dims["T"] = 2;
+  harness.FillRandom(kernel, 1, &operands);
+  harness.ExpectAgree(kernel, operands, {});
+}
+
 }  // namespace
 }  // namespace ninfer

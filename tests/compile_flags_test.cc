@@ -100,6 +100,14 @@ TEST_F(CompileFlagsTest, BoundsStandInThePlan) {
   EXPECT_EQ(most["G"], 1);
 }
 
+TEST_F(CompileFlagsTest, TheDefaultPromptStandsInThePlan) {
+  const ProgramRun run = RunProgram(
+      "ninfer-compile",
+      {NINFER_SOURCE_DIR "/models/demo", "-q", "--default-prompt", "One day, a fox", "-o", plan()});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(ReadBack().metadata.default_prompt, "One day, a fox");
+}
+
 TEST_F(CompileFlagsTest, SeveralTargetsAreSeveralImages) {
   Compile({"-o", plan(), "--target=x86-64-v3,x86-64-v4", "--target=zen4"});
   std::vector<std::string> names;

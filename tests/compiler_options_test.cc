@@ -24,7 +24,8 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
           "max_sequences": 3, "max_rows": 4, "disable_passes": ["fold"], "stop_after": "cse.2",
           "verify_each": true, "verbose": true, "dump_ir": "a", "dump_llvm": "b", "dump_asm": "c",
           "print_before": ["x"], "print_after": ["y", "z"], "print_changed": "diff", "threads": 5,
-          "random_seed": 6, "random_dtype": "f32"})",
+          "random_seed": 6, "random_dtype": "f32",
+          "default_prompt": "p"})",
       Caller::kCompile);
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model, "m");
@@ -47,6 +48,7 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
   EXPECT_EQ(options->threads, 5);
   EXPECT_EQ(options->random_seed, 6);
   EXPECT_EQ(options->random_dtype, "f32");
+  EXPECT_EQ(options->default_prompt, "p");
 }
 
 TEST(CompilerOptions, EachCallKnowsItsOwnKeysOnly) {

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "absl/strings/str_split.h"
 #include "compiler/compile.h"
 #include "compiler/ninfer_compiler.h"
 #include "ir/text.h"
@@ -14,8 +15,10 @@
 namespace ninfer::compiler {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 
 constexpr char kDemo[] = NINFER_SOURCE_DIR "/models/demo";
 
@@ -59,6 +62,14 @@ TEST_F(CompilerTest, APlanHoldsAllThatTheRuntimeAndAReaderNeed) {
   EXPECT_THAT(plan.final_graph_text, HasSubstr("stage fused"));
   EXPECT_THAT(plan.program_text, HasSubstr("launch 0 "));
   EXPECT_EQ(plan.provenance.passes.size(), passes::ListPasses().size());
+  const std::vector<std::string> lines_of_program = absl::StrSplit(plan.program_text, '\n');
+  for (const plan::KernelSymbol& kernel : plan.images[0].kernels) {
+    ASSERT_FALSE(kernel.lines.empty()) << kernel.name;
+    for (const plan::CodeLine& line : kernel.lines) {
+      ASSERT_LE(line.line, lines_of_program.size());
+      EXPECT_THAT(lines_of_program[line.line - 1], MatchesRegex("func @.*|  %.* = .*"));
+    }
+  }
   EXPECT_GT(plan.evidence.max_error, 0);
   EXPECT_LE(plan.evidence.max_error, plan.evidence.bound);
   EXPECT_NE(plan.evidence.logits_digest, 0u);
@@ -165,6 +176,41 @@ TEST_F(CompilerTest, AFolderWithoutATokenizerSaysSoOnce) {
       lines, ElementsAre(HasSubstr("weights f32"),
                          folder_.path() + ": no tokenizer: only ids can go in and out of this plan",
                          HasSubstr("evidence: ")));
+}
+
+TEST_F(CompilerTest, TheDefaultPromptIsTheUsersElseTheFolders) {
+  Json options = {{"model", kDemo}, {"threads", 2}, {"stop_after", "canonicalise"}};
+  std::vector<std::string> lines;
+  Callbacks callbacks;
+  callbacks.log = [&](const std::string& line) { lines.push_back(line); };
+  const auto prompt = [&] {
+    const auto compiled = CompileWith(options, callbacks);
+    EXPECT_TRUE(compiled.ok()) << compiled.status();
+    return compiled.ok() ? compiled->plan.metadata.default_prompt : "";
+  };
+  EXPECT_EQ(prompt(), "Once upon a time");
+  options["default_prompt"] = "One day";
+  EXPECT_EQ(prompt(), "One day");
+  // The folder's own has four tokens.
+  options.erase("default_prompt");
+  options["context"] = 4;
+  lines.clear();
+  EXPECT_EQ(prompt(), "");
+  EXPECT_THAT(lines, Contains(std::string(kDemo) +
+                              "/generation_config.json: default_prompt left out: expected 1 to 3 "
+                              "tokens, found 4"));
+}
+
+TEST_F(CompilerTest, ADefaultPromptThatCannotBeUsedIsRefused) {
+  const auto error = [](const std::string& model, const std::string& prompt) {
+    const auto compiled =
+        CompileWith({{"model", model}, {"default_prompt", prompt}, {"context", 4}, {"threads", 2}});
+    return std::string(compiled.status().message());
+  };
+  EXPECT_EQ(error(kDemo, ""), "--default-prompt: expected some text, found none");
+  EXPECT_EQ(error(kDemo, "Once upon a time"), "--default-prompt: expected 1 to 3 tokens, found 4");
+  EXPECT_EQ(error(folder_.path(), "Once"),
+            "--default-prompt: expected a model with a tokenizer, found none");
 }
 
 TEST_F(CompilerTest, ProgressRisesAndCancellingEndsIt) {

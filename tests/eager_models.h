@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/file.h"
-#include "frontend/frontend.h"
 #include "frontend/checkpoint.h"
+#include "frontend/frontend.h"
 #include "tests/test_data.h"
 
 namespace ninfer {

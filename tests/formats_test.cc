@@ -70,6 +70,26 @@ TEST_P(FormatCase, UnpackOfPackIsTheWeight) {
   }
 }
 
+TEST_P(FormatCase, PanelsUnpackTurnedToTheColumnsOfTheirRows) {
+  const auto [format, shape] = GetParam();
+  if (!InfoOf(format).is_panel) return;
+  std::vector<char> packed(PackedBytes(format, shape));
+  for (int64_t s = 0; s < shape.segments; ++s) {
+    const std::vector<float> weight = ExactValues(format, shape.n * shape.k, 7 + s);
+    PackRows(format, shape, s, 0, shape.n, weight.data(), packed.data());
+    const int64_t n0 = shape.n > kPanelColumns ? kPanelColumns : 0;
+    const int64_t count = shape.n - n0, ld = count + 3;
+    std::vector<float> found(shape.k * ld, -1);
+    UnpackTurned(format, shape, s, n0, shape.n, packed.data(), ld, found.data());
+    for (int64_t k = 0; k < shape.k; ++k) {
+      for (int64_t i = 0; i < ld; ++i) {
+        const float expected = i < count ? weight[(n0 + i) * shape.k + k] : -1;
+        ASSERT_EQ(found[k * ld + i], expected) << "row " << n0 + i << ", k " << k;
+      }
+    }
+  }
+}
+
 // The layout column of formats.def, written out: the one place that says where an element lies.
 TEST_P(FormatCase, ElementsLieWhereTheTableSays) {
   const auto [format, shape] = GetParam();

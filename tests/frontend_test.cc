@@ -301,7 +301,7 @@ TEST(Info, IdsComeFromTheGenerationConfigurationFirst) {
   EXPECT_THAT(Import(folder.path()).info.eos_ids, ElementsAre(2));
   WriteText(folder.File("generation_config.json"),
             R"({"eos_token_id": [7, 8], "bos_token_id": 3, "do_sample": true, "temperature": 0.7,
-                "top_p": 0.9, "top_k": null})");
+                "top_p": 0.9, "top_k": null, "default_prompt": "It was"})");
   const ModelInfo info = Import(folder.path()).info;
   EXPECT_THAT(info.eos_ids, ElementsAre(7, 8));
   EXPECT_EQ(info.bos_id, 3);
@@ -310,6 +310,7 @@ TEST(Info, IdsComeFromTheGenerationConfigurationFirst) {
   EXPECT_EQ(info.temperature, 0.7);
   EXPECT_EQ(info.top_p, 0.9);
   EXPECT_FALSE(info.top_k.has_value());
+  EXPECT_EQ(info.default_prompt, "It was");
 }
 
 TEST(Info, IdsThatAreAbsentAreTheFamilysAndNullMeansNone) {
@@ -387,6 +388,10 @@ TEST(Folder, AMalformedGenerationConfigurationIsNamed) {
   EXPECT_EQ(
       ImportModel(folder.path(), {}).status().message(),
       folder.File("generation_config.json") + ": temperature: expected a number, found a string");
+  WriteText(folder.File("generation_config.json"), R"({"default_prompt": 3})");
+  EXPECT_EQ(ImportModel(folder.path(), {}).status().message(),
+            folder.File("generation_config.json") +
+                ": default_prompt: expected a string, found a number");
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ import script_main
 
 DEMO = os.path.join(script_main.ROOT, "models", "demo")
 SECTIONS = ("model", "symbols", "entries", "passes", "imported", "graph", "program", "launches", "buffers", "cache",
-            "weights", "code", "evidence", "provenance")
+            "weights", "code", "lines", "evidence", "provenance")
 
 
 class InspectTest(unittest.TestCase):
@@ -62,6 +62,7 @@ class InspectTest(unittest.TestCase):
                             ("cache", ["layer 5", "64 positions"]),
                             ("weights", ["panel", " bytes"]),
                             ("code", ["stack 0", "launches", "needs "]),
+                            ("lines", ["linear_", "0  line ", "%0 = linear %x, %w"]),
                             ("evidence", ["largest error"]),
                             ("provenance", ["compiler 0."])):
             text = self.section(name)

@@ -71,7 +71,7 @@ inline Plan ExamplePlan() {
   image.required_features = {"avx2"};
   image.bytes = std::string(4096, '\xc3');  // ret
   image.executable_bytes = 4096;
-  image.kernels = {{"embedding__zen4", 0, 1, 0}, {"head__zen4", 64, 1, 8}};
+  image.kernels = {{"embedding__zen4", 0, 1, 0, {}}, {"head__zen4", 64, 9, 8, {{0, 3}, {4, 5}}}};
   plan.images = {image};
   plan.tokenizer = "tables";
   plan.program_text = "program";

@@ -1,8 +1,11 @@
 // Memory for weights and caches: aligned, zeroed, huge where the kernel grants it.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 
+#include "base/file.h"
 #include "plan/memory.h"
 
 namespace ninfer::plan {
@@ -30,6 +33,23 @@ TEST(PlanMemory, MoreThanThereIsIsRefused) {
   EXPECT_EQ(status.message(),
             "cache: cannot take 1152921504606846976 bytes of memory: Cannot allocate memory");
   EXPECT_FALSE(Memory::Allocate(~uint64_t{0} - 4096, "cache").ok());
+}
+
+TEST(PlanMemory, OfAFileIsWrittenThrough) {
+  const std::string path = ::testing::TempDir() + "/memory";
+  ASSERT_TRUE(WriteFile(path, std::string(10000, 'a')).ok());
+  const int fd = open(path.c_str(), O_RDWR);
+  ASSERT_GE(fd, 0);
+  {
+    auto memory = Memory::MapShared(fd, 4096, 5000, path);
+    ASSERT_TRUE(memory.ok()) << memory.status();
+    EXPECT_EQ(reinterpret_cast<uintptr_t>((*memory)->data()) % kHugePage, 0);
+    (*memory)->data()[4999] = 'b';
+  }
+  close(fd);
+  std::string expected(10000, 'a');
+  expected[4096 + 4999] = 'b';
+  EXPECT_EQ(ReadFile(path).value(), expected);
 }
 
 TEST(PlanMemory, TellsWhatLiesInHugePages) {

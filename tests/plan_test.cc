@@ -48,6 +48,9 @@ TEST(Plan, SectionsComeBackAsTheyWere) {
   EXPECT_EQ(read->images[0].kernels[1].name, "head__zen4");
   EXPECT_EQ(read->images[0].kernels[1].offset, 64);
   EXPECT_EQ(read->images[0].kernels[1].stack_bytes, 8);
+  ASSERT_EQ(read->images[0].kernels[1].lines.size(), 2u);
+  EXPECT_EQ(read->images[0].kernels[1].lines[1].offset, 4u);
+  EXPECT_EQ(read->images[0].kernels[1].lines[1].line, 5u);
   EXPECT_EQ(read->evidence.max_error, 1e-6);
   EXPECT_EQ(read->provenance.passes[0].seconds, 0.25);
   EXPECT_EQ(read->tokenizer, "tables");
@@ -97,6 +100,38 @@ TEST(Plan, WeightsOfManyBlocksAreVerifiedByManyThreads) {
   EXPECT_TRUE(absl::StrContains(status.message(),
                                 "blocks.bin: section weight data: block 9: expected checksum "))
       << status;
+}
+
+// Too low and too high a guess, by less and by more than all of them.
+TEST(Plan, WeightsPackedIntoTheFileGiveTheSameFileWhereverTheyWereExpected) {
+  Plan plan = ExamplePlan();
+  plan.weight_bytes = (9 << 20) + 640;
+  std::vector<uint8_t> weights(plan.weight_bytes);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<uint8_t>(i * 31 >> 8);
+  const std::string path = TempPath("expected.bin");
+  ASSERT_TRUE(WritePlan(plan, weights.data(), path, 2).ok());
+  const std::string expected = Read(path);
+  for (const uint64_t guess : {0, 1 << 20, 3 << 20, 40 << 20}) {
+    const std::string found = TempPath("found.bin");
+    auto file = PlanFile::Create(found);
+    ASSERT_TRUE(file.ok()) << file.status();
+    auto memory = (*file)->AllocateWeights(plan.weight_bytes, guess);
+    ASSERT_TRUE(memory.ok()) << memory.status();
+    ASSERT_EQ((*memory)->data()[plan.weight_bytes - 1], 0);
+    std::memcpy((*memory)->data(), weights.data(), weights.size());
+    ASSERT_TRUE((*file)->Write(plan, (*memory)->data(), 2).ok());
+    EXPECT_TRUE(Read(found) == expected) << guess;
+  }
+}
+
+TEST(Plan, AFileThatIsNotWrittenLeavesNothing) {
+  const std::string path = TempPath("never.bin");
+  {
+    auto file = PlanFile::Create(path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    ASSERT_TRUE((*file)->AllocateWeights(5000, 100).ok());
+  }
+  EXPECT_FALSE(FileExists(path));
 }
 
 TEST(Plan, EqualContentHasEqualDigestsAndProvenanceIsLeftOut) {

@@ -60,8 +60,17 @@ TEST(PlanValidate, CodeLiesWithinItsImage) {
             "p: section code: zen4: executable bytes: expected a number up to 4096 that 4096 "
             "divides, found 8192");
   EXPECT_EQ(MessageOf([](Plan& p) { p.images[0].kernels[1].offset = 4096; }),
-            "p: section code: zen4: kernel head: expected within 4096 bytes, found 1 bytes at "
+            "p: section code: zen4: kernel head: expected within 4096 bytes, found 9 bytes at "
             "offset 4096");
+  EXPECT_EQ(MessageOf([](Plan& p) { p.images[0].kernels[1].lines[1].offset = 9; }),
+            "p: section kernel lines: head: expected lines from 1 at rising offsets below 9, found "
+            "line 5 at offset 9");
+  EXPECT_EQ(MessageOf([](Plan& p) { p.images[0].kernels[1].lines[1].offset = 0; }),
+            "p: section kernel lines: head: expected lines from 1 at rising offsets below 9, found "
+            "line 5 at offset 0");
+  EXPECT_EQ(MessageOf([](Plan& p) { p.images[0].kernels[1].lines[0].line = 0; }),
+            "p: section kernel lines: head: expected lines from 1 at rising offsets below 9, found "
+            "line 0 at offset 0");
   EXPECT_EQ(MessageOf([](Plan& p) { p.images[0].kernels.pop_back(); }),
             "p: section code: zen4: kernels: expected 2, found 1");
 }

@@ -263,6 +263,54 @@ TEST(CheckBody, AGatherReadsAnInput) {
   EXPECT_EQ(Refusal(kernel), "family rowwise expects rows R, found `exp` (%0 = exp %x : f32[T,4])");
 }
 
+// The rest of what columns.h refuses: tests/program_columns_test.cc.
+TEST(CheckBody, RowwiseTakesNoReductionOfWhatRopeTurns) {
+  const Kernel kernel = MakeKernel(Family::kRowwise, "bbbo",
+                                   R"((%x: f32[T,2,4], %c: f32[T,2], %s: f32[T,2], %y: f32[T,8]) {
+    %0 = rope %x, %c, %s {style = "half"} : f32[T,2,4]
+    %1 = reshape %0 : f32[T,8]
+    %2 = softmax %1 : f32[T,8]
+    return %2
+  })");
+  EXPECT_EQ(Refusal(kernel),
+            "family rowwise expects reductions of what no rope turns, found `softmax` (%2 = "
+            "softmax %1 : f32[T,8])");
+}
+
+TEST(CheckBody, AnAppendTakesWholeHeadsOfWhatRopeTurns) {
+  const Kernel kernel = MakeKernel(
+      Family::kKvAppend, "kbbbaaa",
+      R"((%kv: kv<f32>[1,4], %x: f32[T,1,8], %c: f32[T,4], %s: f32[T,4], %positions: i32[T], %bounds: i32[S+1], %pages: i32[S,G]) {
+    %0 = rope %x, %c, %s {style = "half"} : f32[T,1,8]
+    %1 = slice %0 {axis = 2, begin = 4, end = 8} : f32[T,1,4]
+    %2 = kv_append %kv, %1, %1, %positions, %bounds, %pages : kv<f32>[1,4]
+    return %2
+  })");
+  EXPECT_EQ(Refusal(kernel),
+            "family kv_append expects slices of whole heads of what rope turns, found `slice` (%1 "
+            "= slice %0 {axis = 2, begin = 4, end = 8} : f32[T,1,4])");
+}
+
+TEST(CheckBody, RowwiseMakesFloats) {
+  const Kernel kernel = MakeKernel(Family::kRowwise, "aao",
+                                   R"((%ids: i32[T], %rows: i32[R], %y: i32[R]) {
+    %0 = gather_rows %ids, %rows : i32[R]
+    return %0
+  })");
+  EXPECT_EQ(Refusal(kernel), "family rowwise expects results of floats, found i32[R]");
+}
+
+TEST(CheckBody, ATableIsAWeight) {
+  const Kernel kernel = MakeKernel(Family::kRowwise, "abo",
+                                   R"((%ids: i32[T], %x: f32[9,4], %y: f32[T,4]) {
+    %0 = embedding %ids, %x : f32[T,4]
+    return %0
+  })");
+  EXPECT_EQ(Refusal(kernel),
+            "family rowwise expects a weight as table, found `embedding` (%0 = embedding %ids, %x "
+            ": f32[T,4])");
+}
+
 TEST(CheckBody, AnAppendStandsLastAndAlone) {
   const Kernel kernel = MakeKernel(
       Family::kKvAppend, "kbaaa",

@@ -53,6 +53,14 @@ TEST(ProgramText, ProgramsOfRandomGraphsReadBack) {
     ASSERT_TRUE(again.ok()) << again.status() << "\n" << text;
     ASSERT_EQ(Print(*again), text);
     ASSERT_TRUE(Verify(*again).ok()) << Verify(*again) << "\n" << text;
+    const std::vector<int> lines = KernelLines(text);
+    ASSERT_EQ(lines.size(), again->kernels.size());
+    for (size_t k = 0; k < lines.size(); ++k) {
+      const auto nodes = again->kernels[k].body->nodes();
+      for (size_t i = 0; i < nodes.size(); ++i) {
+        ASSERT_EQ(nodes[i]->line(), lines[k] + 1 + static_cast<int>(i)) << text;
+      }
+    }
     ++programs;
   }
   EXPECT_GT(programs, 100);

@@ -202,6 +202,38 @@ class RunTest(unittest.TestCase):
                                 self.path("soul.safetensors"))
             self.assertFalse(os.path.exists(self.path("soul.safetensors")))
 
+    def dumped(self, *arguments):
+        """What a prompt of nine ids, in three steps, leaves behind."""
+        path = self.path("dump.safetensors")
+        ids = ",".join(map(str, golden()["greedy_ids"][:9]))
+        self.run_ok(*arguments, "--prompt-ids", ids, "--chunk=4", "--max-tokens=1", "--temperature=0",
+                    r"--dump-tensors=^hidden\.\d+$", "--dump-to", path)
+        found = {}
+        for name, (dtype, shape, data) in read_safetensors(path).items():
+            if dtype == "BF16":
+                bits = struct.unpack("<%dH" % (len(data) // 2), data)
+                data = struct.pack("<%dI" % len(bits), *(b << 16 for b in bits))
+            found[name] = (shape, struct.unpack("<%df" % (len(data) // 4), data))
+        return found
+
+    def test_a_plan_dumps_the_hidden_rows_that_eager_has(self):
+        reference = self.dumped(DEMO, "--engine=eager", "--weights=f32")
+        with open(os.path.join(DEMO, "config.json"), encoding="utf-8") as file:
+            layers = json.load(file)["num_hidden_layers"]
+        names = sorted("hidden.%d" % i for i in range(layers + 1))
+        self.assertEqual(sorted(reference), names)
+        for dtype, bound in (("f32", 1e-4), ("bf16", 0.06)):
+            found = self.dumped(DEMO, "--weights", dtype, "--activations", dtype)
+            self.assertEqual(sorted(found), names, dtype)
+            for name in names:
+                shape, expected = reference[name]
+                self.assertEqual((shape[0], found[name][0]), (9, shape), name)
+                largest = max(map(abs, expected))
+                error = max(abs(a - b) for a, b in zip(expected, found[name][1])) / largest
+                self.assertLessEqual(error, bound, "%s in %s" % (name, dtype))
+            if dtype == "bf16":  # the two are not one and the same run
+                self.assertNotEqual(found["hidden.6"][1], reference["hidden.6"][1])
+
     # What goes in.
 
     def test_piped_text_is_the_prompt(self):
@@ -214,9 +246,24 @@ class RunTest(unittest.TestCase):
         found = self.run_json("--temperature=0", "--max-tokens=3", "--prompt-file", self.path("prompt.txt"))
         self.assertEqual(found["prompt_ids"], golden()["prompt_ids"])
 
-    def test_with_nothing_else_a_plan_speaks(self):
+    def test_with_nothing_else_a_plan_starts_with_its_default_prompt(self):
         for keywords in ({}, {"text": ""}):
-            self.assertGreater(len(self.run_ok(self.plan, "--max-tokens=5", **keywords).stdout), 3)
+            found = self.run_json("--max-tokens=5", **keywords)
+            self.assertEqual(found["prompt_ids"], golden()["prompt_ids"])
+        done = self.run_ok(DEMO, "--engine=eager", "--max-tokens=5", "--temperature=0")
+        self.assertTrue(done.stdout.startswith("Once upon a time, "), done.stdout)
+
+    def test_without_a_default_prompt_a_plan_starts_with_its_first_token(self):
+        folder = self.path("promptless")
+        shutil.copytree(DEMO, folder)
+        path = os.path.join(folder, "generation_config.json")
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        del config["default_prompt"]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        found = json.loads(self.run_ok(folder, "--json", "--max-tokens=5").stdout)
+        self.assertEqual(found["prompt_ids"], [config["bos_token_id"]])
 
     def test_closed_standard_input_is_no_prompt(self):
         done = subprocess.run("exec '%s' '%s' --max-tokens=3 <&-" % (program(), self.plan), shell=True,

@@ -120,6 +120,43 @@ TEST(CpuImage, TheSymbolObjectNamesKernelsWhereTheyLie) {
   EXPECT_STREQ(section_names + sections[4].sh_name, ".shstrtab");
 }
 
+// What a program prints on both streams.
+std::string OutputOf(const std::string& command) {
+  FILE* pipe = popen(absl::StrCat(command, " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return "";
+  std::string output(1 << 20, '\0');
+  output.resize(fread(output.data(), 1, output.size(), pipe));
+  pclose(pipe);
+  return output;
+}
+
+// As binutils, whose assembler and linker built this program, read it.
+TEST(CpuImage, TheSymbolObjectHasTheLinesOfThePlan) {
+  const char code[400] = {};
+  const std::string object = MakeSymbolObject(code, 400,
+                                              {{"one", 0, 16, {{0, 7}, {3, 300}, {9, 8}}},
+                                               {"none", 16, 32, {}},
+                                               {"two", 64, 300, {{1, 2}}}});
+  const std::string path = JoinPath(GetEnv("TEST_TMPDIR", "."), "symbols.o");
+  ASSERT_TRUE(WriteFile(path, object).ok());
+  const std::string output = OutputOf(absl::StrCat("readelf --debug-dump=decodedline ", path));
+  const auto row = [&](int line, int offset) {
+    return absl::StrFormat("%d %#x x", line, reinterpret_cast<uintptr_t>(code) + offset);
+  };
+  std::vector<std::string> rows, expected = {row(7, 0), row(300, 3), row(8, 9), row(2, 65)};
+  for (absl::string_view text : absl::StrSplit(output, '\n')) {
+    const std::vector<std::string> words = absl::StrSplit(text, ' ', absl::SkipEmpty());
+    if (words.size() == 4 && words[0] == "program.ir") {
+      rows.push_back(absl::StrCat(words[1], " ", words[2], " ", words[3]));
+    }
+  }
+  EXPECT_EQ(rows, expected) << output;
+  const std::string entries = OutputOf(absl::StrCat("readelf --debug-dump=info ", path));
+  for (const char* name : {"program.ir", "one", "none", "two"}) {
+    EXPECT_TRUE(absl::StrContains(entries, absl::StrCat(": ", name))) << name << "\n" << entries;
+  }
+}
+
 plan::Plan PlanWithImages(const std::vector<std::vector<std::string>>& features) {
   plan::Plan plan;
   for (const std::vector<std::string>& required : features) {
@@ -145,24 +182,26 @@ TEST(ChooseImage, WhatIsMissingIsSaidInOneLine) {
   EXPECT_EQ(MissingFeatures(PlanWithImages({}), {}), "the plan has no code");
 }
 
-// Runs gdb on this very program, stopped where an image is registered.
-TEST(CpuImage, GdbShowsKernelsByName) {
+// Runs gdb on this very program, stopped where an image is registered, and then in a kernel.
+TEST(CpuImage, GdbShowsKernelsByNameAndLine) {
   if (std::system("command -v gdb >/dev/null 2>&1") != 0) GTEST_SKIP() << "gdb is not installed";
-  const std::string command = absl::StrCat(
-      "gdb -nx -batch -ex 'break ToyStop' -ex run -ex 'info symbol *(unsigned long*)&toy_address' "
-      "--args ",
-      "/proc/", getpid(),
-      "/exe --gtest_filter=CpuImage.DISABLED_StopsForGdb "
-      "--gtest_also_run_disabled_tests 2>&1");
-  FILE* pipe = popen(command.c_str(), "r");
-  ASSERT_NE(pipe, nullptr);
-  std::string output(65536, '\0');
-  output.resize(fread(output.data(), 1, output.size(), pipe));
-  pclose(pipe);
+  const std::string output = OutputOf(
+      absl::StrCat("gdb -nx -batch -ex 'break ToyStop' -ex run "
+                   "-ex 'info symbol *(unsigned long*)&toy_address' "
+                   "-ex 'info line *(*(unsigned long*)&toy_address + 5)' "
+                   "-ex 'break **(unsigned long*)&toy_address' "
+                   "-ex 'call ((void (*)(long, long, long, long, long))"
+                   "*(unsigned long*)&toy_address)(0, 0, 0, 0, 0)' -ex 'bt 1' --args /proc/",
+                   getpid(),
+                   "/exe --gtest_filter=CpuImage.DISABLED_StopsForGdb "
+                   "--gtest_also_run_disabled_tests"));
   if (absl::StrContains(output, "ptrace")) GTEST_SKIP() << "gdb may not trace here";
-  // gdb takes two underscores for an Ada name when it has no debug information.
-  EXPECT_TRUE(absl::StrContains(output, "sum__toy") || absl::StrContains(output, "sum.toy"))
+  // A symbol without its entry: gdb takes two underscores for an Ada name.
+  EXPECT_TRUE(absl::StrContains(output, "sum__toy in section .text") ||
+              absl::StrContains(output, "sum.toy in section .text"))
       << output;
+  EXPECT_TRUE(absl::StrContains(output, "Line 31 of \"program.ir\"")) << output;
+  EXPECT_TRUE(absl::StrContains(output, "sum__toy () at program.ir:30")) << output;
 }
 
 extern "C" {

@@ -116,8 +116,12 @@ plan::CodeImage ToyImage() {
   image.executable_bytes = image.bytes.size();
   for (const auto& kernel : kKernels) {
     const char* address = reinterpret_cast<const char*>(kernel.function);
-    image.kernels.push_back(
-        {std::string(kernel.name) + "__toy", static_cast<uint64_t>(address - toy_begin), 16, 0});
+    const uint32_t line = 10 * static_cast<uint32_t>(image.kernels.size() + 1);
+    image.kernels.push_back({std::string(kernel.name) + "__toy",
+                             static_cast<uint64_t>(address - toy_begin),
+                             16,
+                             0,
+                             {{0, line}, {2, line + 1}}});
   }
   return image;
 }

@@ -40,8 +40,7 @@ TEST(TextTablesTest, TablesCutAnywhereAreRefused) {
 
 TEST(TextTablesTest, TablesWithAnyByteFlippedAreRefusedOrHarmless) {
   std::mt19937 random(3);
-  for (const char* name :
-       {"llama3", "spm-bpe", "added-flags", "xlm-roberta", "bert-cased"}) {
+  for (const char* name : {"llama3", "spm-bpe", "added-flags", "xlm-roberta", "bert-cased"}) {
     const std::string bytes = TablesOf(name);
     for (size_t i = 0; i < bytes.size(); i += 1 + random() % (i < 256 ? 1 : 97)) {
       std::string damaged = bytes;

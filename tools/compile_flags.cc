@@ -80,6 +80,8 @@ const std::vector<CompilerFlag>& CompilerFlags() {
       {AddText, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16"},
       {AddText, "--attention", "attention",
        "flash (default; stores no scores), efficient (a block of them), naive (all)"},
+      {AddText, "--default-prompt", "default_prompt",
+       "Text that ninfer-run begins with when it is given none (default: the folder's)"},
       {AddNumber, "--context", "context",
        "Positions a sequence may have: bounds the page table (default: the model's own)"},
       {AddNumber, "--max-tokens", "max_tokens",

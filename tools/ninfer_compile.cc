@@ -82,9 +82,10 @@ absl::Status Run(const CompileFlags& flags) {
   NINFER_ASSIGN_OR_RETURN(const compiler::Options options,
                           compiler::ParseOptions(flags.OptionsText(), compiler::Caller::kCompile));
   const bool text_only = !options.stop_after.empty();
+  std::unique_ptr<plan::PlanFile> file;
   if (!flags.output.empty()) {
-    // Before the work: that the file can be made. What this leaves is gone at once.
-    NINFER_RETURN_IF_ERROR(AtomicFile::Create(flags.output).status());
+    // Before the work: that the file can be made.
+    NINFER_ASSIGN_OR_RETURN(file, plan::PlanFile::Create(flags.output));
   } else if (!text_only) {
     return InvalidArgument("-o: expected a file for the plan, found none");
   }
@@ -93,7 +94,8 @@ absl::Status Run(const CompileFlags& flags) {
   callbacks.log = [&](const std::string& line) { console.Line(line); };
   callbacks.print = [&](const std::string& text) { console.Text(text); };
   callbacks.progress = [&](const char* phase, double done) { console.Progress(phase, done); };
-  NINFER_ASSIGN_OR_RETURN(const compiler::Compiled compiled, compiler::Compile(options, callbacks));
+  NINFER_ASSIGN_OR_RETURN(const compiler::Compiled compiled,
+                          compiler::Compile(options, callbacks, file.get()));
   const plan::Plan& plan = compiled.plan;
   if (text_only) {
     NINFER_RETURN_IF_ERROR(WriteText(plan, flags.output, console));
@@ -103,8 +105,8 @@ absl::Status Run(const CompileFlags& flags) {
     CatchInterrupt();
     console.Progress("write", 0);
     NINFER_RETURN_IF_ERROR(FlushOutput());
-    NINFER_RETURN_IF_ERROR(plan::WritePlan(plan, compiled.weights->data(), flags.output,
-                                           compiler::ThreadsOrDefault(options.threads)));
+    NINFER_RETURN_IF_ERROR(
+        file->Write(plan, compiled.weights->data(), compiler::ThreadsOrDefault(options.threads)));
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     console.Line(absl::StrFormat("wrote %s: %.1f MB of weights, %d kernels, in %.2f s",
                                  flags.output, plan.weight_bytes / 1e6, plan.kernels.size(),

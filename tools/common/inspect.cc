@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace ninfer::tools {
 namespace {
@@ -192,6 +194,24 @@ std::string PrintCode(const Plan& plan) {
   return text;
 }
 
+// Each piece of a kernel's code with the line of the program that it is there for.
+std::string PrintLines(const Plan& plan) {
+  const std::vector<std::string> program = absl::StrSplit(plan.program_text, '\n');
+  std::string text;
+  for (const plan::CodeImage& image : plan.images) {
+    for (size_t i = 0; i < image.kernels.size(); ++i) {
+      const plan::KernelSymbol& symbol = image.kernels[i];
+      absl::StrAppend(&text, symbol.name.empty() ? plan.kernels[i].name : symbol.name, "\n");
+      for (const plan::CodeLine& line : symbol.lines) {
+        absl::StrAppendFormat(
+            &text, "%8d  line %-6d %s\n", line.offset, line.line,
+            line.line <= program.size() ? absl::StripAsciiWhitespace(program[line.line - 1]) : "");
+      }
+    }
+  }
+  return text;
+}
+
 std::string PrintPasses(const Plan& plan) {
   std::string text = absl::StrFormat("%-16s %9s %9s %13s %25s\n", "pass", "ms", "rewrites", "ops",
                                      "bytes of intermediates");
@@ -243,6 +263,7 @@ const std::vector<InspectSection>& InspectSections() {
       {"cache", "pages of keys and values", PrintCache},
       {"weights", "packed weights", PrintWeights},
       {"code", "machine code by kernel", PrintCode},
+      {"lines", "which line of the program the code is there for", PrintLines},
       {"evidence", "how far the result is from the imported graph", PrintEvidence},
       {"provenance", "how the plan was made", PrintProvenance},
   };

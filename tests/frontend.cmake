@@ -3,6 +3,7 @@ ninfer_test(frontend_config_test SOURCES frontend_config_test.cc DEPS frontend)
 ninfer_test(frontend_test SOURCES frontend_test.cc DEPS frontend ir test_support)
 ninfer_test(frontend_folders_test SOURCES frontend_folders_test.cc DEPS frontend ir test_support)
 ninfer_test(frontend_options_test SOURCES frontend_options_test.cc DEPS frontend ir test_support)
+ninfer_test(frontend_defaults_test SOURCES frontend_defaults_test.cc DEPS frontend ir)
 ninfer_test(frontend_random_test SOURCES frontend_random_test.cc DEPS frontend ir test_support)
 
 ninfer_fuzz(safetensors_fuzz SOURCES fuzz/safetensors_fuzz.cc DEPS frontend

@@ -10,4 +10,6 @@ ninfer_fuzz(safetensors_fuzz SOURCES fuzz/safetensors_fuzz.cc DEPS frontend
             SEEDS fuzz/seeds/safetensors data/hf-models/llama-sharded/model.safetensors.index.json)
 ninfer_fuzz(config_fuzz SOURCES fuzz/config_fuzz.cc DEPS frontend ir
             SEEDS fuzz/seeds/config data/hf-models/llama-rope-llama3/config.json
-                  data/hf-models/gpt2/config.json data/hf-models/qwen2/config.old-style.json)
+                  data/hf-models/phi3-longrope/config.json data/hf-models/qwen3-moe/config.json
+                  data/hf-models/gemma3/config.old-style.json data/hf-models/gpt2/config.json
+                  data/hf-models/qwen2/config.old-style.json)

@@ -88,10 +88,11 @@ absl::optional<FinishReason> Finished(const Generation& result, const GenerateOp
 }
 
 // How many of the prompt's tokens need no step: those that the kept text begins with, but for the
-// last token, whose logits are wanted. None without a cache.
+// last token, whose logits are wanted. None without a cache, and none where the cache's keys were
+// turned as the length of their own text asked for.
 int64_t SharedTokens(const std::vector<int32_t>& kept, const std::vector<int32_t>& prompt,
-                     const ExecutorLimits& limits) {
-  if (!limits.has_kv_cache) return 0;
+                     const Executor& executor) {
+  if (!executor.limits().has_kv_cache || executor.metadata().rope_by_length) return 0;
   const size_t most = std::min(kept.size(), prompt.size() - 1);
   size_t shared = 0;
   while (shared < most && kept[shared] == prompt[shared]) ++shared;
@@ -205,7 +206,7 @@ absl::StatusOr<Generation> Session::Generate(const std::vector<int32_t>& prompt,
     stepper = std::make_unique<TextStepper>(executor_, &pages_,
                                             options.all_logits ? &result.logits : nullptr);
   }
-  stepper->Truncate(SharedTokens(stepper->text(), prompt, executor_->limits()));
+  stepper->Truncate(SharedTokens(stepper->text(), prompt, *executor_));
   result.stats.reused_tokens = stepper->length();
   const double start = Seconds();
   NINFER_ASSIGN_OR_RETURN(const bool cancelled, Prefill(options, stepper.get(), &result));

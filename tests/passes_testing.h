@@ -90,6 +90,7 @@ inline absl::StatusOr<Logits> RunTexts(const ir::Module& module, const Weights& 
       for (size_t i = 0; i < count; ++i) {
         arguments.tokens.push_back(texts[s][done[s] + i]);
         arguments.positions.push_back(static_cast<int32_t>(done[s] + i));
+        arguments.rope_len.push_back(static_cast<int32_t>(texts[s].size()));
       }
       arguments.seq_bounds.push_back(static_cast<int32_t>(arguments.tokens.size()));
     }

@@ -66,6 +66,7 @@ std::vector<float> RunText(const Lowered& lowered, int threads, const std::vecto
     StepArguments arguments;
     arguments.tokens.assign(ids.begin() + first, ids.begin() + std::min(first + chunk, ids.size()));
     arguments.cached_lens = {static_cast<int32_t>(first)};
+    arguments.rope_len.assign(arguments.tokens.size(), static_cast<int32_t>(ids.size()));
     auto rows = (*interpreter)->Run(arguments);
     EXPECT_TRUE(rows.ok()) << rows.status();
     if (!rows.ok()) break;
@@ -137,6 +138,8 @@ TEST_P(ProgramModelTest, SequencesOnShuffledPagesEqualEachAlone) {
                               texts[s].begin() + done + count);
       arguments.seq_bounds.push_back(static_cast<int32_t>(arguments.tokens.size()));
       arguments.cached_lens.push_back(static_cast<int32_t>(done));
+      arguments.rope_len.insert(arguments.rope_len.end(), count,
+                                static_cast<int32_t>(texts[s].size()));
       for (const int32_t page : {17 - static_cast<int32_t>(s) * 5, 20 - static_cast<int32_t>(s)}) {
         arguments.page_table.push_back(page);
       }

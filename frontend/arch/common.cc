@@ -116,7 +116,9 @@ Value* ModelBuilder::ClaimedWeight(const std::string& name, std::vector<int64_t>
   if (Value* known = module_->FindWeight(name); known != nullptr) return known;
   int64_t elements = 1;
   for (int64_t size : shape) elements *= size;
-  info_->parameters += elements;
+  if (__builtin_add_overflow(info_->parameters, elements, &info_->parameters)) {
+    info_->parameters = INT64_MAX;  // of a file that lies
+  }
   return module_->AddWeight(name, TypeOf(dtype, shape));
 }
 
@@ -127,6 +129,12 @@ Value* ModelBuilder::Weight(absl::string_view name, std::vector<int64_t> shape) 
 Value* ModelBuilder::Literal(absl::string_view name, std::vector<float> elements) {
   Value* known = module_->FindWeight(name);
   return known != nullptr ? known : module_->AddLiteral(std::string(name), std::move(elements));
+}
+
+Value* ModelBuilder::Filled(absl::string_view name, int64_t size, float value) {
+  const std::string full = absl::StrCat(name, ".", size);
+  Value* known = module_->FindWeight(full);
+  return known != nullptr ? known : module_->AddLiteral(full, std::vector<float>(size, value));
 }
 
 Value* ModelBuilder::AsF32(Value* weight) {

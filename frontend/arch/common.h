@@ -91,6 +91,7 @@ class ModelBuilder {
   ir::Value* Weight(absl::string_view name, std::vector<int64_t> shape);
   // f32 constants of the module by their name, made when first asked for.
   ir::Value* Literal(absl::string_view name, std::vector<float> elements);
+  ir::Value* Filled(absl::string_view name, int64_t size, float value);  // "ones", "zeros"
   // Whether the checkpoint stores a tensor of this name under the prefix.
   bool Has(absl::string_view name) const { return tensors_->Has(absl::StrCat(prefix_, name)); }
   // As f32, the type of activations: a constant expression.

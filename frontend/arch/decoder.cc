@@ -65,22 +65,18 @@ Value* Clipped(ModelBuilder& m, Value* x, double bound) {
   return m.ops().Make(Op::kMin, {above, m.ops().Constant(bound)});
 }
 
-Value* Filled(ModelBuilder& m, absl::string_view name, int64_t size, float value) {
-  return m.Literal(absl::StrCat(name, ".", size), std::vector<float>(size, value));
-}
-
 // x [..., size] with the weight NAME.weight and, if there is one, NAME.bias.
 Value* MakeNorm(ModelBuilder& m, Value* x, absl::string_view name, int64_t size, const Norm& norm) {
   m.Scope(name);
   Value* weight =
-      norm.weight ? m.Weight(absl::StrCat(name, ".weight"), {size}) : Filled(m, "ones", size, 1.0f);
+      norm.weight ? m.Weight(absl::StrCat(name, ".weight"), {size}) : m.Filled("ones", size, 1.0f);
   if (norm.plus_one) {
     weight = m.AsF32(weight);
     weight = m.ops().Add(weight, m.ops().Constant(1));
   }
   if (norm.kind == Norm::kRms) return m.ops().RmsNorm(x, weight, norm.eps);
   Value* bias =
-      norm.bias ? m.Weight(absl::StrCat(name, ".bias"), {size}) : Filled(m, "zeros", size, 0.0f);
+      norm.bias ? m.Weight(absl::StrCat(name, ".bias"), {size}) : m.Filled("zeros", size, 0.0f);
   return m.ops().LayerNorm(x, weight, bias, norm.eps);
 }
 

@@ -13,7 +13,7 @@ using ir::Dim;
 using ir::Op;
 using ir::Value;
 
-constexpr int64_t kMaxExperts = 1024;
+constexpr int64_t kMaxExperts = 512;
 
 // Matrices [n, k] of all experts, one below the other, as [E, rows, k].
 Value* Stack(ModelBuilder& m, const std::vector<Value*>& matrices, int64_t experts, int64_t rows,

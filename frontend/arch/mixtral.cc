@@ -16,7 +16,8 @@ absl::Status BuildMixtral(ModelBuilder& m) {
                               .heads = 32,
                               .kv_heads = 8,
                               .context = 4096 * 32,
-                              .eps = 1e-5});
+                              .eps = 1e-5,
+                              .rope = {.theta = 1000000.0}});
   SetWindowOfAll(config, 0, d);
   ExpertsShape shape{
       .hidden = d.hidden, .intermediate = d.mlp.intermediate, .activation = d.mlp.activation};

@@ -1,5 +1,5 @@
 // The chat templates of a model folder, into a plan's metadata.
-// Tested by tests/compiler_chat_test.cc.
+// Tested by tests/chat_test.py.
 #include "base/status.h"
 #include "compiler/compile.h"
 #include "text/chat_template.h"

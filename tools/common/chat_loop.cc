@@ -54,10 +54,10 @@ class Conversation {
   // A failed answer takes its question back.
   absl::Status Answer(const std::string& question) {
     request_.messages.push_back({{"role", "user"}, {"content", RepairUtf8(question)}});
+    ForgetInterrupt();
     absl::StatusOr<runtime::Generation> answer = Generate();
     std::fputs("\n", stdout);
     std::fflush(stdout);
-    CatchInterrupt();
     if (!answer.ok()) {
       request_.messages.erase(request_.messages.size() - 1);
       return answer.status();
@@ -125,11 +125,12 @@ absl::Status ChatLoop(const RunFlags& flags, const runtime::Model& model,
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
   Conversation conversation(model, std::move(chat), std::move(request), std::move(options));
   LineReader reader("> ");
+  CatchEveryInterrupt();
   std::string line;
   while (true) {
+    ForgetInterrupt();
     const LineReader::Result result = reader.Read(&line);
     if (result == LineReader::Result::kInterrupted) {
-      CatchInterrupt();
       Say("\n(/quit or Ctrl-D ends)\n");
       continue;
     }

@@ -75,13 +75,20 @@ int Fail(absl::string_view program, const absl::Status& status) {
 }
 
 void CatchInterrupt() {
-  interrupted = false;
   struct sigaction action = {};
   action.sa_handler = OnInterrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
 }
 
+void CatchEveryInterrupt() {
+  struct sigaction action = {};
+  action.sa_handler = OnInterrupt;  // without SA_RESTART: a read of the terminal ends
+  sigaction(SIGINT, &action, nullptr);
+}
+
 bool Interrupted() { return interrupted; }
+
+void ForgetInterrupt() { interrupted = false; }
 
 }  // namespace ninfer::tools

@@ -49,10 +49,12 @@ absl::Status FlushOutput();
 // "program: message", always one line. Returns the exit status: 2, or 130 when interrupted.
 int Fail(absl::string_view program, const absl::Status& status);
 
-// From now on the first Ctrl-C only makes Interrupted() true; a second one ends the process. Called
-// again, it forgets the first.
+// From now on the first Ctrl-C only makes Interrupted() true; a second one ends the process.
 void CatchInterrupt();
+// From now on no Ctrl-C ends the process.
+void CatchEveryInterrupt();
 bool Interrupted();
+void ForgetInterrupt();
 
 }  // namespace ninfer::tools
 

@@ -63,8 +63,12 @@ function(ninfer_test_properties name)
   file(MAKE_DIRECTORY ${NINFER_TEST_TMP}/${name})
   set(environment TMPDIR=${NINFER_TEST_TMP}/${name} TEST_TMPDIR=${NINFER_TEST_TMP}/${name}
       XDG_CACHE_HOME=${NINFER_TEST_CACHE} GTEST_OUTPUT=xml:${NINFER_TEST_RESULTS}/${name}.xml)
+  set(timeout 900)
+  if("full" IN_LIST arg_LABELS)
+    set(timeout 5400)
+  endif()
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77
-                       TIMEOUT 900 LABELS "${arg_LABELS}" RUN_SERIAL ${arg_SERIAL})
+                       TIMEOUT ${timeout} LABELS "${arg_LABELS}" RUN_SERIAL ${arg_SERIAL})
 endfunction()
 
 # ninfer_test(NAME SOURCES... DEPS room... [LIBS library...] [LABELS full] [SERIAL]): one gtest

@@ -22,7 +22,7 @@ using eager::Tensor;
 using ir::Op;
 
 #ifdef NINFER_FULL_TIER
-constexpr int kRegions = 5000;
+constexpr int kRegions = 1000;
 #else
 constexpr int kRegions = 200;
 #endif

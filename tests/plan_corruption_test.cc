@@ -11,7 +11,9 @@
 namespace ninfer::plan {
 namespace {
 
-std::string TempPath() { return JoinPath(GetEnv("TEST_TMPDIR", "."), "corrupt.bin"); }
+std::string TempPath() {
+  return JoinPath(GetEnv("TEST_TMPDIR", ::testing::TempDir()), "corrupt.bin");
+}
 
 // One line that begins with the file's name.
 void ExpectRefused(const absl::Status& status, const std::string& name, uint64_t at) {

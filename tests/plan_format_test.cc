@@ -32,7 +32,7 @@ std::string ExampleFile() {
   plan.symbols = {{"T", 1, 8}};
   plan.weights = {{"w", "plain-f32", 1, 16, 1, 0, 64}};
   plan.weight_bytes = 64;
-  const std::string path = JoinPath(GetEnv("TEST_TMPDIR", "."), "example.bin");
+  const std::string path = JoinPath(GetEnv("TEST_TMPDIR", ::testing::TempDir()), "example.bin");
   EXPECT_TRUE(WritePlan(plan, ExampleWeights(), path).ok());
   return ReadFile(path).value();
 }

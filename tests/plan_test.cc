@@ -19,7 +19,9 @@
 namespace ninfer::plan {
 namespace {
 
-std::string TempPath(const std::string& name) { return JoinPath(GetEnv("TEST_TMPDIR", "."), name); }
+std::string TempPath(const std::string& name) {
+  return JoinPath(GetEnv("TEST_TMPDIR", ::testing::TempDir()), name);
+}
 
 std::string Read(const std::string& path) { return ReadFile(path).value(); }
 

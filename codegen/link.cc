@@ -170,6 +170,12 @@ absl::Status LinkObjects(const std::vector<KernelObject>& objects, CodeImage* im
             RoundUp(block->getSize(), kAlign) + std::max<uint64_t>(kAlign, block->getAlignment());
       }
     }
+    // For an undefined symbol, which is refused once all have a place, JITLink makes an entry of a
+    // table and a stub.
+    for ([[maybe_unused]] jl::Symbol* symbol : graph->external_symbols()) {
+      slab.executable_size += kAlign;
+      read_only += kAlign;
+    }
     graphs.push_back(std::move(graph));
   }
   slab.executable_size = RoundUp(slab.executable_size, kPage);

@@ -121,10 +121,6 @@ class RandomTensors : public TensorSource {
                              ShapeToString(shape));
     }
     claimed_bytes_ += static_cast<uint64_t>(bytes);
-    NINFER_RETURN_IF_ERROR(
-        CheckFitsMemory(absl::StrCat("random weights, with tensor ", Quoted(name), " of shape ",
-                                     ShapeToString(shape)),
-                        claimed_bytes_));
     RandomTensor& tensor = tensors_[name];
     tensor.shape = shape;
     tensor.elements = elements;
@@ -145,6 +141,7 @@ class RandomTensors : public TensorSource {
       return InvalidArgument("random weights: expected a tensor of the model, found ",
                              Quoted(name));
     }
+    NINFER_RETURN_IF_ERROR(CheckFitsMemory("random weights", claimed_bytes_));  // of all tensors
     RandomTensor& tensor = it->second;
     std::call_once(tensor.once, [&] { Make(it->first, tensor); });
     if (tensor.data == nullptr) {

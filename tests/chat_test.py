@@ -227,7 +227,7 @@ class ChatTest(unittest.TestCase):
             terminal.wait_for("\n")
             terminal.wait_for(" ")  # of the answer: Ctrl-C before it would take the question away
             terminal.type("\x03")
-            time.sleep(0.2)  # with it goes the output that is under way, which may be the prompt
+            time.sleep(1)  # with it goes the output that is under way, which may be the prompt
             terminal.type("/stats\r")
             terminal.wait_for("ended by: ")
             ended = terminal.wait_for(",")

@@ -289,7 +289,7 @@ TEST(Plan, EachRowOfTheTableIsChecked) {
   EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 4, 0, 2)),
             "p: section metadata: expected a version, found 0");
   EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 8, 64, 8)),
-            "p: section metadata: expected at offset 576, found 64");
+            "p: section metadata: expected at offset 640, found 64");
   EXPECT_TRUE(absl::StartsWith(MessageOf(Edit(bytes, RowAt(0) + 16, ~uint64_t{0}, 8)),
                                "p: section metadata: expected to end within "));
   EXPECT_EQ(MessageOf(Edit(bytes, RowAt(1), 1, 4)),

@@ -104,7 +104,7 @@ TEST(CompilerLibrary, TheEagerEngineRefusesABadStepItself) {
 
 TEST(CompilerLibrary, AnotherInterfaceOrNoLibraryIsRefused) {
   EXPECT_EQ(CompilerLibrary::OpenFile(FAKE_OLD_COMPILER).status().message(),
-            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 1, found 999"));
+            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 2, found 999"));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("/nowhere.so").status().message(),
                                "/nowhere.so: cannot open the compiler: "));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("libm.so.6").status().message(),

@@ -165,7 +165,7 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--weights-memory", flags->weights_memory, "auto, map or copy");
   app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
   app->add_flag("--perf-map", flags->perf_map,
-                "tell perf the names of kernels; gdb has them anyway, with . in place of __");
+                "tell perf the names of kernels; gdb has them anyway");
   AddChatFlags(app, flags);
   AddOutputFlags(app, flags);
   AddCompilerFlags(app, flags);

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -48,14 +49,21 @@ class Terminal:
     def type(self, text):
         os.write(self.file, text.encode())
 
-    def finish(self):
+    def finish(self, seconds=120):
         """The exit status; -1 for a signal."""
+        end = time.time() + seconds
         while True:
+            if not select.select([self.file], [], [], max(0, end - time.time()))[0]:
+                os.kill(self.child, signal.SIGKILL)
+                os.waitpid(self.child, 0)
+                raise AssertionError("expected the end, found %r" % self.seen)
             try:
-                if not os.read(self.file, 65536):
-                    break
+                data = os.read(self.file, 65536)
             except OSError:
+                data = b""
+            if not data:
                 break
+            self.seen += data.decode(errors="replace")
         os.close(self.file)
         status = os.waitpid(self.child, 0)[1]
         return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
@@ -244,6 +252,16 @@ class ChatTest(unittest.TestCase):
             terminal.wait_for("> ")
         terminal.type("/quit\r")
         self.assertEqual(terminal.finish(), 0)
+
+    def test_a_key_pressed_as_the_prompt_appears_is_not_lost(self):
+        for _ in range(100):
+            terminal = self.chat()
+            terminal.wait_for("> ")
+            terminal.type("\x03")
+            terminal.wait_for("(/quit or Ctrl-D ends)")
+            terminal.wait_for("> ")
+            terminal.type("\x04")
+            self.assertEqual(terminal.finish(), 0)
 
     def test_lines_of_a_pipe_are_answered_one_by_one(self):
         done = self.run_program("--chat", "--temperature=0", "--max-tokens=5", text="Hello\n\n/stats\nBye")

@@ -4,6 +4,7 @@
 #include <histedit.h>
 #include <locale.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include <cstdio>
 #include <cstring>
@@ -29,6 +30,24 @@ char* PromptOf(EditLine* edit) {
   return static_cast<std::string*>(data)->data();
 }
 
+// One character: 1, 0 at the end, -1 with errno. The library's own reader would sleep through an
+// interrupt that comes between its prompt and its read.
+int ReadCharacter(EditLine*, wchar_t* character) {
+  mbstate_t state = {};
+  while (true) {
+    if (!WaitForInput()) {
+      errno = EINTR;
+      return -1;
+    }
+    char byte = 0;
+    const ssize_t count = read(STDIN_FILENO, &byte, 1);
+    if (count <= 0) return static_cast<int>(count);
+    const size_t used = mbrtowc(character, &byte, 1, &state);
+    if (used == static_cast<size_t>(-1)) state = {};  // no such character: left out
+    if (used <= 1) return 1;
+  }
+}
+
 }  // namespace
 
 LineReader::LineReader(absl::string_view prompt) : impl_(std::make_unique<Impl>()) {
@@ -48,6 +67,7 @@ LineReader::LineReader(absl::string_view prompt) : impl_(std::make_unique<Impl>(
   el_set(impl_->edit, EL_PROMPT, PromptOf);
   el_set(impl_->edit, EL_EDITOR, "emacs");
   el_set(impl_->edit, EL_HIST, history, impl_->history);
+  el_set(impl_->edit, EL_GETCFN, ReadCharacter);
 }
 
 LineReader::~LineReader() {
@@ -66,6 +86,9 @@ LineReader::Result LineReader::Read(std::string* line) {
     return Result::kLine;
   }
   int count = 0;
+  // Before the prompt: what is typed at once (a Ctrl-D) is else the terminal's and not the
+  // editor's.
+  el_set(impl_->edit, EL_PREP_TERM, 1);
   const char* text = el_gets(impl_->edit, &count);
   if (text == nullptr) {
     const bool interrupted = count < 0 && errno == EINTR;

@@ -1,6 +1,9 @@
 #include "tools/common/terminal.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,7 +21,16 @@ namespace {
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-void OnInterrupt(int) { interrupted = true; }
+// Readable from an interrupt until ForgetInterrupt: a signal that comes just before a wait would
+// else not end it.
+int interrupt_event = -1;
+
+void OnInterrupt(int) {
+  const int error = errno;
+  interrupted = true;
+  eventfd_write(interrupt_event, 1);
+  errno = error;
+}
 
 }  // namespace
 
@@ -82,13 +94,26 @@ void CatchInterrupt() {
 }
 
 void CatchEveryInterrupt() {
+  interrupt_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   struct sigaction action = {};
-  action.sa_handler = OnInterrupt;  // without SA_RESTART: a read of the terminal ends
+  action.sa_handler = OnInterrupt;
   sigaction(SIGINT, &action, nullptr);
 }
 
 bool Interrupted() { return interrupted; }
 
-void ForgetInterrupt() { interrupted = false; }
+void ForgetInterrupt() {
+  interrupted = false;
+  eventfd_t count = 0;
+  eventfd_read(interrupt_event, &count);
+}
+
+bool WaitForInput() {
+  pollfd files[] = {{STDIN_FILENO, POLLIN, 0}, {interrupt_event, POLLIN, 0}};
+  while (poll(files, 2, -1) < 0) {
+    if (errno != EINTR) return true;  // the read tells what is wrong
+  }
+  return files[1].revents == 0;
+}
 
 }  // namespace ninfer::tools

@@ -55,6 +55,8 @@ void CatchInterrupt();
 void CatchEveryInterrupt();
 bool Interrupted();
 void ForgetInterrupt();
+// Waits until standard input can be read (true) or an interrupt comes (false).
+bool WaitForInput();
 
 }  // namespace ninfer::tools
 

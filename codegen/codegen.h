@@ -25,6 +25,7 @@ struct Target {
   bool avx512 = false;
   bool avx512_bf16 = false;  // VCVTNEPS2BF16
   bool bf16_dot = false;     // VDPBF16PS, where it is the faster way
+  bool vnni = false;         // VPDPBUSD
   // CPU flags, as /proc/cpuinfo spells them, that code for this target needs.
   std::vector<std::string> required_features;
 };

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "codegen/emitter.h"
+#include "codegen/quantised.h"
 #include "codegen/row_evaluator.h"
 #include "program/body.h"
 #include "program/scratch.h"
@@ -40,9 +41,9 @@ class LinearEmitter {
     const auto block = [this](LV from) {
       e_.Call("block", {from}, [this](const std::vector<LV>& p) { AllPanels(p[0]); });
     };
-    if (Widens()) {
+    if (Prepares()) {
       e_.For(e_.I64(0), Rows(), program::kLinearRowBlock, [&](LV from) {
-        e_.Call("widen", {from}, [this](const std::vector<LV>& p) { Widen(p[0]); });
+        e_.Call("prepare", {from}, [this](const std::vector<LV>& p) { Prepare(p[0]); });
         block(from);
       });
     } else {
@@ -55,28 +56,40 @@ class LinearEmitter {
  private:
   // Widening bf16 activations in the tile would cost as many instructions as half of its products,
   // so it is done once for a block of rows.
-  bool Widens() const { return mode_ == DotMode::kBf16Pairs && input_.dtype == DType::kBF16; }
+  bool Widens() const {
+    return scheme_ == nullptr && mode_ == DotMode::kBf16Pairs && input_.dtype == DType::kBF16;
+  }
+  // Rows are read from where they were widened or quantised, behind the accumulators in scratch.
+  bool Prepares() const { return Widens() || scheme_ != nullptr; }
+  int64_t PreparedBytes() const {
+    return scheme_ != nullptr ? PreparedRowBytes(e_.target(), k_)
+                              : program::LeadingDimension(k_) * 4;
+  }
 
   LV Rows() { return e_.DimValue(linear_->result()->type().shape[0]); }
 
   // Rows of the block that begins at `from`.
   LV BlockRows(LV from) {
     LV left = e_.b().CreateSub(Rows(), from);
-    if (!Widens()) return left;
+    if (!Prepares()) return left;
     LV block = e_.I64(program::kLinearRowBlock);
     return e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
   }
 
-  // The block's rows of x as f32, behind the tile's accumulators in scratch.
-  void Widen(LV from) {
+  // The block's rows of x, widened to f32 or quantised.
+  void Prepare(LV from) {
     LV count = BlockRows(from);
-    const int64_t ld = program::LeadingDimension(k_);
     e_.For(e_.I64(0), count, 1, [&](LV r) {
       LV row = e_.b().CreateAdd(from, r);
       LV element = e_.AddMul(e_.I64(input_.first_column), row, input_.ld);
       LV source = e_.Offset(e_.ParameterAddress(input_.buffer),
                             e_.b().CreateMul(element, e_.I64(DTypeSize(input_.dtype))));
-      LV target = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), r, ld * 4));
+      LV target =
+          e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), r, PreparedBytes()));
+      if (scheme_ != nullptr) {
+        EmitPrepareRow(e_, *scheme_, source, input_.dtype, k_, target, e_.scratch());
+        return;
+      }
       e_.ForColumns(k_, e_.lanes(), [&](LV c, int lanes) {
         LV value =
             e_.LoadFloat(e_.Offset(source, e_.b().CreateMul(c, e_.I64(2))), DType::kBF16, lanes);
@@ -124,7 +137,9 @@ class LinearEmitter {
     k_ = weight->type().shape[1].offset;
     n_ = weight->type().shape[0].offset / segments_;
     format_ = info.format;
-    FindInput(linear_->operand(0));
+    FindInput(program::LinearInput(*linear_));
+    scheme_ = formats::InfoOf(format_).scheme;
+    if (scheme_ != nullptr) return OverrideAccumulators();
     switch (format_) {
       case formats::Format::kPanelF32:
         mode_ = DotMode::kF32;
@@ -174,8 +189,9 @@ class LinearEmitter {
   int64_t Step() const { return formats::InfoOf(format_).k_step; }
   int64_t ElementBytes() const { return DTypeSize(formats::InfoOf(format_).dtype); }
 
-  // The first vectors of all slots of `group` panels, segment by segment, panel by panel.
-  std::vector<LV> Slots(LV panel, int group) {
+  // The first vectors of all slots of `group` panels, segment by segment, panel by panel: at
+  // `column_bytes` from one column to the next.
+  std::vector<LV> Slots(LV panel, int group, int64_t column_bytes) {
     const int64_t panel_bytes = formats::PanelBytes(format_, k_);
     LV weights = e_.ParameterAddress(linear_->operand(1));
     LV base = e_.Offset(weights, e_.b().CreateMul(panel, e_.I64(panel_bytes * segments_)));
@@ -184,7 +200,7 @@ class LinearEmitter {
       for (int p = 0; p < group; ++p) {
         LV start = e_.Offset(base, panel_bytes * (segment + p * segments_));
         for (int64_t c = 0; c < formats::kPanelColumns; c += e_.lanes()) {
-          slots.push_back(e_.Offset(start, c * Step() * ElementBytes()));
+          slots.push_back(e_.Offset(start, c * column_bytes));
         }
       }
     }
@@ -194,7 +210,8 @@ class LinearEmitter {
   void Panels(LV panel, int group, LV from) {
     LV rows = BlockRows(from);
     group_slots_ = group * static_cast<int>(formats::kPanelColumns / e_.lanes());
-    const TileShape full = LargestTile(e_.target(), mode_);
+    const TileShape full = scheme_ != nullptr ? LargestQuantisedTile(e_.target())
+                                              : LargestTile(e_.target(), mode_);
     LV whole = e_.b().CreateSub(rows, e_.b().CreateURem(rows, e_.I64(full.rows)));
     e_.For(e_.I64(0), whole, full.rows, [&](LV row) {
       CallTile(panel, from, row, full.rows, group);
@@ -212,7 +229,10 @@ class LinearEmitter {
   // Tile and epilogue are functions of their own, so that neither keeps registers from the other.
   void CallTile(LV panel, LV from, LV row, int count, int group) {
     e_.Call(absl::StrCat("tile_", group, "_", count), {panel, from, row},
-            [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], count, group); });
+            [&](const std::vector<LV>& p) {
+              if (scheme_ != nullptr) return IntegerTile(p[0], p[2], count, group);
+              Tile(p[0], p[1], p[2], count, group);
+            });
   }
   void CallEpilogue(LV panel, LV row, LV count, int group) {
     e_.Call(absl::StrCat("epilogue_", group), {panel, row, count},
@@ -222,7 +242,7 @@ class LinearEmitter {
   // scratch[row][slot][lane] = accumulators of `count` rows from row `row` of the block that begins
   // at `from` on.
   void Tile(LV panel, LV from, LV row, int count, int group) {
-    const std::vector<LV> slots = Slots(panel, group);
+    const std::vector<LV> slots = Slots(panel, group, Step() * ElementBytes());
     const TileShape shape = TileFor(e_.target(), mode_, count);
     DotTile tile;
     tile.mode = mode_;
@@ -231,7 +251,7 @@ class LinearEmitter {
     tile.b_stride = formats::kPanelColumns * Step() * ElementBytes();
     tile.prefetch = kPrefetchBytes;
     const int64_t size = DTypeSize(tile.a_dtype);
-    const int64_t ld = Widens() ? program::LeadingDimension(k_) : input_.ld;
+    const int64_t ld = Widens() ? PreparedBytes() / size : input_.ld;
     LV first = e_.Offset(e_.scratch(), program::kLinearTileBytes);
     if (!Widens()) {
       first = e_.Offset(e_.ParameterAddress(input_.buffer),
@@ -239,18 +259,48 @@ class LinearEmitter {
     }
     first = e_.Offset(first, e_.b().CreateMul(row, e_.I64(ld * size)));
     for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * ld * size));
-    const int lanes = e_.lanes();
     for (size_t s = 0; s < slots.size(); s += shape.slots) {
       const size_t stop = std::min(slots.size(), s + shape.slots);
       tile.b_slots.assign(slots.begin() + s, slots.begin() + stop);
-      const std::vector<LV> acc = EmitDotTile(e_, tile);
-      for (int r = 0; r < count; ++r) {
-        for (size_t i = s; i < stop; ++i) {
-          const int64_t at = (r * static_cast<int64_t>(slots.size()) + i) * lanes * 4;
-          e_.StoreFloat(acc[r * (stop - s) + i - s], e_.Offset(e_.scratch(), at), DType::kF32,
-                        lanes);
-        }
+      StoreAccumulators(EmitDotTile(e_, tile), count, s, stop, slots.size());
+    }
+  }
+
+  void StoreAccumulators(const std::vector<LV>& acc, int count, size_t first, size_t stop,
+                         size_t slots) {
+    const int lanes = e_.lanes();
+    for (int r = 0; r < count; ++r) {
+      for (size_t i = first; i < stop; ++i) {
+        const int64_t at = (r * static_cast<int64_t>(slots) + i) * lanes * 4;
+        e_.StoreFloat(acc[r * (stop - first) + i - first], e_.Offset(e_.scratch(), at), DType::kF32,
+                      lanes);
       }
+    }
+  }
+
+  // The same as Tile, of prepared integers.
+  void IntegerTile(LV panel, LV row, int count, int group) {
+    constexpr int64_t kColumnBytes = 4;  // four neighbours, or twice four of 4 bits
+    const int64_t scale_bytes = DTypeSize(scheme_->scale);
+    const std::vector<LV> slots = Slots(panel, group, kColumnBytes);
+    const std::vector<LV> scales = Slots(panel, group, scale_bytes);
+    const TileShape shape = QuantisedTileFor(e_.target(), count);
+    QuantisedTile tile;
+    tile.weights = scheme_;
+    tile.groups = (k_ + scheme_->group - 1) / scheme_->group;
+    tile.group_bytes = formats::GroupBytes(format_);
+    tile.prefetch = kPrefetchBytes;
+    LV first = e_.Offset(e_.scratch(),
+                         e_.AddMul(e_.I64(program::kLinearTileBytes), row, PreparedBytes()));
+    for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * PreparedBytes()));
+    for (size_t s = 0; s < slots.size(); s += shape.slots) {
+      const size_t stop = std::min(slots.size(), s + shape.slots);
+      tile.b_slots.clear();
+      for (size_t i = s; i < stop; ++i) {
+        tile.b_slots.push_back(e_.Offset(slots[i], formats::kPanelColumns * scale_bytes));
+      }
+      tile.b_scales.assign(scales.begin() + s, scales.begin() + stop);
+      StoreAccumulators(EmitQuantisedTile(e_, tile), count, s, stop, slots.size());
     }
   }
 
@@ -303,6 +353,7 @@ class LinearEmitter {
   Input input_;
   DotMode mode_ = DotMode::kF32;
   formats::Format format_ = formats::Format::kPanelF32;
+  const QuantiseScheme* scheme_ = nullptr;  // of a quantised weight
   int64_t segments_ = 1, k_ = 0, n_ = 0;
   int group_slots_ = 0;            // vectors of one segment in the panels at hand
   int segment_ = 0;                // which the epilogue is reading

@@ -302,6 +302,35 @@ LV RowEvaluator::LoadRowIndex(const ir::Value* indices, LV row) {
                            e_.b().getInt64Ty());
 }
 
+// One element of a quantised panel's row.
+LV RowEvaluator::LoadQuantised(const formats::FormatInfo& format, int64_t columns, LV base, LV row,
+                               LV column) {
+  llvm::IRBuilder<>& b = e_.b();
+  const QuantiseScheme& scheme = *format.scheme;
+  const int64_t panel_bytes = formats::PanelBytes(format.format, columns);
+  LV inside = b.CreateURem(row, e_.I64(formats::kPanelColumns));
+  LV panel = b.CreateMul(b.CreateUDiv(row, e_.I64(formats::kPanelColumns)), e_.I64(panel_bytes));
+  LV group = e_.Offset(
+      base, e_.AddMul(panel, b.CreateUDiv(column, e_.I64(scheme.group)),
+                      formats::GroupBytes(format.format)));
+  const int64_t scale_bytes = DTypeSize(scheme.scale);
+  LV scale =
+      e_.LoadFloat(e_.Offset(group, b.CreateMul(inside, e_.I64(scale_bytes))), scheme.scale, 1);
+  LV k = b.CreateURem(column, e_.I64(scheme.group));
+  const int64_t per_step = 4 * (8 / scheme.bits);  // elements of a column in one stretch of 4 bytes
+  LV byte = e_.AddMul(inside, b.CreateUDiv(k, e_.I64(per_step)), formats::kPanelColumns);
+  byte = b.CreateAdd(b.CreateMul(byte, e_.I64(4)), b.CreateAnd(k, e_.I64(3)));
+  LV address = e_.Offset(e_.Offset(group, formats::kPanelColumns * scale_bytes), byte);
+  LV stored = b.CreateZExt(b.CreateAlignedLoad(b.getInt8Ty(), address, llvm::Align(1)),
+                           b.getInt32Ty());
+  if (scheme.bits == 4) {
+    LV shift = b.CreateTrunc(b.CreateAnd(k, e_.I64(4)), b.getInt32Ty());
+    stored = b.CreateAnd(b.CreateLShr(stored, shift), b.getInt32(15));
+  }
+  LV integer = b.CreateSub(stored, b.getInt32(scheme.zero_point()));
+  return b.CreateFMul(b.CreateSIToFP(integer, b.getFloatTy()), scale);
+}
+
 LV RowEvaluator::EvaluateEmbedding(const ir::Node& node, const Place& place, LV column) {
   llvm::IRBuilder<>& b = e_.b();
   const ir::Value* table = node.operand(1);
@@ -317,6 +346,7 @@ LV RowEvaluator::EvaluateEmbedding(const ir::Node& node, const Place& place, LV 
     return e_.LoadFloat(address, format.dtype, place.lanes);
   }
   NINFER_CHECK(place.lanes == 1);
+  if (format.scheme != nullptr) return LoadQuantised(format, columns, base, id, column);
   const int64_t step = format.k_step;
   LV panel = b.CreateUDiv(id, e_.I64(formats::kPanelColumns));
   LV inside = b.CreateURem(id, e_.I64(formats::kPanelColumns));

@@ -58,6 +58,7 @@ class RowEvaluator {
   LV EvaluateOperand(const ir::Node& node, int operand, const Place& place, LV column);
   LV EvaluateRope(const ir::Node& node, const Place& place, LV column);
   LV EvaluateNormalised(const ir::Node& node, const Place& place, LV column);
+  LV LoadQuantised(const formats::FormatInfo& format, int64_t columns, LV base, LV row, LV column);
   LV EvaluateEmbedding(const ir::Node& node, const Place& place, LV column);
   LV LoadRowIndex(const ir::Value* indices, LV row);
   Statistics Reduce(const ir::Node& node, LV row);

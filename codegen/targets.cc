@@ -17,13 +17,13 @@ namespace {
 struct Row {
   absl::string_view name, cpu;
   int vector_bits;
-  bool bf16, bf16_dot;
+  bool bf16, bf16_dot, vnni;
   absl::string_view flags;
 };
 
 constexpr Row kRows[] = {
-#define TARGET(name, cpu, vector_bits, bf16, bf16_dot, flags) \
-  {name, cpu, vector_bits, bf16, bf16_dot, flags},
+#define TARGET(name, cpu, vector_bits, bf16, bf16_dot, vnni, flags) \
+  {name, cpu, vector_bits, bf16, bf16_dot, vnni, flags},
 #include "codegen/targets.def"
 };
 
@@ -31,6 +31,7 @@ constexpr Row kRows[] = {
 std::string LlvmFeature(absl::string_view flag) {
   if (flag == "bmi1") return "+bmi";
   if (flag == "avx512_bf16") return "+avx512bf16";
+  if (flag == "avx512_vnni") return "+avx512vnni";
   if (flag == "avx512_fp16") return "+avx512fp16";
   return absl::StrCat("+", flag);
 }
@@ -50,6 +51,7 @@ Target FromRow(const Row& row) {
   target.avx512 = row.vector_bits == 512;
   target.avx512_bf16 = row.bf16;
   target.bf16_dot = row.bf16_dot;
+  target.vnni = row.vnni;
   return target;
 }
 

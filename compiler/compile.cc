@@ -151,7 +151,7 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.temperature = info.temperature;
   out.top_p = info.top_p;
   out.top_k = info.top_k;
-  out.weights_dtype = std::string(DTypeName(options.weights));
+  out.weights_dtype = std::string(options.weights_name());
   out.activations_dtype = std::string(DTypeName(options.activations));
   out.kv_dtype = std::string(DTypeName(options.kv_cache));
   out.has_kv_cache = !options.disabled.contains("kv-cache");

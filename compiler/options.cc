@@ -313,8 +313,13 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   const DType stored = source.model.info.stored_dtype;
   const DType weights = stored == DType::kBF16 || stored == DType::kF16 ? stored : DType::kF32;
   passes::PassOptions out;
-  NINFER_ASSIGN_OR_RETURN(out.weights,
-                          ResolveType("weights", options.weights, weights, {"f32", "bf16", "f16"}));
+  if (options.weights == "int8" || options.weights == "int4") {
+    out.weight_scheme = absl::StrCat(options.weights, "_g32");
+    out.weights = weights;
+  } else {
+    NINFER_ASSIGN_OR_RETURN(out.weights, ResolveType("weights", options.weights, weights,
+                                                     {"f32", "bf16", "f16", "int8", "int4"}));
+  }
   const DType arithmetic = out.weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
   NINFER_ASSIGN_OR_RETURN(out.activations, ResolveType("activations", options.activations,
                                                        arithmetic, {"f32", "bf16"}));
@@ -335,7 +340,7 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   out.print_after.insert(options.print_after.begin(), options.print_after.end());
   out.print_changed_diff = options.print_changed == "diff";
   NINFER_RETURN_IF_ERROR(passes::CheckPassOptions(out));
-  *explanation = absl::StrCat("stored ", DTypeName(stored), ": weights ", DTypeName(out.weights),
+  *explanation = absl::StrCat("stored ", DTypeName(stored), ": weights ", out.weights_name(),
                               ", activations ", DTypeName(out.activations), ", cache ",
                               DTypeName(out.kv_cache));
   return out;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <memory>
 
+#include "base/quantise.h"
 #include "base/status.h"
 #include "compiler/compile.h"
 #include "compiler/run_text.h"
@@ -15,6 +16,9 @@ namespace {
 
 constexpr double kBound = 1e-4;
 constexpr double kReducedBound = 0.06;
+// Of integers, with inputs of 8 bits. Small models suffer more than large ones.
+constexpr double kInt8Bound = 0.1;
+constexpr double kInt4Bound = 0.6;
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 constexpr int64_t kSingles = 4;  // of each text, token by token
 
@@ -74,6 +78,7 @@ passes::Comparison Compare(const TextLogits& reference, const TextLogits& found,
 }  // namespace
 
 bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice) {
+  if (!choice.weight_scheme.empty()) return true;
   if (IsHalf(choice.activations)) return true;
   if (IsHalf(choice.kv_cache) && !choice.disabled.contains("kv-cache")) return true;
   for (const ir::Weight& weight : imported.weights()) {
@@ -85,6 +90,9 @@ bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice)
 
 double ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled) {
   const ir::Function* step = imported.FindFunction("step");
+  if (settled && !choice.weight_scheme.empty()) {
+    return FindQuantiseScheme(choice.weight_scheme)->bits == 8 ? kInt8Bound : kInt4Bound;
+  }
   const bool rounds =
       (step != nullptr && Rounds(*step)) || (settled && ChoiceRounds(imported, choice));
   return rounds ? kReducedBound : kBound;

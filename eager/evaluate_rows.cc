@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_join.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "eager/constants.h"
 
@@ -64,6 +65,8 @@ class BlockReader {
     switch (node.op()) {
       case ir::Op::kCast:
         return ReadCast(node, block, out);
+      case ir::Op::kQuantise:
+        return ReadQuantised(node, block, out);
       case ir::Op::kReshape:
         return Read(node.operand(0), block, out);
       case ir::Op::kTranspose:
@@ -129,6 +132,24 @@ class BlockReader {
       float* values = out + row * block.columns();
       ConvertFromFloat(values, dtype, rounded.data(), block.columns());
       ConvertToFloat(dtype, rounded.data(), values, block.columns());
+    }
+    return absl::OkStatus();
+  }
+
+  // Whole groups are read, whatever part of them is wanted.
+  absl::Status ReadQuantised(const ir::Node& node, const Block& block, float* out) {
+    const QuantiseScheme& scheme = *FindQuantiseScheme(node.attr_string("scheme"));
+    const int64_t all = ColumnsOf(node.result()->type());
+    Block groups = block;
+    groups.column0 = block.column0 / scheme.group * scheme.group;
+    groups.column1 = std::min(all, (block.column1 + scheme.group - 1) / scheme.group * scheme.group);
+    std::vector<float> values(groups.rows() * groups.columns());
+    NINFER_RETURN_IF_ERROR(Read(node.operand(0), groups, values.data()));
+    for (int64_t row = 0; row < block.rows(); ++row) {
+      float* from = values.data() + row * groups.columns();
+      QuantiseRow(scheme, from, groups.columns(), from);
+      std::copy_n(from + block.column0 - groups.column0, block.columns(),
+                  out + row * block.columns());
     }
     return absl::OkStatus();
   }
@@ -202,6 +223,9 @@ bool IsBlockwise(const ir::Value* value, int depth, int& budget) {
   switch (node.op()) {
     case ir::Op::kCast:
       if (!IsFloat(value->type().dtype)) return false;
+      break;
+    case ir::Op::kQuantise:
+      if (rank != 2) return false;
       break;
     case ir::Op::kReshape:
       if (rank < 2 || node.operand(0)->type().rank() < 2 ||

@@ -243,6 +243,8 @@ absl::StatusOr<Tensor> Evaluator::Compute(const ir::Node& node, absl::Span<const
       return Rope(context_, x(0), x(1), x(2), node.attr_string("style") == "half");
     case ir::Op::kCast:
       return Cast(context_, x(0), node.result()->type().dtype);
+    case ir::Op::kQuantise:
+      return Quantise(context_, x(0), *FindQuantiseScheme(node.attr_string("scheme")));
     case ir::Op::kSoftmax:
       return Softmax(context_, x(0));
     case ir::Op::kRmsNorm:

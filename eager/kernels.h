@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "base/quantise.h"
 #include "eager/eager.h"
 #include "eager/kv_store.h"
 #include "eager/thread_pool.h"
@@ -31,6 +32,8 @@ Tensor Unary(const Context& context, ir::Op op, const Tensor& x);
 Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin,
             bool half);
 absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype);
+absl::StatusOr<Tensor> Quantise(const Context& context, const Tensor& x,
+                                const QuantiseScheme& scheme);
 // As the op `alibi`; `round` rounds slopes and slope * position to bf16.
 absl::StatusOr<Tensor> Alibi(const Context& context, const Tensor& scores, const Tensor& slopes,
                              const Tensor& key_bounds, double scale, bool round);

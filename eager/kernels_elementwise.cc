@@ -213,6 +213,21 @@ Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Te
   return y;
 }
 
+absl::StatusOr<Tensor> Quantise(const Context& context, const Tensor& x,
+                                const QuantiseScheme& scheme) {
+  Tensor y = context.workspace->Floats(x.shape, DType::kF32);
+  const int64_t columns = x.shape.back();
+  if (columns == 0) return y;
+  const auto run = [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      QuantiseRow(scheme, x.floats->data() + row * columns, columns,
+                  y.floats->data() + row * columns);
+    }
+  };
+  context.threads->For(x.elements() / columns, std::max<int64_t>(1, kGrain / columns), run);
+  return y;
+}
+
 absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype) {
   if (x.dtype == dtype) return x;
   if (!IsFloat(dtype)) {

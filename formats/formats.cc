@@ -12,15 +12,16 @@ namespace {
 
 constexpr bool IsPanelName(absl::string_view text) { return text.substr(0, 6) == "panel_"; }
 
-constexpr FormatInfo kRows[] = {
-#define FORMAT(enumerator, text, dtype, k_step, layout) \
-  {Format::k##enumerator, text, DType::dtype, k_step, IsPanelName(text), layout},
+const FormatInfo kRows[] = {
+#define FORMAT(enumerator, text, dtype, k_step, scheme, layout)          \
+  {Format::k##enumerator, text, DType::dtype, k_step, IsPanelName(text), \
+   FindQuantiseScheme(scheme), layout},
 #include "formats/formats.def"
 };
 
 Format FindFormat(DType dtype, bool is_panel) {
   for (const FormatInfo& row : kRows) {
-    if (row.dtype == dtype && row.is_panel == is_panel) return row.format;
+    if (row.dtype == dtype && row.is_panel == is_panel && row.scheme == nullptr) return row.format;
   }
   NINFER_CHECK(false) << "no weight format stores " << std::string(DTypeName(dtype));
   return Format::kPlainF32;
@@ -56,9 +57,23 @@ absl::optional<Format> FormatFromName(absl::string_view name) {
 Format PanelFormat(DType dtype) { return FindFormat(dtype, true); }
 Format PlainFormat(DType dtype) { return FindFormat(dtype, false); }
 
+absl::optional<Format> PanelFormat(const QuantiseScheme& scheme) {
+  for (const FormatInfo& row : kRows) {
+    if (row.scheme == &scheme) return row.format;
+  }
+  return absl::nullopt;
+}
+
+int64_t GroupBytes(Format format) {
+  const FormatInfo& info = InfoOf(format);
+  const int64_t elements = info.k_step * kPanelColumns;
+  if (info.scheme == nullptr) return elements * DTypeSize(info.dtype);
+  return kPanelColumns * DTypeSize(info.scheme->scale) + elements * info.scheme->bits / 8;
+}
+
 int64_t PanelBytes(Format format, int64_t k) {
   const FormatInfo& info = InfoOf(format);
-  return (k + info.k_step - 1) / info.k_step * info.k_step * kPanelColumns * DTypeSize(info.dtype);
+  return (k + info.k_step - 1) / info.k_step * GroupBytes(format);
 }
 
 int64_t PackedBytes(Format format, const PackedShape& shape) {
@@ -72,7 +87,9 @@ void PackRows(Format format, const PackedShape& shape, int64_t segment, int64_t 
               const float* rows, void* packed) {
   const FormatInfo& info = InfoOf(format);
   CheckRange(info, shape, segment, n0, n1);
-  if (info.is_panel) {
+  if (info.scheme != nullptr) {
+    PackQuantised(info, shape, segment, n0, n1, rows, packed);
+  } else if (info.is_panel) {
     PackPanels(info, shape, segment, n0, n1, rows, packed);
   } else {
     PackPlain(info, shape, n0, n1, rows, packed);
@@ -83,7 +100,9 @@ void UnpackRows(Format format, const PackedShape& shape, int64_t segment, int64_
                 const void* packed, float* rows) {
   const FormatInfo& info = InfoOf(format);
   CheckRange(info, shape, segment, n0, n1);
-  if (info.is_panel) {
+  if (info.scheme != nullptr) {
+    UnpackQuantised(info, shape, segment, n0, n1, packed, rows);
+  } else if (info.is_panel) {
     UnpackPanels(info, shape, segment, n0, n1, packed, rows);
   } else {
     UnpackPlain(info, shape, n0, n1, packed, rows);
@@ -95,7 +114,11 @@ void UnpackTurned(Format format, const PackedShape& shape, int64_t segment, int6
   const FormatInfo& info = InfoOf(format);
   CheckRange(info, shape, segment, n0, n1);
   NINFER_CHECK(info.is_panel) << std::string(info.name);
-  UnpackPanelsTurned(info, shape, segment, n0, n1, packed, ld, out);
+  if (info.scheme != nullptr) {
+    UnpackQuantisedTurned(info, shape, segment, n0, n1, packed, ld, out);
+  } else {
+    UnpackPanelsTurned(info, shape, segment, n0, n1, packed, ld, out);
+  }
 }
 
 }  // namespace ninfer::formats

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "base/dtype.h"
+#include "base/quantise.h"
 
 namespace ninfer::formats {
 
@@ -21,16 +22,23 @@ enum class Format : uint8_t {
 struct FormatInfo {
   Format format;
   absl::string_view name;
-  DType dtype;  // of one stored element
+  DType dtype;  // of one stored element; f32 with a scheme
   int64_t k_step;
   bool is_panel;
+  const QuantiseScheme* scheme;  // null: floats
   absl::string_view layout;
+  // What a kernel's name calls it.
+  absl::string_view short_name() const {
+    return scheme != nullptr ? scheme->name : DTypeName(dtype);
+  }
 };
 const FormatInfo& InfoOf(Format format);
 absl::optional<Format> FormatFromName(absl::string_view name);
 // The panel, or plain, format whose elements are `dtype` (a float dtype other than f64).
 Format PanelFormat(DType dtype);
 Format PlainFormat(DType dtype);
+// The panel format of a scheme; none where weights are not stored so.
+absl::optional<Format> PanelFormat(const QuantiseScheme& scheme);
 
 // A packed weight of `segments` parts of N rows each: panel p of every part lies beside panel p of
 // the others (gate and up of an MLP), [N/32][segment][K..]. Plain formats have one segment.
@@ -42,10 +50,12 @@ struct PackedShape {
 
 int64_t PackedBytes(Format format, const PackedShape& shape);
 int64_t PanelBytes(Format format, int64_t k);  // of one panel of one segment
+int64_t GroupBytes(Format format);             // of one K step of a panel
 
 // Packs rows [n0, n1) of one segment, given as f32 [n1 - n0, K], into the whole packed weight.
 // n0 is a multiple of 32 and n1 is too, or is N: then the padding columns are zeroed. Values that
-// the dtype holds exactly come back exactly: unpack(pack(w)) == w.
+// the dtype holds exactly come back exactly: unpack(pack(w)) == w. With a scheme every group comes
+// back as QuantiseRow gives it, which bounds the error.
 void PackRows(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,
               const float* rows, void* packed);
 void UnpackRows(Format format, const PackedShape& shape, int64_t segment, int64_t n0, int64_t n1,

@@ -62,6 +62,10 @@ Value* Builder::Cast(Value* x, DType dtype) {
   return Make(Op::kCast, {x}, {}, &type);
 }
 
+Value* Builder::Quantise(Value* x, absl::string_view scheme) {
+  return Make(Op::kQuantise, {x}, {{"scheme", AttrValue(std::string(scheme))}});
+}
+
 Value* Builder::Reshape(Value* x, absl::Span<const Dim> shape) {
   const Type type{x->type().dtype, {shape.begin(), shape.end()}};
   return Make(Op::kReshape, {x}, {}, &type);

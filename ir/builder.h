@@ -49,6 +49,7 @@ class Builder {
   Value* Softmax(Value* x) { return Make(Op::kSoftmax, {x}); }
   Value* Rope(Value* x, Value* cos, Value* sin, absl::string_view style);
   Value* Cast(Value* x, DType dtype);
+  Value* Quantise(Value* x, absl::string_view scheme);
   Value* Reshape(Value* x, absl::Span<const Dim> shape);
   Value* Transpose(Value* x, std::vector<int64_t> perm);
   Value* Slice(Value* x, int64_t axis, int64_t begin, int64_t end);

@@ -35,6 +35,7 @@ enum class Op : uint8_t {
 enum class OpClass : uint8_t {
   kElementwise,
   kCast,
+  kQuantise,
   kReduce,
   kMatmul,
   kGroupedMatmul,

@@ -68,6 +68,7 @@ struct ClassRow {
 constexpr ClassRow kClasses[] = {
     {OpClass::kElementwise, "elementwise"},
     {OpClass::kCast, "cast"},
+    {OpClass::kQuantise, "quantise"},
     {OpClass::kReduce, "reduce"},
     {OpClass::kMatmul, "matmul"},
     {OpClass::kGroupedMatmul, "grouped matmul"},

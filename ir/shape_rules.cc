@@ -103,6 +103,12 @@ RuleResult CastShape(const RuleInput& in) {
   return expected;
 }
 
+RuleResult QuantiseShape(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(ExpectTensor(in, 0, Element::kFloat, 1));
+  NINFER_RETURN_IF_ERROR(ExpectOneOf(in, "scheme", {"int8_g32", "int4_g32", "int8_g32_f32"}));
+  return F32(in.type(0).shape);
+}
+
 // --- matmul and gather ---------------------------------------------------------------------------
 
 RuleResult LinearShape(const RuleInput& in) {

@@ -155,10 +155,10 @@ absl::Status Lowering::MakeRegions() {
       used |= uses.contains(node->result(i));
       wanted |= results.contains(node->result(i));
     }
-    // Constant expressions become weights, and views and scalars join their consumers; but a view
-    // that @step returns must be stored.
-    const bool joins =
-        node->op() == Op::kReshape || node->op() == Op::kSlice || node->op() == Op::kTranspose;
+    // Constant expressions become weights, and views, quantised inputs and scalars join their
+    // consumers; but a view that @step returns must be stored.
+    const bool joins = node->op() == Op::kReshape || node->op() == Op::kSlice ||
+                       node->op() == Op::kTranspose || node->op() == Op::kQuantise;
     if (!used || weights_.IsConstant(node->result()) || (joins && !wanted)) continue;
     NINFER_ASSIGN_OR_RETURN(Region region, MakeRegion(*node, Names()));
     NINFER_RETURN_IF_ERROR(PullIn(region, Names()));

@@ -65,7 +65,8 @@ std::string Words(const Kernel& kernel) {
     const OpClass op_class = node->info().op_class;
     const bool silent = op_class == OpClass::kView || op_class == OpClass::kCast ||
                         op_class == OpClass::kState || op_class == OpClass::kAttention ||
-                        node->op() == Op::kConstant || node->op() == Op::kLinear;
+                        op_class == OpClass::kQuantise || node->op() == Op::kConstant ||
+                        node->op() == Op::kLinear;
     if (silent) continue;
     std::string word = absl::StrReplaceAll(node->info().name, {{"_", ""}});
     if (words.empty() || words.back() != word) words.push_back(std::move(word));
@@ -121,10 +122,13 @@ std::string NameOf(const Kernel& kernel) {
     case Family::kLinear: {
       const ir::Node& linear = *program::FindNode(body, Op::kLinear);
       const ir::Type& w = linear.operand(1)->type();
-      const int64_t segments =
-          kernel.params[program::ParameterIndex(body, linear.operand(1))].segments;
-      const std::string stem = absl::StrCat("linear_", DTypeName(w.dtype), "_",
-                                            DTypeName(linear.operand(0)->type().dtype));
+      const KernelParam& param = kernel.params[program::ParameterIndex(body, linear.operand(1))];
+      const int64_t segments = param.segments;
+      const absl::string_view input = program::InputQuantiser(linear) != nullptr
+                                          ? "int8"
+                                          : DTypeName(linear.operand(0)->type().dtype);
+      const std::string stem =
+          absl::StrCat("linear_", formats::InfoOf(param.format).short_name(), "_", input);
       return absl::StrCat(WithWords(stem, Words(kernel)), "__", w.shape[0].offset / segments, "x",
                           w.shape[1].offset);
     }

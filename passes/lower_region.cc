@@ -33,6 +33,7 @@ absl::optional<Family> FamilyOf(const ir::Node& node) {
       if (node.op() != Op::kLinear) return absl::nullopt;
       return Family::kLinear;
     case OpClass::kGroupedMatmul:
+    case OpClass::kQuantise:  // joins the linear that reads it
     case OpClass::kTopK:
       return absl::nullopt;
     case OpClass::kAttention:
@@ -94,7 +95,8 @@ bool IsPulledIn(const ir::Value* value) {
   const ir::Node* node = value->producer();
   if (node == nullptr) return false;
   if (value->type().rank() == 0 && ir::IsConstant(value)) return true;
-  return node->info().op_class == OpClass::kView && !ir::IsConstant(value);
+  const OpClass op_class = node->info().op_class;
+  return (op_class == OpClass::kView || op_class == OpClass::kQuantise) && !ir::IsConstant(value);
 }
 
 // Index of the parameter that stands for `value`, which is added when there is none.

@@ -137,7 +137,11 @@ absl::Status WeightTable::CheckExpression(int number) const {
 absl::StatusOr<int> WeightTable::Add(const ir::Value* value, bool panel, int64_t segments) {
   const int number = Number(value);
   NINFER_CHECK(number >= 0) << "a weight that is no constant expression";
-  NINFER_RETURN_IF_ERROR(CheckExpression(number));
+  // The format does what quantise says: unpack(pack(w)) is its value.
+  const ir::Node* node = value->producer();
+  const bool quantised = panel && node != nullptr && node->op() == Op::kQuantise;
+  const int source = quantised ? Number(node->operand(0)) : number;
+  NINFER_RETURN_IF_ERROR(CheckExpression(source));
   const auto [it, added] =
       index_.emplace(absl::StrCat(number, panel ? " panel " : " plain ", segments),
                      static_cast<int>(weights_.size()));
@@ -145,13 +149,22 @@ absl::StatusOr<int> WeightTable::Add(const ir::Value* value, bool panel, int64_t
   const ir::Type& type = value->type();
   program::PackedWeight weight;
   weight.format = panel ? formats::PanelFormat(type.dtype) : formats::PlainFormat(type.dtype);
+  if (quantised) {
+    const QuantiseScheme* scheme = FindQuantiseScheme(node->attr_string("scheme"));
+    const absl::optional<formats::Format> format = formats::PanelFormat(*scheme);
+    if (!format) {
+      return InvalidArgument("lower: weight ", NameFor(source), ": expected a scheme for weights, ",
+                             "found ", scheme->name);
+    }
+    weight.format = *format;
+  }
   weight.shape.n = type.rank() == 1 ? 1 : type.shape[0].offset / segments;
   weight.shape.k = type.shape.back().offset;
   weight.shape.segments = segments;
   weight.bytes = formats::PackedBytes(weight.format, weight.shape);
-  weight.name = NameFor(number);
+  weight.name = NameFor(source);
   weights_.push_back(std::move(weight));
-  sources_.push_back(number);
+  sources_.push_back(source);
   return it->second;
 }
 

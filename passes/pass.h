@@ -26,10 +26,16 @@ struct Comparison {
 
 // Choices of the user that passes read. Fixed before the first pass; no pass changes them.
 struct PassOptions {
-  // Precision: storage of linear weights, and arithmetic. Precision pass.
+  // Precision: storage of linear weights, and arithmetic. Precision pass. With a scheme of
+  // base/quantise.def, linears' weights are rounded to it and their inputs to int8_g32_f32;
+  // `weights` is then the type of what is not quantised, as tables that no linear shares.
+  std::string weight_scheme;
   DType weights = DType::kF32;      // f32, bf16, f16
   DType activations = DType::kF32;  // f32, bf16
   DType kv_cache = DType::kF32;     // f32, bf16
+  absl::string_view weights_name() const {
+    return weight_scheme.empty() ? DTypeName(weights) : absl::string_view(weight_scheme);
+  }
   std::string attention = "flash";  // naive, efficient, flash
   int64_t context_length = 0;       // positions a sequence may have
   int64_t max_tokens = 512;         // bound of T with a cache (the prefill chunk)

@@ -3,6 +3,8 @@
 //   weights      the weight of every linear is cast to the storage type (at compile time); so is an
 //                embedding table that is wider than it. A table tied to the head shares the head's
 //                cast: it is stored once. Norm weights and biases stay as they are.
+//   weight_scheme  the weight of every linear is quantised in place of a cast, and so is its x: the
+//                products are of integers. A tied table is stored so too.
 //   activations  bf16: x of every linear, and q of attention (k and v without a cache), are cast to
 //                bf16 by what makes them. Sums, norms, softmax, residuals and logits stay f32.
 //   kv_cache     the states' type; k and v are cast to it before they are appended.
@@ -17,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "ir/builder.h"
 #include "passes/passes.h"
@@ -28,6 +32,8 @@ namespace {
 using ir::Node;
 using ir::Op;
 using ir::Value;
+
+constexpr absl::string_view kInputScheme = "int8_g32_f32";
 
 bool IsView(const Node* node) {
   return node != nullptr && (node->op() == Op::kReshape || node->op() == Op::kSlice);
@@ -43,6 +49,7 @@ class PrecisionSettler {
   absl::StatusOr<bool> CastWeights();
   absl::StatusOr<bool> SettleStates();
   absl::StatusOr<bool> CastActivations();
+  absl::StatusOr<bool> QuantiseInputs();
 
  private:
   using Casts = absl::flat_hash_map<std::pair<const Value*, DType>, Value*>;
@@ -50,6 +57,8 @@ class PrecisionSettler {
   // The type that an operand should have, or none when it is right as it is.
   absl::optional<DType> Wanted(const Node& node, size_t operand) const;
   absl::optional<DType> WantedWeight(const Node& node, const Uses& uses) const;
+  absl::StatusOr<Value*> InsertQuantise(Value* value, absl::string_view scheme, const Node* before);
+  bool WantsQuantised(const Node& node, const Uses& uses) const;
   absl::StatusOr<Value*> InsertCast(Value* value, DType dtype, const Node* before);
   // True when every use of `value`, seen through views, wants `dtype`.
   bool AllWant(const Value* value, DType dtype, const Uses& uses) const;
@@ -74,11 +83,21 @@ absl::StatusOr<Value*> PrecisionSettler::InsertCast(Value* value, DType dtype, c
   return cast;
 }
 
+absl::StatusOr<Value*> PrecisionSettler::InsertQuantise(Value* value, absl::string_view scheme,
+                                                        const Node* before) {
+  ir::Builder builder(&module_, &function_, before);
+  builder.set_provenance(value->provenance());
+  Value* quantised = builder.Quantise(value, scheme);
+  NINFER_RETURN_IF_ERROR(builder.status());
+  return quantised;
+}
+
 // --- weights -------------------------------------------------------------------------------------
 
 absl::optional<DType> PrecisionSettler::WantedWeight(const Node& node, const Uses& uses) const {
   if (node.op() != Op::kLinear && node.op() != Op::kEmbedding) return absl::nullopt;
   const Value* weight = node.operand(1);
+  if (ProducerIf(weight, Op::kQuantise) != nullptr) return absl::nullopt;
   const DType stored = weight->type().dtype;
   if (!ir::IsConstant(weight) || stored == options_.weights) return absl::nullopt;
   if (node.op() == Op::kLinear) return options_.weights;
@@ -89,17 +108,32 @@ absl::optional<DType> PrecisionSettler::WantedWeight(const Node& node, const Use
   return options_.weights;
 }
 
+// A linear's weight that is not quantised yet, or the table of an embedding that a linear shares.
+bool PrecisionSettler::WantsQuantised(const Node& node, const Uses& uses) const {
+  if (options_.weight_scheme.empty()) return false;
+  if (node.op() != Op::kLinear && node.op() != Op::kEmbedding) return false;
+  const Value* weight = node.operand(1);
+  if (!ir::IsConstant(weight) || ProducerIf(weight, Op::kQuantise) != nullptr) return false;
+  if (node.op() == Op::kLinear) return true;
+  return absl::c_any_of(uses.of(weight), [&](const Node* user) {
+    return user->op() == Op::kLinear && user->operand(1) == weight;
+  });
+}
+
 absl::StatusOr<bool> PrecisionSettler::CastWeights() {
   const Uses uses(function_);
   absl::flat_hash_map<const Value*, Value*> casts;
   for (size_t i = 0; i < function_.nodes().size(); ++i) {
     Node* node = function_.nodes()[i].get();
+    const bool quantised = WantsQuantised(*node, uses);
     const absl::optional<DType> wanted = WantedWeight(*node, uses);
-    if (!wanted) continue;
+    if (!quantised && !wanted) continue;
     if (!rewrites_.Next()) return false;
     Value*& cast = casts[node->operand(1)];
     if (cast == nullptr) {
-      NINFER_ASSIGN_OR_RETURN(cast, InsertCast(node->operand(1), *wanted, node));
+      NINFER_ASSIGN_OR_RETURN(
+          cast, quantised ? InsertQuantise(node->operand(1), options_.weight_scheme, node)
+                          : InsertCast(node->operand(1), *wanted, node));
       ++i;  // the cast stands where the node stood
     }
     node->set_operand(1, cast);
@@ -133,6 +167,9 @@ absl::StatusOr<bool> PrecisionSettler::SettleStates() {
 
 absl::optional<DType> PrecisionSettler::Wanted(const Node& node, size_t operand) const {
   DType wanted = options_.activations;
+  if (node.op() == Op::kLinear && ProducerIf(node.operand(1), Op::kQuantise) != nullptr) {
+    return absl::nullopt;  // QuantiseInputs rounds it, once
+  }
   if (node.op() == Op::kLinear || node.op() == Op::kPagedAttention) {
     if (operand != 0) return absl::nullopt;
   } else if (node.op() == Op::kAttention) {
@@ -230,6 +267,25 @@ absl::StatusOr<bool> PrecisionSettler::CastActivations() {
   return true;
 }
 
+absl::StatusOr<bool> PrecisionSettler::QuantiseInputs() {
+  std::vector<Node*> nodes;
+  for (const auto& node : function_.nodes()) nodes.push_back(node.get());
+  absl::flat_hash_map<const Value*, Value*> made;
+  for (Node* node : nodes) {
+    const bool wants = node->op() == Op::kLinear &&
+                       ProducerIf(node->operand(1), Op::kQuantise) != nullptr &&
+                       ProducerIf(node->operand(0), Op::kQuantise) == nullptr;
+    if (!wants) continue;
+    if (!rewrites_.Next()) return false;
+    Value*& quantised = made[node->operand(0)];
+    if (quantised == nullptr) {
+      NINFER_ASSIGN_OR_RETURN(quantised, InsertQuantise(node->operand(0), kInputScheme, node));
+    }
+    node->set_operand(0, quantised);
+  }
+  return true;
+}
+
 absl::Status CheckOptions(const PassOptions& options) {
   const auto check = [](absl::string_view what, DType dtype, bool f16) -> absl::Status {
     if (dtype == DType::kF32 || dtype == DType::kBF16 || (f16 && dtype == DType::kF16)) {
@@ -239,6 +295,10 @@ absl::Status CheckOptions(const PassOptions& options) {
                            ", found ", DTypeName(dtype));
   };
   NINFER_RETURN_IF_ERROR(check("weights", options.weights, true));
+  const std::string& scheme = options.weight_scheme;
+  if (!scheme.empty() && FindQuantiseScheme(scheme) == nullptr) {
+    return InvalidArgument("weights: expected a scheme of integers, found ", scheme);
+  }
   NINFER_RETURN_IF_ERROR(check("activations", options.activations, false));
   return check("kv_cache", options.kv_cache, false);
 }
@@ -254,7 +314,9 @@ absl::StatusOr<int> SettlePrecision(ir::Module& module, const PassOptions& optio
     if (!weights_done) return rewrites.made();
     NINFER_ASSIGN_OR_RETURN(const bool states_done, settler.SettleStates());
     if (!states_done) return rewrites.made();
-    NINFER_ASSIGN_OR_RETURN(const bool done, settler.CastActivations());
+    NINFER_ASSIGN_OR_RETURN(const bool casts_done, settler.CastActivations());
+    if (!casts_done) return rewrites.made();
+    NINFER_ASSIGN_OR_RETURN(const bool done, settler.QuantiseInputs());
     if (!done) return rewrites.made();
   }
   return rewrites.made();

@@ -172,6 +172,7 @@ bool IsRowByRow(const Node& node, int symbol) {
       return node.op() != Op::kCausalMask && node.op() != Op::kAlibi;
     case OpClass::kCast:
       return true;
+    case OpClass::kQuantise:
     case OpClass::kReduce:
       return axis != first.rank() - 1;
     case OpClass::kMatmul:  // neither summed over nor carried by the second operand

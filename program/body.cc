@@ -69,6 +69,16 @@ const ir::Node* FindNode(const ir::Function& body, ir::Op op) {
   return nullptr;
 }
 
+const ir::Node* InputQuantiser(const ir::Node& linear) {
+  const ir::Node* node = linear.operand(0)->producer();
+  return node != nullptr && node->op() == ir::Op::kQuantise ? node : nullptr;
+}
+
+const ir::Value* LinearInput(const ir::Node& linear) {
+  const ir::Node* quantiser = InputQuantiser(linear);
+  return quantiser != nullptr ? quantiser->operand(0) : linear.operand(0);
+}
+
 int ParameterIndex(const ir::Function& body, const ir::Value* value) {
   const auto parameters = body.parameters();
   for (size_t i = 0; i < parameters.size(); ++i) {

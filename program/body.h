@@ -27,6 +27,11 @@ absl::optional<ColumnRange> ResolveColumns(const ir::Value* value);
 const ir::Node* FindNode(const ir::Function& body, ir::Op op);
 
 // Index of the parameter, or -1.
+// What a linear's kernel reads: its first operand, or what this quantises.
+const ir::Value* LinearInput(const ir::Node& linear);
+// The node that quantises the linear's input; null when none does.
+const ir::Node* InputQuantiser(const ir::Node& linear);
+
 int ParameterIndex(const ir::Function& body, const ir::Value* value);
 
 // The parameters that receive results: one for each result but a KV state, and the scores of naive

@@ -79,6 +79,7 @@ class BodyChecker {
   absl::Status CheckParameters() const;
   absl::Status CheckWeightUses() const;
   absl::Status CheckLinear();
+  absl::Status CheckQuantised(const ir::Node& linear) const;
   absl::Status CheckSegments(const ir::Node& linear, int64_t segments);
   absl::Status CheckEpilogue(const ir::Node& linear, const ir::Type& result);
   absl::Status CheckRowwise() const;
@@ -162,11 +163,12 @@ absl::Status BodyChecker::CheckWeightUses() const {
 absl::Status BodyChecker::CheckLinear() {
   const ir::Node* linear = FindNode(body_, Op::kLinear);
   if (linear == nullptr) return InvalidArgument("family linear expects a linear, found none");
-  const absl::optional<ColumnRange> x = ResolveColumns(linear->operand(0));
+  const absl::optional<ColumnRange> x = ResolveColumns(LinearInput(*linear));
   if (!x.has_value() || ParamOf(x->root) == nullptr || linear->operand(0)->type().rank() != 2) {
     return Refuse(*linear, "rows of an input, or a stretch of columns of it");
   }
   if (!IsWeight(linear->operand(1))) return Refuse(*linear, "a weight as second operand");
+  NINFER_RETURN_IF_ERROR(CheckQuantised(*linear));
   NINFER_RETURN_IF_ERROR(CheckSegments(*linear, ParamOf(linear->operand(1))->segments));
   if (body_.results().empty()) return InvalidArgument("family linear expects a result, found none");
   for (const ir::Value* result : body_.results()) {
@@ -177,6 +179,21 @@ absl::Status BodyChecker::CheckLinear() {
     }
   }
   return CheckEpilogue(*linear, body_.results()[0]->type());
+}
+
+// Integers are multiplied by integers, groups by groups.
+absl::Status BodyChecker::CheckQuantised(const ir::Node& linear) const {
+  const QuantiseScheme* weights = formats::InfoOf(ParamOf(linear.operand(1))->format).scheme;
+  const ir::Node* quantiser = InputQuantiser(linear);
+  if ((weights != nullptr) != (quantiser != nullptr)) {
+    return Refuse(linear, "input and weight both quantised or neither");
+  }
+  if (weights == nullptr) return absl::OkStatus();
+  const QuantiseScheme* input = FindQuantiseScheme(quantiser->attr_string("scheme"));
+  if (input->scale != DType::kF32 || input->group != weights->group) {
+    return Refuse(*quantiser, "a scheme with scales of f32 and the weight's groups");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status BodyChecker::CheckSegments(const ir::Node& linear, int64_t segments) {
@@ -203,7 +220,7 @@ absl::Status BodyChecker::CheckEpilogue(const ir::Node& linear, const ir::Type& 
       behind = true;
       continue;
     }
-    if (node->op() == Op::kConstant) continue;
+    if (node->op() == Op::kConstant || node.get() == InputQuantiser(linear)) continue;
     if (node->info().op_class == OpClass::kView) {
       const absl::optional<ColumnRange> range = ResolveColumns(node->result());
       const bool of_input = range.has_value() && ParamOf(range->root) != nullptr;

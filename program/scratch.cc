@@ -24,12 +24,15 @@ int64_t RowBytes(const ir::Function& body) {
   return bytes;
 }
 
-// For targets that widen bf16: a block of rows of the linear's input in f32.
+// For targets that widen bf16: a block of rows of the linear's input in f32. A block of quantised
+// rows.
 int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
   const ir::Node* linear = FindNode(*kernel.body, ir::Op::kLinear);
-  if (linear == nullptr || linear->operand(0)->type().dtype != DType::kBF16) return kTiles;
+  if (linear == nullptr) return kTiles;
   const ir::Type& x = linear->operand(0)->type();
   const int64_t rows = std::min(ir::MaxOf(x.shape[0], symbols), kLinearRowBlock);
+  if (InputQuantiser(*linear) != nullptr) return kTiles + RoundUp(rows * QuantisedRowBytes(Columns(x)));
+  if (x.dtype != DType::kBF16) return kTiles;
   return kTiles + RoundUp(rows * LeadingDimension(Columns(x)) * 4);
 }
 
@@ -46,6 +49,11 @@ int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbol
 }
 
 }  // namespace
+
+int64_t QuantisedRowBytes(int64_t columns) {
+  const int64_t groups = (columns + kQuantisedGroup - 1) / kQuantisedGroup;
+  return groups * (2 * kQuantisedGroup + 4 + 4);
+}
 
 int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
   switch (kernel.family) {

@@ -12,9 +12,14 @@ namespace ninfer::program {
 inline constexpr int64_t kLinearTileBytes = 64 << 10;
 inline constexpr int64_t kLinearRowBlock = 512;
 
+// Bytes of a quantised row of a linear's input: for each group of 32 columns the integers, widened
+// to 16 bits by targets that multiply no bytes, then scale (f32) and bias (i32).
+inline constexpr int64_t kQuantisedGroup = 32;
+int64_t QuantisedRowBytes(int64_t columns);
+
 // By family; a multiple of 64.
-// - linear: kLinearTileBytes for accumulators; behind them, when the input is bf16, up to
-//   kLinearRowBlock rows of it in f32, for targets that widen;
+// - linear: kLinearTileBytes for accumulators; behind them, when the input is bf16 or quantised, up
+//   to kLinearRowBlock rows of it in f32, for targets that widen, or quantised;
 // - rowwise and kv_append: every value of the body for one row in f32, and 64 KiB;
 // - attention: 256 KiB for tiles of scores, running maxima, sums and outputs of a unit; with form
 //   "efficient" also all scores of a unit, 16 rows x heads of a group x the positions that the page

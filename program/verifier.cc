@@ -160,7 +160,7 @@ absl::Status ProgramVerifier::VerifyWeight(const PackedWeight& weight) const {
   const formats::PackedShape& shape = weight.shape;
   if (weight.source == nullptr) return InvalidArgument("expected a source, found none");
   const ir::Type& type = weight.source->type();
-  bool fits = !type.is_kv && type.dtype == info.dtype && shape.n >= 1 && shape.k >= 1 &&
+  bool fits = !type.is_kv && (info.scheme != nullptr || type.dtype == info.dtype) && shape.n >= 1 && shape.k >= 1 &&
               shape.segments >= 1 && (info.is_panel || shape.segments == 1) &&
               (type.rank() == 2 || (type.rank() == 1 && !info.is_panel));
   for (const ir::Dim& dim : type.shape) fits &= dim.is_static();
@@ -328,6 +328,7 @@ absl::Status ProgramVerifier::VerifyOperand(const Kernel& kernel, size_t index,
     case OperandKind::kWeight: {
       const PackedWeight& weight = p_.weights[operand.index];
       found = weight.source->type();
+      if (formats::InfoOf(weight.format).scheme != nullptr) found.dtype = DType::kF32;
       if (weight.format != param.format || weight.shape.segments != param.segments) {
         return InvalidArgument("expected ", formats::InfoOf(param.format).name, " in ",
                                param.segments, " segments, found ",

@@ -35,15 +35,24 @@ std::vector<Case> AllCases() {
   return cases;
 }
 
-// Values that the format's dtype holds exactly.
-std::vector<float> ExactValues(Format format, int64_t count, unsigned seed) {
+// Values that the format holds: random ones as it rounds them.
+std::vector<float> ExactValues(Format format, const PackedShape& shape, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
-  std::vector<float> values(count);
+  std::vector<float> values(shape.n * shape.k);
   for (float& value : values) value = normal(random);
-  std::vector<char> stored(count * 4);
-  ConvertFromFloat(values.data(), InfoOf(format).dtype, stored.data(), count);
-  ConvertToFloat(InfoOf(format).dtype, stored.data(), values.data(), count);
+  const FormatInfo& info = InfoOf(format);
+  if (info.scheme != nullptr) {
+    for (int64_t n = 0; n < shape.n; ++n) {
+      float* row = values.data() + n * shape.k;
+      QuantiseRow(*info.scheme, row, shape.k, row);
+    }
+    return values;
+  }
+  std::vector<char> stored(values.size() * 4);
+  const int64_t count = static_cast<int64_t>(values.size());
+  ConvertFromFloat(values.data(), info.dtype, stored.data(), count);
+  ConvertToFloat(info.dtype, stored.data(), values.data(), count);
   return values;
 }
 
@@ -54,7 +63,7 @@ TEST_P(FormatCase, UnpackOfPackIsTheWeight) {
   std::vector<char> packed(PackedBytes(format, shape), '\x5a');
   std::vector<std::vector<float>> weights;
   for (int64_t s = 0; s < shape.segments; ++s) {
-    weights.push_back(ExactValues(format, shape.n * shape.k, 7 + s));
+    weights.push_back(ExactValues(format, shape, 7 + s));
     // In two calls, as packing threads share the work.
     const int64_t middle = std::min<int64_t>(shape.n, 32);
     PackRows(format, shape, s, 0, middle, weights[s].data(), packed.data());
@@ -75,7 +84,7 @@ TEST_P(FormatCase, PanelsUnpackTurnedToTheColumnsOfTheirRows) {
   if (!InfoOf(format).is_panel) return;
   std::vector<char> packed(PackedBytes(format, shape));
   for (int64_t s = 0; s < shape.segments; ++s) {
-    const std::vector<float> weight = ExactValues(format, shape.n * shape.k, 7 + s);
+    const std::vector<float> weight = ExactValues(format, shape, 7 + s);
     PackRows(format, shape, s, 0, shape.n, weight.data(), packed.data());
     const int64_t n0 = shape.n > kPanelColumns ? kPanelColumns : 0;
     const int64_t count = shape.n - n0, ld = count + 3;
@@ -94,8 +103,9 @@ TEST_P(FormatCase, PanelsUnpackTurnedToTheColumnsOfTheirRows) {
 TEST_P(FormatCase, ElementsLieWhereTheTableSays) {
   const auto [format, shape] = GetParam();
   const FormatInfo& info = InfoOf(format);
+  if (info.scheme != nullptr) return;  // IntegersAndScalesLieWhereTheTableSays
   std::vector<char> packed(PackedBytes(format, shape), '\x5a');
-  const std::vector<float> weight = ExactValues(format, shape.n * shape.k, 3);
+  const std::vector<float> weight = ExactValues(format, shape, 3);
   for (int64_t s = 0; s < shape.segments; ++s) {
     PackRows(format, shape, s, 0, shape.n, weight.data(), packed.data());
   }
@@ -118,6 +128,39 @@ TEST_P(FormatCase, ElementsLieWhereTheTableSays) {
         ConvertToFloat(info.dtype, packed.data() + element * size, &found, 1);
         const bool inside = n < shape.n && k < shape.k;
         ASSERT_EQ(found, inside ? weight[n * shape.k + k] : 0.0f) << n << ", " << k;
+      }
+    }
+  }
+}
+
+TEST_P(FormatCase, IntegersAndScalesLieWhereTheTableSays) {
+  const auto [format, shape] = GetParam();
+  const FormatInfo& info = InfoOf(format);
+  if (info.scheme == nullptr) return;
+  std::vector<uint8_t> packed(PackedBytes(format, shape), 0x5a);
+  const std::vector<float> weight = ExactValues(format, shape, 3);
+  for (int64_t s = 0; s < shape.segments; ++s) {
+    PackRows(format, shape, s, 0, shape.n, weight.data(), packed.data());
+  }
+  const bool bytes = info.scheme->bits == 8;
+  const int64_t groups = (shape.k + 31) / 32, group_bytes = 64 + 32 * (bytes ? 32 : 16);
+  for (int64_t s = 0; s < shape.segments; ++s) {
+    for (int64_t n = 0; n < (shape.n + 31) / 32 * 32; ++n) {
+      for (int64_t k = 0; k < groups * 32; ++k) {
+        const int64_t g = ((n / 32 * shape.segments + s) * groups + k / 32) * group_bytes;
+        uint16_t half = 0;
+        std::memcpy(&half, &packed[g + n % 32 * 2], 2);
+        int integer = 0;
+        if (bytes) {
+          integer = packed[g + 64 + (k % 32 / 4 * 32 + n % 32) * 4 + k % 4] - 128;
+        } else {
+          const int byte = packed[g + 64 + (k % 32 / 8 * 32 + n % 32) * 4 + k % 4];
+          integer = (k % 8 < 4 ? byte & 15 : byte >> 4) - 8;
+        }
+        const bool inside = n < shape.n && k < shape.k;
+        ASSERT_EQ(static_cast<float>(integer) * F16ToFloat(half),
+                  inside ? weight[n * shape.k + k] : 0.0f)
+            << n << ", " << k;
       }
     }
   }
@@ -146,6 +189,7 @@ TEST(Formats, PackingRoundsToTheNearestValueOfTheDtype) {
 TEST(Formats, InfinitiesAndNansSurvive) {
   const float values[] = {INFINITY, -INFINITY, NAN, -0.0f};
   for (Format format : kAll) {
+    if (InfoOf(format).scheme != nullptr) continue;  // integers have none
     std::vector<char> packed(PackedBytes(format, {4, 1, 1}));
     float found[4];
     PackRows(format, {4, 1, 1}, 0, 0, 4, values, packed.data());

@@ -210,8 +210,8 @@ class LinearEmitter {
   void Panels(LV panel, int group, LV from) {
     LV rows = BlockRows(from);
     group_slots_ = group * static_cast<int>(formats::kPanelColumns / e_.lanes());
-    const TileShape full = scheme_ != nullptr ? LargestQuantisedTile(e_.target())
-                                              : LargestTile(e_.target(), mode_);
+    const TileShape full =
+        scheme_ != nullptr ? LargestQuantisedTile(e_.target()) : LargestTile(e_.target(), mode_);
     LV whole = e_.b().CreateSub(rows, e_.b().CreateURem(rows, e_.I64(full.rows)));
     e_.For(e_.I64(0), whole, full.rows, [&](LV row) {
       CallTile(panel, from, row, full.rows, group);
@@ -290,8 +290,8 @@ class LinearEmitter {
     tile.groups = (k_ + scheme_->group - 1) / scheme_->group;
     tile.group_bytes = formats::GroupBytes(format_);
     tile.prefetch = kPrefetchBytes;
-    LV first = e_.Offset(e_.scratch(),
-                         e_.AddMul(e_.I64(program::kLinearTileBytes), row, PreparedBytes()));
+    LV first =
+        e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), row, PreparedBytes()));
     for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * PreparedBytes()));
     for (size_t s = 0; s < slots.size(); s += shape.slots) {
       const size_t stop = std::min(slots.size(), s + shape.slots);

@@ -121,21 +121,38 @@ class TileEmitter {
       }
     }
     Prefetch(in_panel);
-    const int64_t step_bytes = formats::kPanelColumns * kNeighbours;
-    const int64_t steps = kGroup / kNeighbours;
-    const int per_load = 8 / tile_.weights->bits;
-    for (int64_t load = 0; load < steps / per_load; ++load) {
-      std::vector<LV> words(slots_);
-      for (size_t s = 0; s < slots_; ++s) {
-        words[s] = Words(e_.Offset(e_.Offset(tile_.b_slots[s], in_panel), load * step_bytes));
-      }
-      for (int part = 0; part < per_load; ++part) {
-        std::vector<LV> b(slots_);
-        for (size_t s = 0; s < slots_; ++s) b[s] = Part(words[s], part);
-        Step(a, load * per_load + part, b, sums);
-      }
+    std::vector<LV> panels;
+    for (LV slot : tile_.b_slots) panels.push_back(e_.Offset(slot, in_panel));
+    const int64_t loads = kGroup / kNeighbours / PerLoad();
+    if (e_.target().avx512) {
+      for (int64_t load = 0; load < loads; ++load) Load(a, panels, e_.I64(load), sums);
+    } else {  // LLVM would move the loads of all steps to the front, and spill them
+      sums = e_.ForCarry(e_.I64(0), e_.I64(loads), 1, sums,
+                         [&](LV load, const std::vector<LV>& so_far) {
+                           std::vector<LV> next = so_far;
+                           Load(a, panels, load, next);
+                           return next;
+                         });
     }
     return Scaled(in_panel, a, sums, carried);
+  }
+
+  int PerLoad() const { return 8 / tile_.weights->bits; }  // steps that one load of b serves
+
+  void Load(const std::vector<LV>& a, const std::vector<LV>& panels, LV load,
+            std::vector<LV>& sums) {
+    constexpr int64_t kBytes = formats::kPanelColumns * kNeighbours;
+    std::vector<LV> words(slots_);
+    for (size_t s = 0; s < slots_; ++s) {
+      words[s] = Words(e_.Offset(panels[s], e_.b().CreateMul(load, e_.I64(kBytes))));
+    }
+    const int64_t a_bytes = kNeighbours * IntegerBytes(e_.target());
+    for (int part = 0; part < PerLoad(); ++part) {
+      std::vector<LV> b(slots_);
+      for (size_t s = 0; s < slots_; ++s) b[s] = Part(words[s], part);
+      LV step = e_.b().CreateAdd(e_.b().CreateMul(load, e_.I64(PerLoad())), e_.I64(part));
+      Step(a, e_.b().CreateMul(step, e_.I64(a_bytes)), b, sums);
+    }
   }
 
   // The unsigned bytes of one step.
@@ -144,17 +161,16 @@ class TileEmitter {
     return And(part == 0 ? words : e_.b().CreateLShr(words, 4), 0x0f0f0f0fu);
   }
 
-  void Step(const std::vector<LV>& a, int64_t step, const std::vector<LV>& b,
-            std::vector<LV>& sums) {
+  // `in_row`: of the step's integers in each row of a.
+  void Step(const std::vector<LV>& a, LV in_row, const std::vector<LV>& b, std::vector<LV>& sums) {
     const size_t rows = tile_.a_rows.size();
-    const int64_t bytes = kNeighbours * IntegerBytes(e_.target());
     if (e_.target().vnni) {
       for (size_t r = 0; r < rows; ++r) {
-        LV x = Splat(Scalar(e_.Offset(a[r], step * bytes)));
+        LV x = Splat(Scalar(e_.Offset(a[r], in_row)));
         for (size_t s = 0; s < slots_; ++s) {
           LV& sum = sums[r * slots_ + s];
-          sum = e_.b().CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {},
-                                       {sum, b[s], x});
+          sum =
+              e_.b().CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {}, {sum, b[s], x});
         }
       }
       return;
@@ -165,7 +181,7 @@ class TileEmitter {
         wide[s] = And(half == 0 ? b[s] : e_.b().CreateLShr(b[s], 8), 0x00ff00ffu);
       }
       for (size_t r = 0; r < rows; ++r) {
-        LV x = Splat(Scalar(e_.Offset(a[r], step * bytes + half * 4)));
+        LV x = Splat(Scalar(e_.Offset(e_.Offset(a[r], in_row), half * 4)));
         for (size_t s = 0; s < slots_; ++s) {
           LV& sum = sums[r * slots_ + s];
           sum = e_.b().CreateAdd(sum, PairProducts(wide[s], x));
@@ -178,8 +194,8 @@ class TileEmitter {
     llvm::Type* pairs = llvm::FixedVectorType::get(e_.b().getInt16Ty(), lanes_ * 2);
     const auto intrinsic = e_.target().avx512 ? llvm::Intrinsic::x86_avx512_pmaddw_d_512
                                               : llvm::Intrinsic::x86_avx2_pmadd_wd;
-    return e_.b().CreateIntrinsic(
-        intrinsic, {}, {e_.b().CreateBitCast(a, pairs), e_.b().CreateBitCast(b, pairs)});
+    return e_.b().CreateIntrinsic(intrinsic, {},
+                                  {e_.b().CreateBitCast(a, pairs), e_.b().CreateBitCast(b, pairs)});
   }
 
   std::vector<LV> Scaled(LV in_panel, const std::vector<LV>& a, const std::vector<LV>& sums,
@@ -241,8 +257,8 @@ void EmitPrepareRow(Emitter& e, const QuantiseScheme& weights, LV source, DType 
     e.StoreFloat(e.Splat(0, e.lanes()), e.Offset(padded, i * 4), DType::kF32, e.lanes());
   }
   e.For(e.I64(0), e.I64(left), 1, [&](LV i) {
-    LV from = e.Offset(source, e.b().CreateMul(e.b().CreateAdd(i, e.I64(whole * kGroup)),
-                                               e.I64(size)));
+    LV from =
+        e.Offset(source, e.b().CreateMul(e.b().CreateAdd(i, e.I64(whole * kGroup)), e.I64(size)));
     e.StoreFloat(e.LoadFloat(from, dtype, 1), e.Offset(padded, e.b().CreateMul(i, e.I64(4))),
                  DType::kF32, 1);
   });
@@ -256,12 +272,12 @@ std::vector<LV> EmitQuantisedTile(Emitter& e, const QuantisedTile& tile) {
 // Two sums for each row and slot, integers and floats.
 TileShape LargestQuantisedTile(const Target& target) {
   if (target.vnni) return {6, 2};
-  return target.avx512 ? TileShape{5, 2} : TileShape{2, 2};
+  return target.avx512 ? TileShape{4, 2} : TileShape{4, 1};
 }
 
 TileShape QuantisedTileFor(const Target& target, int rows) {
-  if (target.avx512) return {rows, rows <= 2 ? 4 : 2};
-  return {rows, 2};
+  if (!target.avx512) return {rows, 1};
+  return {rows, rows <= (target.vnni ? 2 : 1) ? 4 : 2};
 }
 
 }  // namespace ninfer::codegen

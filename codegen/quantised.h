@@ -18,8 +18,8 @@ namespace ninfer::codegen {
 int64_t PreparedGroupBytes(const Target& target);
 int64_t PreparedRowBytes(const Target& target, int64_t columns);
 
-// Prepares a row of `columns` values at `source`, as QuantiseGroup rounds them. `padded` is room for
-// one group of f32.
+// Prepares a row of `columns` values at `source`, as QuantiseGroup rounds them. `padded` is room
+// for one group of f32.
 void EmitPrepareRow(Emitter& e, const QuantiseScheme& weights, LV source, DType dtype,
                     int64_t columns, LV target, LV padded);
 

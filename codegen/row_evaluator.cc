@@ -310,9 +310,8 @@ LV RowEvaluator::LoadQuantised(const formats::FormatInfo& format, int64_t column
   const int64_t panel_bytes = formats::PanelBytes(format.format, columns);
   LV inside = b.CreateURem(row, e_.I64(formats::kPanelColumns));
   LV panel = b.CreateMul(b.CreateUDiv(row, e_.I64(formats::kPanelColumns)), e_.I64(panel_bytes));
-  LV group = e_.Offset(
-      base, e_.AddMul(panel, b.CreateUDiv(column, e_.I64(scheme.group)),
-                      formats::GroupBytes(format.format)));
+  LV group = e_.Offset(base, e_.AddMul(panel, b.CreateUDiv(column, e_.I64(scheme.group)),
+                                       formats::GroupBytes(format.format)));
   const int64_t scale_bytes = DTypeSize(scheme.scale);
   LV scale =
       e_.LoadFloat(e_.Offset(group, b.CreateMul(inside, e_.I64(scale_bytes))), scheme.scale, 1);
@@ -321,8 +320,8 @@ LV RowEvaluator::LoadQuantised(const formats::FormatInfo& format, int64_t column
   LV byte = e_.AddMul(inside, b.CreateUDiv(k, e_.I64(per_step)), formats::kPanelColumns);
   byte = b.CreateAdd(b.CreateMul(byte, e_.I64(4)), b.CreateAnd(k, e_.I64(3)));
   LV address = e_.Offset(e_.Offset(group, formats::kPanelColumns * scale_bytes), byte);
-  LV stored = b.CreateZExt(b.CreateAlignedLoad(b.getInt8Ty(), address, llvm::Align(1)),
-                           b.getInt32Ty());
+  LV stored =
+      b.CreateZExt(b.CreateAlignedLoad(b.getInt8Ty(), address, llvm::Align(1)), b.getInt32Ty());
   if (scheme.bits == 4) {
     LV shift = b.CreateTrunc(b.CreateAnd(k, e_.I64(4)), b.getInt32Ty());
     stored = b.CreateAnd(b.CreateLShr(stored, shift), b.getInt32(15));

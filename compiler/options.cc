@@ -340,9 +340,9 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   out.print_after.insert(options.print_after.begin(), options.print_after.end());
   out.print_changed_diff = options.print_changed == "diff";
   NINFER_RETURN_IF_ERROR(passes::CheckPassOptions(out));
-  *explanation = absl::StrCat("stored ", DTypeName(stored), ": weights ", out.weights_name(),
-                              ", activations ", DTypeName(out.activations), ", cache ",
-                              DTypeName(out.kv_cache));
+  *explanation =
+      absl::StrCat("stored ", DTypeName(stored), ": weights ", out.weights_name(), ", activations ",
+                   DTypeName(out.activations), ", cache ", DTypeName(out.kv_cache));
   return out;
 }
 

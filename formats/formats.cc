@@ -13,8 +13,8 @@ namespace {
 constexpr bool IsPanelName(absl::string_view text) { return text.substr(0, 6) == "panel_"; }
 
 const FormatInfo kRows[] = {
-#define FORMAT(enumerator, text, dtype, k_step, scheme, layout)          \
-  {Format::k##enumerator, text, DType::dtype, k_step, IsPanelName(text), \
+#define FORMAT(enumerator, text, dtype, k_step, scheme, layout)                \
+  {Format::k##enumerator,      text,  DType::dtype, k_step, IsPanelName(text), \
    FindQuantiseScheme(scheme), layout},
 #include "formats/formats.def"
 };

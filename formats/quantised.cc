@@ -1,7 +1,7 @@
 // Panels of integers with a scale for each group: [N/32][segment][K/group], each group of 32
 // columns being their scales and then their integers, in the order in which an integer dot product
-// of four neighbours along K reads them. 4 bits: one load gives two such steps, low and high halves.
-// Tested by tests/formats_test.cc.
+// of four neighbours along K reads them. 4 bits: one load gives two such steps, low and high
+// halves. Tested by tests/formats_test.cc.
 #include <algorithm>
 #include <cstring>
 #include <vector>

@@ -31,7 +31,8 @@ int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) 
   if (linear == nullptr) return kTiles;
   const ir::Type& x = linear->operand(0)->type();
   const int64_t rows = std::min(ir::MaxOf(x.shape[0], symbols), kLinearRowBlock);
-  if (InputQuantiser(*linear) != nullptr) return kTiles + RoundUp(rows * QuantisedRowBytes(Columns(x)));
+  if (InputQuantiser(*linear) != nullptr)
+    return kTiles + RoundUp(rows * QuantisedRowBytes(Columns(x)));
   if (x.dtype != DType::kBF16) return kTiles;
   return kTiles + RoundUp(rows * LeadingDimension(Columns(x)) * 4);
 }

@@ -160,8 +160,8 @@ absl::Status ProgramVerifier::VerifyWeight(const PackedWeight& weight) const {
   const formats::PackedShape& shape = weight.shape;
   if (weight.source == nullptr) return InvalidArgument("expected a source, found none");
   const ir::Type& type = weight.source->type();
-  bool fits = !type.is_kv && (info.scheme != nullptr || type.dtype == info.dtype) && shape.n >= 1 && shape.k >= 1 &&
-              shape.segments >= 1 && (info.is_panel || shape.segments == 1) &&
+  bool fits = !type.is_kv && (info.scheme != nullptr || type.dtype == info.dtype) && shape.n >= 1 &&
+              shape.k >= 1 && shape.segments >= 1 && (info.is_panel || shape.segments == 1) &&
               (type.rank() == 2 || (type.rank() == 1 && !info.is_panel));
   for (const ir::Dim& dim : type.shape) fits &= dim.is_static();
   fits = fits && ir::MaxBytes(type, {}) <= kMaxBytes && type.shape.back().offset == shape.k &&

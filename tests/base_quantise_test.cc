@@ -1,11 +1,11 @@
-#include "base/quantise.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
+
+#include "base/quantise.h"
 
 namespace ninfer {
 namespace {

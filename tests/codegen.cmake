@@ -7,6 +7,7 @@ target_link_libraries(ninfer_kernel_harness PUBLIC ninfer_flags ninfer_test_supp
 ninfer_test(codegen_test SOURCES codegen_test.cc DEPS kernel_harness)
 ninfer_test(codegen_rowwise_test SOURCES codegen_rowwise_test.cc DEPS kernel_harness)
 ninfer_test(codegen_linear_test SOURCES codegen_linear_test.cc DEPS kernel_harness)
+ninfer_test(codegen_quantised_test SOURCES codegen_quantised_test.cc DEPS kernel_harness)
 ninfer_test(codegen_attention_test SOURCES codegen_attention_test.cc DEPS kernel_harness)
 ninfer_test(codegen_kv_test SOURCES codegen_kv_test.cc DEPS kernel_harness)
 ninfer_test(codegen_lines_test SOURCES codegen_lines_test.cc DEPS kernel_harness)

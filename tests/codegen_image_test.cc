@@ -135,6 +135,7 @@ struct Variant {
   DType weights, activations, cache;
   const char* attention;
   bool cached;
+  const char* scheme = "";
 };
 constexpr Variant kVariants[] = {
     {DType::kF32, DType::kF32, DType::kF32, "flash", true},
@@ -142,6 +143,8 @@ constexpr Variant kVariants[] = {
     {DType::kF16, DType::kF32, DType::kF32, "efficient", true},
     {DType::kBF16, DType::kF32, DType::kBF16, "naive", true},
     {DType::kBF16, DType::kBF16, DType::kBF16, "efficient", false},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_g32"},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4_g32"},
 };
 
 // Adds the kernels that no program before had.
@@ -149,6 +152,7 @@ void AddKernels(const frontend::ImportedModel& model, const Variant& variant,
                 KernelHarness* harness, std::set<std::string>* seen) {
   passes::PassOptions options;
   options.weights = variant.weights;
+  options.weight_scheme = variant.scheme;
   options.activations = variant.activations;
   options.kv_cache = variant.cache;
   options.attention = variant.attention;

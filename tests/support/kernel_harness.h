@@ -93,7 +93,7 @@ class KernelHarness {
                                 const std::vector<int64_t>& cuts = {}) const;
   int64_t Units(int kernel, const Operands& operands) const;
   // Seeded normal numbers for every input that is no KV pool and that `operands` does not have yet,
-  // rounded to its dtype. Its symbols must be in `operands.dims`.
+  // rounded to its dtype, or as its format stores it. Its symbols must be in `operands.dims`.
   void FillRandom(int kernel, uint64_t seed, Operands* operands) const;
 
   // Every engine's results against `reference`; null means the oracle's.

@@ -26,6 +26,7 @@ constexpr int64_t kWidths[] = {1, 3, 17, 31, 32, 33, 64, 100};
 // The distance of neighbouring floats at `x`; the smallest normal number's where x is below it.
 double Ulp(double x) {
   const double magnitude = std::max(std::abs(x), double{std::numeric_limits<float>::min()});
+  if (!std::isfinite(magnitude)) return magnitude;
   return std::ldexp(1.0, std::ilogb(magnitude) - 23);
 }
 

@@ -9,7 +9,8 @@ ninfer_test(text_trie_test SOURCES text_trie_test.cc DEPS text)
 ninfer_test(text_tables_test SOURCES text_tables_test.cc DEPS text)
 ninfer_test(text_models_test SOURCES text_models_test.cc DEPS text)
 ninfer_test(text_chat_template_test SOURCES text_chat_template_test.cc DEPS text)
-ninfer_test(text_chat_limits_test SOURCES text_chat_limits_test.cc DEPS text)
+# ASan looks through the whole of a text at each search in it: minutes.
+ninfer_test(text_chat_limits_test SOURCES text_chat_limits_test.cc DEPS text LABELS release)
 ninfer_test(text_robustness_test SOURCES text_robustness_test.cc DEPS text)
 ninfer_script_test(text_tokenize_test tokenize_test.py)
 

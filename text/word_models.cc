@@ -23,7 +23,8 @@ void WordPiece::EncodeWord(absl::string_view word, ModelScratch*, std::vector<in
   bool known = characters <= program.max_word;
   std::string spelled;
   for (size_t start = 0; known && start < word.size();) {
-    const absl::string_view prefix = start > 0 ? program.continuing_subword_prefix : "";
+    absl::string_view prefix;
+    if (start > 0) prefix = program.continuing_subword_prefix;
     size_t end = std::min(word.size(), start + longest_);
     while (end < word.size() && (word[end] & 0xC0) == 0x80) --end;
     int32_t id = -1;

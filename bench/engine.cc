@@ -16,17 +16,21 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Types of weights alone: what is not stored so keeps the model's types.
+bool IsInteger(const std::string& type) { return type == "int8" || type == "int4"; }
+
 std::string OptionsOf(const EngineChoice& choice) {
   Json options = Json::object();
   if (!choice.model.random_weights.empty()) {
     options["random_weights"] = choice.model.random_weights;
-    options["random_dtype"] = choice.type.empty() ? "bf16" : choice.type;
+    options["random_dtype"] = choice.type.empty() || IsInteger(choice.type) ? "bf16" : choice.type;
   } else {
     options["model"] = choice.model.path;
   }
   // Eager is f32 unless it is told otherwise, and then it runs the imported graph as it stands.
   if (!choice.type.empty() && (choice.compiled || choice.type != "f32")) {
-    for (const char* key : {"weights", "activations", "kv_cache"}) options[key] = choice.type;
+    options["weights"] = choice.type;
+    if (!IsInteger(choice.type)) options["activations"] = options["kv_cache"] = choice.type;
   }
   if (!choice.kv_cache) options["disable_passes"] = {"kv-cache"};
   if (choice.threads > 0) options["threads"] = choice.threads;

@@ -68,8 +68,14 @@ absl::Status CheckModel(const RunOptions& options) {
 absl::Status Check(const RunOptions& options) {
   NINFER_RETURN_IF_ERROR(CheckModel(options));
   for (const std::string& type : options.types) {
-    if (type != "f32" && type != "bf16") {
-      return InvalidArgument("--type: expected f32 or bf16, found '", type, "'");
+    const bool integers = type == "int8" || type == "int4";
+    const bool known = integers || type == "f32" || type == "bf16";
+    if (!known) {
+      return InvalidArgument("--type: expected f32, bf16, int8 or int4, found '", type, "'");
+    }
+    if (integers && (IsStory(options) || !options.peer.empty())) {
+      return InvalidArgument("--type: expected f32 or bf16 for the 2x2 and beside a peer, found '",
+                             type, "'");
     }
   }
   if (!options.peer.empty() && options.peer != "torch" && options.peer != "transformers") {

@@ -313,9 +313,9 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   const DType stored = source.model.info.stored_dtype;
   const DType weights = stored == DType::kBF16 || stored == DType::kF16 ? stored : DType::kF32;
   passes::PassOptions out;
+  out.weights = weights;
   if (options.weights == "int8" || options.weights == "int4") {
-    out.weight_scheme = absl::StrCat(options.weights, "_g32");
-    out.weights = weights;
+    out.SetWeights(options.weights);
   } else {
     NINFER_ASSIGN_OR_RETURN(out.weights, ResolveType("weights", options.weights, weights,
                                                      {"f32", "bf16", "f16", "int8", "int4"}));

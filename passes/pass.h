@@ -11,6 +11,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "base/dtype.h"
 #include "ir/module.h"
 #include "program/program.h"
@@ -33,6 +34,15 @@ struct PassOptions {
   DType weights = DType::kF32;      // f32, bf16, f16
   DType activations = DType::kF32;  // f32, bf16
   DType kv_cache = DType::kF32;     // f32, bf16
+  // "int8" and "int4" choose a scheme; false when the name is neither that nor a float type.
+  bool SetWeights(absl::string_view name) {
+    weight_scheme = name == "int8" || name == "int4" ? absl::StrCat(name, "_g32") : "";
+    if (!weight_scheme.empty()) return true;
+    const std::optional<DType> dtype = DTypeFromName(name);
+    if (!dtype || !IsFloat(*dtype)) return false;
+    weights = *dtype;
+    return true;
+  }
   absl::string_view weights_name() const {
     return weight_scheme.empty() ? DTypeName(weights) : absl::string_view(weight_scheme);
   }

@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(Types, CodegenQuantised, testing::Range(size_t{0}, std:
                            return kTypes[info.param].name;
                          });
 
-TEST(CodegenQuantisedInputs, RowsOfZerosHugeAndTinyValuesAgreeWithTheOracle) {
+TEST(CodegenQuantisedInputs, RowsOfZerosHugeAndTinyValuesAreRounded) {
   KernelHarness harness;
   const int kernel =
       harness.Add({"linear", Family::kLinear, Body("f32", 40, 96), {{"w", Format::kPanelInt8G32}}});
@@ -134,7 +134,10 @@ TEST(CodegenQuantisedInputs, RowsOfZerosHugeAndTinyValuesAgreeWithTheOracle) {
   for (int row = 0; row < 5; ++row) {
     for (int i = 0; i < 96; ++i) x[row * 96 + i] *= sizes[row];
   }
-  harness.ExpectAgree(kernel, operands, {1e-37, 1e-4});
+  std::vector<Tensor> expected;
+  std::vector<std::vector<double>> bounds;
+  Reference(operands, &expected, &bounds);
+  harness.ExpectWithin(kernel, operands, expected, bounds);
 }
 
 // Gate and up side by side, biases and what follows, as in the other formats.

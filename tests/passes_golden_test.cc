@@ -56,7 +56,7 @@ void SetOption(absl::string_view key, absl::string_view value, Case& golden) {
   int64_t number = 0;
   const bool is_number = absl::SimpleAtoi(value, &number);
   if (key == "weights") {
-    options.weights = DTypeOf(value);
+    EXPECT_TRUE(options.SetWeights(value)) << value;
   } else if (key == "activations") {
     options.activations = DTypeOf(value);
   } else if (key == "kv") {

@@ -74,7 +74,8 @@ struct CompilerFlag {
 const std::vector<CompilerFlag>& CompilerFlags() {
   static const auto* flags = new std::vector<CompilerFlag>{
       {AddText, "--weights", "weights",
-       "Storage of linear weights: auto (as the model stores them), f32, bf16, f16"},
+       "Storage of linear weights: auto (as the model stores them), f32, bf16, f16, "
+       "int8, int4"},
       {AddText, "--activations", "activations",
        "Arithmetic: auto (bf16 for weights in bf16, else f32), f32, bf16"},
       {AddText, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16"},

@@ -18,7 +18,8 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
                   "a shape without weights: smollm2-135m, gpt2-124m, qwen2.5-0.5b, tinyllama-1.1b, "
                   "or the path of a config.json");
   app->add_option("--type", o->types,
-                  "weights and activations: f32, bf16, or both (default: both, "
+                  "weights and activations: f32, bf16, or both; with -p or -n also int8 and int4 "
+                  "(default: both, "
                   "one after the other; with -p or -n as the model is stored)")
       ->delimiter(',')
       ->allow_extra_args(false);

@@ -42,7 +42,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--threads", flags.run.threads, "Threads (default: one for each CPU)")
       ->check(CLI::Range(0, 4096));
   app.add_option("--weight-type", flags.weights, "precision: storage of linear weights")
-      ->check(types);
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8", "int4"}));
   app.add_option("--activations", flags.activations, "precision: arithmetic")->check(types);
   app.add_option("--kv-cache", flags.kv_cache, "precision: the cache")->check(types);
   app.add_option("--attention", flags.options.attention, "attention: naive, efficient or flash")
@@ -88,7 +88,7 @@ absl::Status Run(Flags& flags) {
   NINFER_ASSIGN_OR_RETURN(OptGraph graph, ReadOptGraph(flags.input));
   if (flags.verify) NINFER_RETURN_IF_ERROR(Annotate(graph.Verify(), flags.input));
   passes::PassOptions& options = flags.options;
-  options.weights = *DTypeFromName(flags.weights);
+  options.SetWeights(flags.weights);
   options.activations = *DTypeFromName(flags.activations);
   options.kv_cache = *DTypeFromName(flags.kv_cache);
   options.print_changed_diff = !flags.print_changed.empty();

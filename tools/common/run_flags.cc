@@ -42,7 +42,8 @@ void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
   const char* group = "For model folders";
   app->add_option("--target", flags->target, "CPUs to make code for, separated by commas")
       ->group(group);
-  app->add_option("--weights", flags->weights, "storage: auto, f32, bf16, f16, int8 or int4")->group(group);
+  app->add_option("--weights", flags->weights, "storage: auto, f32, bf16, f16, int8 or int4")
+      ->group(group);
   app->add_option("--activations", flags->activations, "arithmetic: auto, f32 or bf16")
       ->group(group);
   app->add_option("--kv-cache", flags->kv_cache, "auto, f32 or bf16")->group(group);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "codegen/math.h"
 #include "llvm/IR/Intrinsics.h"
+#include "program/scratch.h"
 
 namespace ninfer::codegen {
 
@@ -72,19 +73,53 @@ void RowEvaluator::PrepareRow(const ir::Value* value, LV row) {
     return;
   }
   for (const ir::Value* operand : node.operands()) PrepareRow(operand, row);
-  if (IsReduce(node)) statistics_[&node] = Reduce(node, row);
+  if (IsReduce(node)) PrepareReduction(node, row);
 }
 
-LV RowEvaluator::SumOverRow(const ir::Value* value, LV row,
-                            const std::function<LV(LV, LV)>& accumulate) {
+void RowEvaluator::PrepareReduction(const ir::Node& node, LV row) {
+  const ir::Type& type = node.operand(0)->type();
+  const int64_t columns = RowColumns(type);
+  const int64_t at = program::HeadStatisticsAt(e_.kernel(), node);
+  if (at < 0) {
+    statistics_[&node] = Reduce(node, row, {e_.I64(0), columns});
+    return;
+  }
+  const int64_t head_columns = type.shape.back().offset;
+  e_.For(e_.I64(0), e_.I64(columns / head_columns), 1, [&](LV head) {
+    const Statistics found =
+        Reduce(node, row, {e_.b().CreateMul(head, e_.I64(head_columns)), head_columns});
+    LV address = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(at), head, 8));
+    e_.StoreFloat(found.scale, address, DType::kF32, 1);
+    if (found.shift != nullptr) e_.StoreFloat(found.shift, e_.Offset(address, 4), DType::kF32, 1);
+  });
+}
+
+RowEvaluator::Statistics RowEvaluator::StatisticsAt(const ir::Node& node, LV column) {
+  const int64_t at = program::HeadStatisticsAt(e_.kernel(), node);
+  if (at < 0) return statistics_.at(&node);
+  LV head = e_.b().CreateUDiv(column, e_.I64(node.operand(0)->type().shape.back().offset));
+  LV address = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(at), head, 8));
+  Statistics found;
+  found.scale = e_.LoadFloat(address, DType::kF32, 1);
+  if (node.op() != ir::Op::kRmsNorm) {
+    found.shift = e_.LoadFloat(e_.Offset(address, 4), DType::kF32, 1);
+  }
+  return found;
+}
+
+LV RowEvaluator::Sum(const ir::Value* value, LV row, const Stretch& stretch,
+                     const std::function<LV(LV, LV)>& accumulate) {
   const program::ColumnPeriod period = PeriodOf(value);
-  const int64_t columns = RowColumns(value->type());
-  const int lanes = period.single || period.columns != 0 ? 1 : e_.lanes();
+  const int64_t columns = stretch.columns;
+  // A stretch begins at a multiple of its size, so one that divides the period lies inside one.
+  const bool contiguous = !period.single && period.columns % columns == 0;
+  const int lanes = contiguous ? e_.lanes() : 1;
   const int64_t whole = columns / lanes * lanes;
   LV sum = nullptr;
   auto run = [&](int64_t from, int64_t to, int n) {
     const std::vector<LV> total = e_.ForCarry(
-        e_.I64(from), e_.I64(to), n, {e_.Splat(0, n)}, [&](LV column, const std::vector<LV>& acc) {
+        e_.I64(from), e_.I64(to), n, {e_.Splat(0, n)}, [&](LV at, const std::vector<LV>& acc) {
+          LV column = e_.b().CreateAdd(stretch.begin, at);
           LV x = Evaluate(value, Place{row, n, 0, nullptr}, column);
           return std::vector<LV>{accumulate(acc[0], x)};
         });
@@ -96,24 +131,26 @@ LV RowEvaluator::SumOverRow(const ir::Value* value, LV row,
   return sum;
 }
 
-RowEvaluator::Statistics RowEvaluator::Reduce(const ir::Node& node, LV row) {
+RowEvaluator::Statistics RowEvaluator::Reduce(const ir::Node& node, LV row,
+                                              const Stretch& stretch) {
   const LineScope scope(e_, node);
   llvm::IRBuilder<>& b = e_.b();
   const ir::Value* x = node.operand(0);
-  const double columns = static_cast<double>(RowColumns(x->type()));
+  const double columns = static_cast<double>(stretch.columns);
   auto lanes_like = [&](LV scalar, LV value) {
     auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(value->getType());
     return vector == nullptr ? scalar : e_.SplatValue(scalar, vector->getNumElements());
   };
   Statistics result;
   if (node.op() == ir::Op::kSoftmax) {
-    LV most = e_.ForCarry(e_.I64(0), e_.I64(RowColumns(x->type())), 1,
+    LV most = e_.ForCarry(e_.I64(0), e_.I64(stretch.columns), 1,
                           {llvm::ConstantFP::getInfinity(b.getFloatTy(), true)},
-                          [&](LV column, const std::vector<LV>& acc) {
+                          [&](LV at, const std::vector<LV>& acc) {
+                            LV column = b.CreateAdd(stretch.begin, at);
                             LV v = Evaluate(x, Place{row, 1, 0, nullptr}, column);
                             return std::vector<LV>{e_.Max(v, acc[0])};
                           })[0];
-    LV sum = SumOverRow(x, row, [&](LV acc, LV v) {
+    LV sum = Sum(x, row, stretch, [&](LV acc, LV v) {
       return b.CreateFAdd(acc, EmitExp(e_, b.CreateFSub(v, lanes_like(most, v))));
     });
     result.shift = most;
@@ -122,10 +159,10 @@ RowEvaluator::Statistics RowEvaluator::Reduce(const ir::Node& node, LV row) {
   }
   LV count = e_.Splat(columns, 1);
   if (node.op() == ir::Op::kLayerNorm) {
-    LV sum = SumOverRow(x, row, [&](LV acc, LV v) { return b.CreateFAdd(acc, v); });
+    LV sum = Sum(x, row, stretch, [&](LV acc, LV v) { return b.CreateFAdd(acc, v); });
     result.shift = b.CreateFDiv(sum, count);
   }
-  LV squares = SumOverRow(x, row, [&](LV acc, LV v) {
+  LV squares = Sum(x, row, stretch, [&](LV acc, LV v) {
     LV centred = result.shift == nullptr ? v : b.CreateFSub(v, lanes_like(result.shift, v));
     return e_.Fma(centred, centred, acc);
   });
@@ -287,7 +324,7 @@ LV RowEvaluator::EvaluateRope(const ir::Node& node, const Place& place, LV colum
 
 LV RowEvaluator::EvaluateNormalised(const ir::Node& node, const Place& place, LV column) {
   llvm::IRBuilder<>& b = e_.b();
-  const Statistics& row = statistics_.at(&node);
+  const Statistics row = StatisticsAt(node, column);
   LV x = EvaluateAt(node.operand(0), place, column);
   if (row.shift != nullptr) x = b.CreateFSub(x, e_.SplatValue(row.shift, place.lanes));
   LV scale = e_.SplatValue(row.scale, place.lanes);

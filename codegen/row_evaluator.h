@@ -46,9 +46,15 @@ class RowEvaluator {
  private:
   using Key = std::tuple<const ir::Value*, LV, LV, int, int, LV>;  // value, row, column, place
 
+  // Of a row; of single heads they lie in scratch, and these are null.
   struct Statistics {
     LV shift = nullptr;  // mean or maximum
     LV scale = nullptr;  // 1 / deviation or 1 / sum
+  };
+  // Columns of a value's row that are reduced together.
+  struct Stretch {
+    LV begin = nullptr;
+    int64_t columns = 0;
   };
   // How `value` is visited. Its body is one that program::CheckBody accepts.
   program::ColumnPeriod PeriodOf(const ir::Value* value) const;
@@ -61,8 +67,11 @@ class RowEvaluator {
   LV LoadQuantised(const formats::FormatInfo& format, int64_t columns, LV base, LV row, LV column);
   LV EvaluateEmbedding(const ir::Node& node, const Place& place, LV column);
   LV LoadRowIndex(const ir::Value* indices, LV row);
-  Statistics Reduce(const ir::Node& node, LV row);
-  LV SumOverRow(const ir::Value* value, LV row, const std::function<LV(LV, LV)>& accumulate);
+  void PrepareReduction(const ir::Node& node, LV row);
+  Statistics Reduce(const ir::Node& node, LV row, const Stretch& stretch);
+  Statistics StatisticsAt(const ir::Node& node, LV column);
+  LV Sum(const ir::Value* value, LV row, const Stretch& stretch,
+         const std::function<LV(LV, LV)>& accumulate);
 
   Emitter& e_;
   absl::flat_hash_map<const ir::Value*, std::function<LV(const Place&, LV)>> overrides_;

@@ -217,7 +217,8 @@ void GroupFinder::CollectPrologue(Value* operand, const Node* user,
     Value* value = BehindViews(operand);
     Node* node = value->producer();
     if (node == nullptr || !IsFree(node) || !UsedOnlyBy(value, {user})) return;
-    if (node->op() != Op::kRope && node->op() != Op::kCast) return;
+    const bool norm = node->op() == Op::kRmsNorm || node->op() == Op::kLayerNorm;
+    if (node->op() != Op::kRope && node->op() != Op::kCast && !norm) return;
     taken.push_back(node);
     if (!IsComputedByRows(whole, taken)) return;
     nodes.push_back(node);

@@ -4,7 +4,8 @@
 // - what rope turns is visited head by head, first partners, second partners, and the rest: all on
 //   the way from rope to the result must keep the heads whole and in their places, so that a column
 //   of the result is the same column of its head;
-// - a reduction visits whole rows, without heads.
+// - a reduction visits what it reduces, the row or each head of it, before the others: its value is
+//   then visited head by head.
 //
 // Tested by tests/program_columns_test.cc, tests/codegen_rowwise_test.cc.
 #include "program/columns.h"
@@ -124,11 +125,13 @@ absl::optional<ColumnPeriod> PeriodFinder::OfOperands(const Node& node) {
 }
 
 absl::optional<ColumnPeriod> PeriodFinder::OfReduction(const Node& node) {
-  const ir::Type& type = node.result()->type();
-  if (RowColumns(type) != type.shape.back().offset) return Refuse(node, "reductions of whole rows");
   const absl::optional<ColumnPeriod> x = Of(node.operand(0));
   if (x && x->rotated != 0) return Refuse(node, "reductions of what no rope turns");
-  return x ? OfOperands(node) : x;
+  absl::optional<ColumnPeriod> period = x ? OfOperands(node) : x;
+  const ir::Type& type = node.result()->type();
+  const int64_t head = type.shape.back().offset;
+  if (period && head != RowColumns(type)) Merge(ColumnPeriod{head}, &*period);
+  return period;
 }
 
 absl::optional<ColumnPeriod> PeriodFinder::OfRope(const Node& node) {

@@ -24,6 +24,19 @@ int64_t RowBytes(const ir::Function& body) {
   return bytes;
 }
 
+// Heads of a reduction along the last axis; 1 when it takes the whole row.
+int64_t HeadsReduced(const ir::Node& node) {
+  if (node.info().op_class != ir::OpClass::kReduce) return 1;
+  const ir::Type& type = node.result()->type();
+  const int64_t head = type.shape.back().offset;
+  return head == 0 ? 1 : Columns(type) / head;
+}
+
+int64_t StatisticsBytes(const ir::Node& node) {
+  const int64_t heads = HeadsReduced(node);
+  return heads == 1 ? 0 : RoundUp(heads * 2 * 4);
+}
+
 // For targets that widen bf16: a block of rows of the linear's input in f32. A block of quantised
 // rows.
 int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
@@ -56,13 +69,26 @@ int64_t QuantisedRowBytes(int64_t columns) {
   return groups * (2 * kQuantisedGroup + 4 + 4);
 }
 
+int64_t HeadStatisticsAt(const Kernel& kernel, const ir::Node& node) {
+  if (StatisticsBytes(node) == 0) return -1;
+  int64_t at = kTiles + RowBytes(*kernel.body);
+  for (const auto& other : kernel.body->nodes()) {
+    if (other.get() == &node) break;
+    at += StatisticsBytes(*other);
+  }
+  return at;
+}
+
 int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
   switch (kernel.family) {
     case Family::kLinear:
       return LinearBytes(kernel, symbols);
     case Family::kRowwise:
-    case Family::kKvAppend:
-      return kTiles + RowBytes(*kernel.body);
+    case Family::kKvAppend: {
+      int64_t bytes = kTiles + RowBytes(*kernel.body);
+      for (const auto& node : kernel.body->nodes()) bytes += StatisticsBytes(*node);
+      return bytes;
+    }
     case Family::kAttention:
       return AttentionBytes(kernel, symbols);
     case Family::kPages:

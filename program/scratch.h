@@ -20,12 +20,16 @@ int64_t QuantisedRowBytes(int64_t columns);
 // By family; a multiple of 64.
 // - linear: kLinearTileBytes for accumulators; behind them, when the input is bf16 or quantised, up
 //   to kLinearRowBlock rows of it in f32, for targets that widen, or quantised;
-// - rowwise and kv_append: every value of the body for one row in f32, and 64 KiB;
+// - rowwise and kv_append: 64 KiB, every value of the body for one row in f32, and for each norm or
+//   softmax of single heads two f32 a head;
 // - attention: 256 KiB for tiles of scores, running maxima, sums and outputs of a unit; with form
 //   "efficient" also all scores of a unit, 16 rows x heads of a group x the positions that the page
 //   table can name; with "naive" the scores lie in the arena;
 // - pages: nothing.
 int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols);
+
+// Where these lie, for `node` of the kernel's body; -1 when it reduces whole rows.
+int64_t HeadStatisticsAt(const Kernel& kernel, const ir::Node& node);
 
 }  // namespace ninfer::program
 

@@ -54,9 +54,6 @@ inline std::string LoweringRefusal(const std::string& folder) {
   for (const char* mixture : {"granitemoe", "mixtral", "olmoe", "qwen2-moe", "qwen3-moe"}) {
     if (name == mixture) return "no kernel family takes `";
   }
-  for (const char* by_head : {"cohere-qk-norm", "gemma3", "qwen3", "stablelm-parallel"}) {
-    if (name == by_head) return "family rowwise expects reductions of whole rows";
-  }
   return "";
 }
 

@@ -57,7 +57,10 @@ absl::StatusOr<std::unique_ptr<llvm::TargetMachine>> MakeMachine(const Target& t
 absl::Status EmitBody(Emitter& e) {
   switch (e.kernel().family) {
     case program::Family::kLinear:
+    case program::Family::kGroupedLinear:
       return EmitLinear(e);
+    case program::Family::kRouting:
+      return EmitRouting(e);
     case program::Family::kRowwise:
       return EmitRowwise(e);
     case program::Family::kKvAppend:

@@ -177,6 +177,7 @@ inline int64_t DotStep(DotMode mode) {
 
 // Emitters, one a family.
 absl::Status EmitLinear(Emitter& e);
+absl::Status EmitRouting(Emitter& e);
 absl::Status EmitRowwise(Emitter& e);
 absl::Status EmitKvAppend(Emitter& e);
 absl::Status EmitAttention(Emitter& e);

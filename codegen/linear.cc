@@ -3,7 +3,12 @@
 // rows go by in tiles, so that a panel is read from memory once and stays in the cache for the
 // other tiles. One row or six cost the same read. Accumulators pass through the thread's scratch to
 // one small epilogue loop, which evaluates the body's arithmetic on vectors of columns. Tested by
-// tests/codegen_test.cc.
+// tests/codegen_linear_test.cc.
+//
+// Grouped linears, experts of which each row chose some, are the same with the experts one after
+// the other: the rows that chose one are gathered into scratch, and the epilogue writes them where
+// they belong. A thread has its panels of every expert, so that all threads have work whatever is
+// chosen. Tested by tests/codegen_experts_test.cc.
 #include <algorithm>
 
 #include "base/status.h"
@@ -38,6 +43,13 @@ class LinearEmitter {
     Analyse();
     StoreI64(e_.begin(), kFirstPanel);
     StoreI64(e_.end(), kLastPanel);
+    if (grouped_) {
+      e_.For(e_.I64(0), e_.I64(experts_), 1, [this](LV expert) {
+        e_.Call("expert", {expert}, [this](const std::vector<LV>& p) { Expert(p[0]); });
+      });
+      e_.Finish();
+      return absl::OkStatus();
+    }
     const auto block = [this](LV from) {
       e_.Call("block", {from}, [this](const std::vector<LV>& p) { AllPanels(p[0]); });
     };
@@ -60,45 +72,111 @@ class LinearEmitter {
     return scheme_ == nullptr && mode_ == DotMode::kBf16Pairs && input_.dtype == DType::kBF16;
   }
   // Rows are read from where they were widened or quantised, behind the accumulators in scratch.
-  bool Prepares() const { return Widens() || scheme_ != nullptr; }
+  bool Prepares() const { return Widens() || grouped_ || scheme_ != nullptr; }
+  DType PreparedType() const { return mode_ == DotMode::kBf16Dot ? DType::kBF16 : DType::kF32; }
   int64_t PreparedBytes() const {
     return scheme_ != nullptr ? PreparedRowBytes(e_.target(), k_)
-                              : program::LeadingDimension(k_) * 4;
+                              : program::LeadingDimension(k_) * DTypeSize(PreparedType());
+  }
+  int64_t PreparedAt() const {
+    return program::kLinearTileBytes + (grouped_ ? program::kLinearRowBlock * 8 : 0);
   }
 
   LV Rows() { return e_.DimValue(linear_->result()->type().shape[0]); }
 
   // Rows of the block that begins at `from`.
   LV BlockRows(LV from) {
+    if (grouped_) return LoadI64(kRowCount);
     LV left = e_.b().CreateSub(Rows(), from);
     if (!Prepares()) return left;
     LV block = e_.I64(program::kLinearRowBlock);
     return e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
   }
 
-  // The block's rows of x, widened to f32 or quantised.
+  // The block's rows of x.
   void Prepare(LV from) {
     LV count = BlockRows(from);
     e_.For(e_.I64(0), count, 1, [&](LV r) {
       LV row = e_.b().CreateAdd(from, r);
-      LV element = e_.AddMul(e_.I64(input_.first_column), row, input_.ld);
-      LV source = e_.Offset(e_.ParameterAddress(input_.buffer),
-                            e_.b().CreateMul(element, e_.I64(DTypeSize(input_.dtype))));
-      LV target =
-          e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), r, PreparedBytes()));
-      if (scheme_ != nullptr) {
-        EmitPrepareRow(e_, *scheme_, source, input_.dtype, k_, target, e_.scratch());
-        return;
-      }
-      e_.ForColumns(k_, e_.lanes(), [&](LV c, int lanes) {
-        LV value =
-            e_.LoadFloat(e_.Offset(source, e_.b().CreateMul(c, e_.I64(2))), DType::kBF16, lanes);
-        e_.StoreFloat(value, e_.Offset(target, e_.b().CreateMul(c, e_.I64(4))), DType::kF32, lanes);
+      PrepareRow(e_.AddMul(e_.I64(input_.first_column), row, input_.ld), r);
+    });
+  }
+
+  // The row of x that begins at `element`, widened to f32 (or as it is) or quantised, to place `r`.
+  void PrepareRow(LV element, LV r) {
+    const int64_t size = DTypeSize(input_.dtype);
+    LV source =
+        e_.Offset(e_.ParameterAddress(input_.buffer), e_.b().CreateMul(element, e_.I64(size)));
+    LV target = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), r, PreparedBytes()));
+    if (scheme_ != nullptr) {
+      EmitPrepareRow(e_, *scheme_, source, input_.dtype, k_, target, e_.scratch());
+      return;
+    }
+    const DType type = PreparedType();
+    e_.ForColumns(k_, e_.lanes(), [&](LV c, int lanes) {
+      LV from = e_.Offset(source, e_.b().CreateMul(c, e_.I64(size)));
+      LV to = e_.Offset(target, e_.b().CreateMul(c, e_.I64(DTypeSize(type))));
+      e_.StoreFloat(e_.LoadFloat(from, input_.dtype, lanes), to, type, lanes);
+    });
+  }
+
+  // --- experts
+
+  // Choices (a row and which of its experts), in their order: choice i is row i / k's (i mod k)th.
+  LV Choices() { return e_.b().CreateMul(Rows(), e_.I64(chosen_)); }
+  LV ChoiceAddress(LV place) {
+    return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), place, 8));
+  }
+
+  // Visits the choices of `expert` with how many came before, which it returns at the end.
+  LV ForEachChoice(LV expert, const std::function<void(LV choice, LV before)>& visit) {
+    llvm::IRBuilder<>& b = e_.b();
+    LV ids = e_.ParameterAddress(linear_->operand(2));
+    const bool argument =
+        e_.ParameterInfo(linear_->operand(2)).kind == program::OperandKind::kArgument;
+    const int64_t ld = argument ? chosen_ : program::LeadingDimension(chosen_);
+    LV number = b.CreateTrunc(expert, b.getInt32Ty());
+    return e_.ForCarry(e_.I64(0), Choices(), 1, {e_.I64(0)}, [&](LV i, const std::vector<LV>& so) {
+      LV at = e_.AddMul(b.CreateURem(i, e_.I64(chosen_)), b.CreateUDiv(i, e_.I64(chosen_)), ld);
+      LV own = b.CreateICmpEQ(e_.LoadI32(e_.Offset(ids, b.CreateMul(at, e_.I64(4)))), number);
+      if (visit) e_.If(own, [&] { visit(i, so[0]); });
+      return std::vector<LV>{b.CreateAdd(so[0], b.CreateZExt(own, b.getInt64Ty()))};
+    })[0];
+  }
+
+  void Expert(LV expert) {
+    LV count = ForEachChoice(expert, nullptr);
+    e_.For(e_.I64(0), count, program::kLinearRowBlock, [&](LV first) {
+      LV left = e_.b().CreateSub(count, first);
+      LV block = e_.I64(program::kLinearRowBlock);
+      LV rows = e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
+      StoreI64(rows, kRowCount);
+      StoreI64(expert, kExpert);
+      e_.Call("gather", {expert, first}, [this](const std::vector<LV>& p) { Gather(p[0], p[1]); });
+      e_.Call("block", {e_.I64(0)}, [this](const std::vector<LV>& p) { AllPanels(p[0]); });
+    });
+  }
+
+  // The rows of a block of the expert's choices, and which they are.
+  void Gather(LV expert, LV first) {
+    llvm::IRBuilder<>& b = e_.b();
+    ForEachChoice(expert, [&](LV choice, LV before) {
+      LV place = b.CreateSub(before, first);
+      LV inside = b.CreateICmpULT(place, e_.I64(program::kLinearRowBlock));  // not below 0 either
+      e_.If(inside, [&] {
+        b.CreateAlignedStore(choice, ChoiceAddress(place), llvm::Align(8));
+        LV row = b.CreateUDiv(choice, e_.I64(chosen_));
+        LV element = e_.AddMul(e_.I64(input_.first_column), row, input_.ld);
+        if (own_inputs_) element = e_.AddMul(element, b.CreateURem(choice, e_.I64(chosen_)), k_);
+        PrepareRow(element, place);
       });
     });
   }
 
-  // The call's range of panels, kept in scratch behind the accumulators.
+  // The call's range of panels, and of a grouped linear what is at hand, kept in scratch behind the
+  // accumulators.
+  static constexpr int64_t kExpert = program::kLinearTileBytes - 32;
+  static constexpr int64_t kRowCount = program::kLinearTileBytes - 24;
   static constexpr int64_t kFirstPanel = program::kLinearTileBytes - 16;
   static constexpr int64_t kLastPanel = program::kLinearTileBytes - 8;
   void StoreI64(LV value, int64_t at) {
@@ -127,15 +205,21 @@ class LinearEmitter {
   }
 
   void Analyse() {
-    for (const auto& node : e_.body().nodes()) {
-      if (node->op() == ir::Op::kLinear) linear_ = node.get();
-    }
+    linear_ = program::LinearOf(e_.body());
     NINFER_CHECK(linear_ != nullptr) << e_.kernel().name;
-    const ir::Value* weight = linear_->operand(1);
-    const program::KernelParam& info = e_.ParameterInfo(weight);
-    segments_ = info.segments;
-    k_ = weight->type().shape[1].offset;
-    n_ = weight->type().shape[0].offset / segments_;
+    const ir::Type& weight = linear_->operand(1)->type();
+    const program::KernelParam& info = e_.ParameterInfo(linear_->operand(1));
+    k_ = weight.shape.back().offset;
+    grouped_ = linear_->op() == ir::Op::kGroupedLinear;
+    if (grouped_) {
+      experts_ = info.segments;
+      n_ = weight.shape[1].offset;
+      chosen_ = linear_->operand(2)->type().shape[1].offset;
+      own_inputs_ = linear_->operand(0)->type().rank() == 3;
+    } else {
+      segments_ = info.segments;
+      n_ = weight.shape[0].offset / segments_;
+    }
     format_ = info.format;
     FindInput(program::LinearInput(*linear_));
     scheme_ = formats::InfoOf(format_).scheme;
@@ -194,11 +278,15 @@ class LinearEmitter {
   std::vector<LV> Slots(LV panel, int group, int64_t column_bytes) {
     const int64_t panel_bytes = formats::PanelBytes(format_, k_);
     LV weights = e_.ParameterAddress(linear_->operand(1));
-    LV base = e_.Offset(weights, e_.b().CreateMul(panel, e_.I64(panel_bytes * segments_)));
+    LV base =
+        e_.Offset(weights, e_.b().CreateMul(panel, e_.I64(panel_bytes * segments_ * experts_)));
+    if (grouped_) {
+      base = e_.Offset(base, e_.b().CreateMul(LoadI64(kExpert), e_.I64(panel_bytes)));
+    }
     std::vector<LV> slots;
     for (int64_t segment = 0; segment < segments_; ++segment) {
       for (int p = 0; p < group; ++p) {
-        LV start = e_.Offset(base, panel_bytes * (segment + p * segments_));
+        LV start = e_.Offset(base, panel_bytes * (segment + p * segments_ * experts_));
         for (int64_t c = 0; c < formats::kPanelColumns; c += e_.lanes()) {
           slots.push_back(e_.Offset(start, c * column_bytes));
         }
@@ -246,14 +334,14 @@ class LinearEmitter {
     const TileShape shape = TileFor(e_.target(), mode_, count);
     DotTile tile;
     tile.mode = mode_;
-    tile.a_dtype = Widens() ? DType::kF32 : input_.dtype;
+    tile.a_dtype = Prepares() ? PreparedType() : input_.dtype;
     tile.k = k_;
     tile.b_stride = formats::kPanelColumns * Step() * ElementBytes();
     tile.prefetch = kPrefetchBytes;
     const int64_t size = DTypeSize(tile.a_dtype);
-    const int64_t ld = Widens() ? PreparedBytes() / size : input_.ld;
-    LV first = e_.Offset(e_.scratch(), program::kLinearTileBytes);
-    if (!Widens()) {
+    const int64_t ld = Prepares() ? PreparedBytes() / size : input_.ld;
+    LV first = e_.Offset(e_.scratch(), PreparedAt());
+    if (!Prepares()) {
       first = e_.Offset(e_.ParameterAddress(input_.buffer),
                         e_.AddMul(e_.I64(input_.first_column * size), from, ld * size));
     }
@@ -290,8 +378,7 @@ class LinearEmitter {
     tile.groups = (k_ + scheme_->group - 1) / scheme_->group;
     tile.group_bytes = formats::GroupBytes(format_);
     tile.prefetch = kPrefetchBytes;
-    LV first =
-        e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), row, PreparedBytes()));
+    LV first = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), row, PreparedBytes()));
     for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * PreparedBytes()));
     for (size_t s = 0; s < slots.size(); s += shape.slots) {
       const size_t stop = std::min(slots.size(), s + shape.slots);
@@ -308,9 +395,10 @@ class LinearEmitter {
     const int lanes = e_.lanes();
     const int64_t row_bytes = int64_t{4} * group_slots_ * segments_ * lanes;
     LV first_column = e_.b().CreateMul(panel, e_.I64(formats::kPanelColumns));
-    const auto visit = [&](LV row, LV accumulators, LV c, int width) {
+    const auto visit = [&](LV row, LV skipped, LV accumulators, LV c, int width) {
       epilogue_address_ = e_.Offset(accumulators, e_.b().CreateMul(c, e_.I64(4)));
       LV column = e_.b().CreateAdd(first_column, c);
+      if (skipped != nullptr) column = e_.b().CreateAdd(skipped, column);
       for (size_t i = 0; i < e_.body().results().size(); ++i) {
         StoreResult(static_cast<int>(i), Place{row, width, 0, nullptr}, column);
       }
@@ -318,6 +406,13 @@ class LinearEmitter {
     e_.For(e_.I64(0), count, 1, [&](LV r) {
       const AddressScope scope(e_);
       LV row = e_.b().CreateAdd(first_row, r);
+      LV skipped = nullptr;  // columns of the row that belong to the experts chosen before
+      if (grouped_) {
+        LV choice =
+            e_.b().CreateAlignedLoad(e_.b().getInt64Ty(), ChoiceAddress(row), llvm::Align(8));
+        row = e_.b().CreateUDiv(choice, e_.I64(chosen_));
+        skipped = e_.b().CreateMul(e_.b().CreateURem(choice, e_.I64(chosen_)), e_.I64(n_));
+      }
       LV accumulators = e_.Offset(e_.scratch(), e_.b().CreateMul(r, e_.I64(row_bytes)));
       LV columns = e_.I64(group * formats::kPanelColumns);
       LV whole = columns;
@@ -327,9 +422,9 @@ class LinearEmitter {
         columns = e_.b().CreateSelect(e_.b().CreateICmpSLT(left, columns), left, columns);
         whole = e_.b().CreateSub(columns, e_.b().CreateURem(columns, e_.I64(lanes)));
       }
-      e_.For(e_.I64(0), whole, lanes, [&](LV c) { visit(row, accumulators, c, lanes); });
+      e_.For(e_.I64(0), whole, lanes, [&](LV c) { visit(row, skipped, accumulators, c, lanes); });
       if (n_ % lanes != 0) {
-        e_.For(whole, columns, 1, [&](LV c) { visit(row, accumulators, c, 1); });
+        e_.For(whole, columns, 1, [&](LV c) { visit(row, skipped, accumulators, c, 1); });
       }
     });
   }
@@ -355,6 +450,8 @@ class LinearEmitter {
   formats::Format format_ = formats::Format::kPanelF32;
   const QuantiseScheme* scheme_ = nullptr;  // of a quantised weight
   int64_t segments_ = 1, k_ = 0, n_ = 0;
+  bool grouped_ = false, own_inputs_ = false;  // the latter: x is [T, k, K]
+  int64_t experts_ = 1, chosen_ = 1;
   int group_slots_ = 0;            // vectors of one segment in the panels at hand
   int segment_ = 0;                // which the epilogue is reading
   LV epilogue_address_ = nullptr;  // of the accumulators at the epilogue's row and column

@@ -20,7 +20,10 @@ int64_t BroadcastPeriod(const ir::Type& operand, const ir::Type& result) {
   return own == RowColumns(result) || own == 1 ? 0 : own;
 }
 
-bool IsReduce(const ir::Node& node) { return node.info().op_class == ir::OpClass::kReduce; }
+// Whether values of a row, or of a head, are needed before any of its columns.
+bool IsReduce(const ir::Node& node) {
+  return node.info().op_class == ir::OpClass::kReduce && node.op() != ir::Op::kWeightedSum;
+}
 
 }  // namespace
 
@@ -284,6 +287,10 @@ LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV colum
     }
     case ir::Op::kEmbedding:
       return EvaluateEmbedding(node, place, column);
+    case ir::Op::kTakeColumns:
+      return EvaluateTaken(node, place, column);
+    case ir::Op::kWeightedSum:
+      return EvaluateWeightedSum(node, place, column);
     default: {
       LV y = EmitUnary(e_, node.op(), EvaluateAt(node.operand(0), place, column));
       NINFER_CHECK(y != nullptr) << node.info().name;
@@ -332,6 +339,29 @@ LV RowEvaluator::EvaluateNormalised(const ir::Node& node, const Place& place, LV
   LV y = b.CreateFMul(b.CreateFMul(x, scale), EvaluateOperand(node, 1, place, column));
   if (node.op() == ir::Op::kRmsNorm) return y;
   return b.CreateFAdd(y, EvaluateOperand(node, 2, place, column));
+}
+
+LV RowEvaluator::EvaluateTaken(const ir::Node& node, const Place& place, LV column) {
+  NINFER_CHECK(place.lanes == 1);
+  LV taken = e_.b().CreateZExt(EvaluateAt(node.operand(1), place, column), e_.b().getInt64Ty());
+  return EvaluateAt(node.operand(0), place, taken);
+}
+
+LV RowEvaluator::EvaluateWeightedSum(const ir::Node& node, const Place& place, LV column) {
+  const ir::Value* x = node.operand(0);
+  const ir::Value* weights = node.operand(1);
+  const int64_t own = RowColumns(node.result()->type());
+  Place single = place;
+  single.lanes = 1;
+  const auto before = evaluated_;  // what is computed in the loop is not there behind it
+  LV sum = e_.ForCarry(e_.I64(0), e_.I64(RowColumns(weights->type())), 1,
+                       {e_.Splat(0, place.lanes)}, [&](LV j, const std::vector<LV>& acc) {
+                         LV value = EvaluateAt(x, place, e_.AddMul(column, j, own));
+                         LV weight = e_.SplatValue(EvaluateAt(weights, single, j), place.lanes);
+                         return std::vector<LV>{e_.Fma(value, weight, acc[0])};
+                       })[0];
+  evaluated_ = before;
+  return sum;
 }
 
 LV RowEvaluator::LoadRowIndex(const ir::Value* indices, LV row) {

@@ -65,6 +65,8 @@ class RowEvaluator {
   LV EvaluateRope(const ir::Node& node, const Place& place, LV column);
   LV EvaluateNormalised(const ir::Node& node, const Place& place, LV column);
   LV LoadQuantised(const formats::FormatInfo& format, int64_t columns, LV base, LV row, LV column);
+  LV EvaluateTaken(const ir::Node& node, const Place& place, LV column);
+  LV EvaluateWeightedSum(const ir::Node& node, const Place& place, LV column);
   LV EvaluateEmbedding(const ir::Node& node, const Place& place, LV column);
   LV LoadRowIndex(const ir::Value* indices, LV row);
   void PrepareReduction(const ir::Node& node, LV row);

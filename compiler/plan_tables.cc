@@ -1,8 +1,11 @@
 // A kernel program as the plan's tables: what the runtime needs to launch it, without the graph
 // bodies. Tested by tests/compiler_test.cc.
+#include <algorithm>
+
 #include "base/status.h"
 #include "compiler/compile.h"
 #include "ir/module.h"
+#include "program/body.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -69,6 +72,20 @@ plan::CodeImage ImageOf(const codegen::CodeImage& image) {
   return out;
 }
 
+// Of a weight of experts as many as a row chooses; 0: all.
+int64_t SegmentsRead(const program::Program& program, const program::PackedWeight& weight) {
+  for (const program::Launch& launch : program.launches) {
+    const program::Kernel& kernel = program.kernels[launch.kernel];
+    if (kernel.family != program::Family::kGroupedLinear) continue;
+    const ir::Node& linear = *program::LinearOf(*kernel.body);
+    const int index = program::ParameterIndex(*kernel.body, linear.operand(1));
+    const program::Operand& operand = launch.operands[index];
+    if (&program.weights[operand.index] != &weight) continue;
+    return std::min(weight.shape.segments, linear.operand(2)->type().shape[1].offset);
+  }
+  return 0;
+}
+
 void FillTables(const program::Program& program, plan::Plan* plan) {
   for (const ir::Symbol& symbol : program.symbols) {
     plan->symbols.push_back({symbol.name, symbol.min, symbol.max});
@@ -81,7 +98,7 @@ void FillTables(const program::Program& program, plan::Plan* plan) {
     plan->weights.push_back({weight.name, std::string(formats::InfoOf(weight.format).name),
                              weight.shape.n, weight.shape.k, weight.shape.segments,
                              static_cast<uint64_t>(weight.offset),
-                             static_cast<uint64_t>(weight.bytes)});
+                             static_cast<uint64_t>(weight.bytes), SegmentsRead(program, weight)});
   }
   plan->weight_bytes = static_cast<uint64_t>(program.weight_bytes);
   for (const program::Kernel& kernel : program.kernels) {

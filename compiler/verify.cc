@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "compiler/compile.h"
 #include "compiler/run_text.h"
+#include "program/body.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -19,6 +20,8 @@ constexpr double kReducedBound = 0.06;
 // Of integers, with inputs of 8 bits. Small models suffer more than large ones.
 constexpr double kInt8Bound = 0.1;
 constexpr double kInt4Bound = 0.6;
+// A row whose experts change gives another result altogether.
+constexpr double kRoutedFactor = 4;
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 constexpr int64_t kSingles = 4;  // of each text, token by token
 
@@ -91,7 +94,9 @@ bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice)
 double ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled) {
   const ir::Function* step = imported.FindFunction("step");
   if (settled && !choice.weight_scheme.empty()) {
-    return FindQuantiseScheme(choice.weight_scheme)->bits == 8 ? kInt8Bound : kInt4Bound;
+    const bool eight = FindQuantiseScheme(choice.weight_scheme)->bits == 8;
+    const bool routes = step != nullptr && program::FindNode(*step, ir::Op::kTopK) != nullptr;
+    return (eight ? kInt8Bound : kInt4Bound) * (routes ? kRoutedFactor : 1);
   }
   const bool rounds =
       (step != nullptr && Rounds(*step)) || (settled && ChoiceRounds(imported, choice));

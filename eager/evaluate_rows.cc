@@ -226,7 +226,7 @@ bool IsBlockwise(const ir::Value* value, int depth, int& budget) {
       if (!IsFloat(value->type().dtype)) return false;
       break;
     case ir::Op::kQuantise:
-      if (rank != 2) return false;
+      if (rank < 2) return false;
       break;
     case ir::Op::kReshape:
       if (rank < 2 || node.operand(0)->type().rank() < 2 ||

@@ -51,7 +51,10 @@ absl::Status CheckWeight(const program::Program& program, const program::PackedW
   const bool matrix = type.rank() == 2 &&
                       type.shape[0] == ir::Dim::Static(shape.n * shape.segments) &&
                       type.shape[1] == ir::Dim::Static(shape.k);
-  if (row || matrix) return absl::OkStatus();
+  const bool experts = type.rank() == 3 && type.shape[0] == ir::Dim::Static(shape.segments) &&
+                       type.shape[1] == ir::Dim::Static(shape.n) &&
+                       type.shape[2] == ir::Dim::Static(shape.k);
+  if (row || matrix || experts) return absl::OkStatus();
   return InvalidArgument("weight ", weight.name, ": expected [", shape.n * shape.segments, ",",
                          shape.k, "], found ", ir::TypeToString(type, {}));
 }

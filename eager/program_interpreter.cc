@@ -41,6 +41,13 @@ class Packed : public StreamedConstant {
       std::copy(row.begin() + row0, row.begin() + row1, out);
       return absl::OkStatus();
     }
+    if (shape().size() == 3) {  // a segment for each expert
+      for (int64_t segment = row0; segment < row1; ++segment) {
+        formats::UnpackRows(weight_.format, packed, segment, 0, packed.n, packed_, out);
+        out += packed.n * packed.k;
+      }
+      return absl::OkStatus();
+    }
     std::vector<float> panel(formats::kPanelColumns * packed.k);
     for (int64_t row = row0; row < row1;) {
       const int64_t segment = row / packed.n, n = row % packed.n;

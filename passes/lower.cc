@@ -221,12 +221,14 @@ absl::StatusOr<int> Lowering::WeightOf(const Region& region, size_t index, int64
   for (const auto& node : region.body->nodes()) {
     for (int i = 0; i < static_cast<int>(node->operands().size()); ++i) {
       if (node->operand(i) != parameter) continue;
-      if (node->op() == Op::kLinear && i == 1) linear = node.get();
+      const bool multiplies = node->op() == Op::kLinear || node->op() == Op::kGroupedLinear;
+      if (multiplies && i == 1) linear = node.get();
       if (node->op() == Op::kEmbedding && i == 1) table = true;
     }
   }
   if (linear != nullptr) {
-    segments = SegmentsOf(*region.body, *linear);
+    segments = linear->op() == Op::kGroupedLinear ? parameter->type().shape[0].offset
+                                                  : SegmentsOf(*region.body, *linear);
     return weights_.Panel(value, segments);
   }
   return table ? weights_.Table(value) : weights_.Plain(value);

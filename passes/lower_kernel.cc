@@ -66,7 +66,7 @@ std::string Words(const Kernel& kernel) {
     const bool silent = op_class == OpClass::kView || op_class == OpClass::kCast ||
                         op_class == OpClass::kState || op_class == OpClass::kAttention ||
                         op_class == OpClass::kQuantise || node->op() == Op::kConstant ||
-                        node->op() == Op::kLinear;
+                        node->op() == Op::kLinear || node->op() == Op::kGroupedLinear;
     if (silent) continue;
     std::string word = absl::StrReplaceAll(node->info().name, {{"_", ""}});
     if (words.empty() || words.back() != word) words.push_back(std::move(word));
@@ -119,18 +119,27 @@ std::string RowwiseName(const Kernel& kernel) {
 std::string NameOf(const Kernel& kernel) {
   const ir::Function& body = *kernel.body;
   switch (kernel.family) {
-    case Family::kLinear: {
-      const ir::Node& linear = *program::FindNode(body, Op::kLinear);
+    case Family::kLinear:
+    case Family::kGroupedLinear: {
+      const ir::Node& linear = *program::LinearOf(body);
       const ir::Type& w = linear.operand(1)->type();
       const KernelParam& param = kernel.params[program::ParameterIndex(body, linear.operand(1))];
       const int64_t segments = param.segments;
       const absl::string_view input = program::InputQuantiser(linear) != nullptr
                                           ? "int8"
                                           : DTypeName(linear.operand(0)->type().dtype);
-      const std::string stem =
-          absl::StrCat("linear_", formats::InfoOf(param.format).short_name(), "_", input);
+      const std::string stem = absl::StrCat(program::FamilyName(kernel.family), "_",
+                                            formats::InfoOf(param.format).short_name(), "_", input);
+      if (kernel.family == Family::kGroupedLinear) {
+        return absl::StrCat(WithWords(stem, Words(kernel)), "__", Sizes(w, 0));
+      }
       return absl::StrCat(WithWords(stem, Words(kernel)), "__", w.shape[0].offset / segments, "x",
                           w.shape[1].offset);
+    }
+    case Family::kRouting: {
+      const ir::Node& top = *program::FindNode(body, Op::kTopK);
+      return absl::StrCat("routing_", InputDType(kernel), "__", Sizes(top.operand(0)->type(), 1),
+                          "x", top.attr_int("k"));
     }
     case Family::kRowwise:
       return RowwiseName(kernel);

@@ -33,8 +33,10 @@ absl::optional<Family> FamilyOf(const ir::Node& node) {
       if (node.op() != Op::kLinear) return absl::nullopt;
       return Family::kLinear;
     case OpClass::kGroupedMatmul:
-    case OpClass::kQuantise:  // joins the linear that reads it
+      return Family::kGroupedLinear;
     case OpClass::kTopK:
+      return Family::kRouting;
+    case OpClass::kQuantise:  // joins the linear that reads it
       return absl::nullopt;
     case OpClass::kAttention:
       return Family::kAttention;

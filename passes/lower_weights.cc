@@ -125,11 +125,11 @@ absl::Status WeightTable::CheckExpression(int number) const {
   }
   const bool stored =
       type.dtype == DType::kF32 || type.dtype == DType::kBF16 || type.dtype == DType::kF16;
-  bool is_static = type.rank() == 1 || type.rank() == 2;
+  bool is_static = type.rank() >= 1 && type.rank() <= 3;
   for (const ir::Dim& dim : type.shape) is_static &= dim.is_static();
   if (!stored || !is_static) {
     return InvalidArgument("lower: weight ", leaf,
-                           ": expected f32, bf16 or f16 of rank 1 or 2, found ", text);
+                           ": expected f32, bf16 or f16 of rank 1 to 3, found ", text);
   }
   return absl::OkStatus();
 }
@@ -158,7 +158,14 @@ absl::StatusOr<int> WeightTable::Add(const ir::Value* value, bool panel, int64_t
     }
     weight.format = *format;
   }
-  weight.shape.n = type.rank() == 1 ? 1 : type.shape[0].offset / segments;
+  const bool experts = type.rank() == 3;
+  if (experts && (!panel || segments != type.shape[0].offset)) {
+    return InvalidArgument("lower: weight ", NameFor(source), ": expected a matrix, found ",
+                           TypeToString(type, module_.symbols()));
+  }
+  weight.shape.n = experts            ? type.shape[1].offset
+                   : type.rank() == 1 ? 1
+                                      : type.shape[0].offset / segments;
   weight.shape.k = type.shape.back().offset;
   weight.shape.segments = segments;
   weight.bytes = formats::PackedBytes(weight.format, weight.shape);
@@ -189,6 +196,8 @@ std::string WeightTable::NameFor(int number) {
       parts.emplace_back(same ? name.substr(prefix.size()) : name);
     }
   }
+  constexpr size_t kMostParts = 6;  // of many experts the first and the last stand for all
+  if (parts.size() > kMostParts) parts = {parts[0], parts[1], "...", parts.back()};
   std::string base = absl::StrJoin(parts, "/");
   if (outer != nullptr && outer->op() == Op::kSlice) {
     absl::StrAppend(&base, "/", outer->attr_int("begin"), "-", outer->attr_int("end"));

@@ -4,7 +4,7 @@
 //                embedding table that is wider than it. A table tied to the head shares the head's
 //                cast: it is stored once. Norm weights and biases stay as they are.
 //   weight_scheme  the weight of every linear is quantised in place of a cast, and so is its x: the
-//                products are of integers. A tied table is stored so too.
+//                products are of integers. A tied table is stored so too. A router is not.
 //   activations  bf16: x of every linear, and q of attention (k and v without a cache), are cast to
 //                bf16 by what makes them. Sums, norms, softmax, residuals and logits stay f32.
 //   kv_cache     the states' type; k and v are cast to it before they are appended.
@@ -34,6 +34,11 @@ using ir::Op;
 using ir::Value;
 
 constexpr absl::string_view kInputScheme = "int8_g32_f32";
+
+// What multiplies activations with a weight, its second operand.
+bool Multiplies(const Node& node) {
+  return node.op() == Op::kLinear || node.op() == Op::kGroupedLinear;
+}
 
 bool IsView(const Node* node) {
   return node != nullptr && (node->op() == Op::kReshape || node->op() == Op::kSlice);
@@ -95,12 +100,12 @@ absl::StatusOr<Value*> PrecisionSettler::InsertQuantise(Value* value, absl::stri
 // --- weights -------------------------------------------------------------------------------------
 
 absl::optional<DType> PrecisionSettler::WantedWeight(const Node& node, const Uses& uses) const {
-  if (node.op() != Op::kLinear && node.op() != Op::kEmbedding) return absl::nullopt;
+  if (!Multiplies(node) && node.op() != Op::kEmbedding) return absl::nullopt;
   const Value* weight = node.operand(1);
   if (ProducerIf(weight, Op::kQuantise) != nullptr) return absl::nullopt;
   const DType stored = weight->type().dtype;
   if (!ir::IsConstant(weight) || stored == options_.weights) return absl::nullopt;
-  if (node.op() == Op::kLinear) return options_.weights;
+  if (Multiplies(node)) return options_.weights;
   for (const Node* user : uses.of(weight)) {
     if (user->op() == Op::kLinear && user->operand(1) == weight) return options_.weights;  // tied
   }
@@ -111,10 +116,12 @@ absl::optional<DType> PrecisionSettler::WantedWeight(const Node& node, const Use
 // A linear's weight that is not quantised yet, or the table of an embedding that a linear shares.
 bool PrecisionSettler::WantsQuantised(const Node& node, const Uses& uses) const {
   if (options_.weight_scheme.empty()) return false;
-  if (node.op() != Op::kLinear && node.op() != Op::kEmbedding) return false;
+  if (!Multiplies(node) && node.op() != Op::kEmbedding) return false;
   const Value* weight = node.operand(1);
   if (!ir::IsConstant(weight) || ProducerIf(weight, Op::kQuantise) != nullptr) return false;
-  if (node.op() == Op::kLinear) return true;
+  // What routes is small, and rounding it changes the experts that are chosen.
+  const auto routes = [](const Node* user) { return user->op() == Op::kTopK; };
+  if (Multiplies(node)) return absl::c_none_of(uses.of(node.result()), routes);
   return absl::c_any_of(uses.of(weight), [&](const Node* user) {
     return user->op() == Op::kLinear && user->operand(1) == weight;
   });
@@ -167,10 +174,10 @@ absl::StatusOr<bool> PrecisionSettler::SettleStates() {
 
 absl::optional<DType> PrecisionSettler::Wanted(const Node& node, size_t operand) const {
   DType wanted = options_.activations;
-  if (node.op() == Op::kLinear && ProducerIf(node.operand(1), Op::kQuantise) != nullptr) {
+  if (Multiplies(node) && ProducerIf(node.operand(1), Op::kQuantise) != nullptr) {
     return absl::nullopt;  // QuantiseInputs rounds it, once
   }
-  if (node.op() == Op::kLinear || node.op() == Op::kPagedAttention) {
+  if (Multiplies(node) || node.op() == Op::kPagedAttention) {
     if (operand != 0) return absl::nullopt;
   } else if (node.op() == Op::kAttention) {
     if (operand > 2) return absl::nullopt;
@@ -272,7 +279,7 @@ absl::StatusOr<bool> PrecisionSettler::QuantiseInputs() {
   for (const auto& node : function_.nodes()) nodes.push_back(node.get());
   absl::flat_hash_map<const Value*, Value*> made;
   for (Node* node : nodes) {
-    const bool wants = node->op() == Op::kLinear &&
+    const bool wants = Multiplies(*node) &&
                        ProducerIf(node->operand(1), Op::kQuantise) != nullptr &&
                        ProducerIf(node->operand(0), Op::kQuantise) == nullptr;
     if (!wants) continue;

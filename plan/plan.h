@@ -52,6 +52,7 @@ struct Weight {
   std::string name, format;
   int64_t n = 0, k = 0, segments = 1;
   uint64_t offset = 0, bytes = 0;  // in the weights data
+  int64_t segments_read = 0;       // by one row: the experts that it chooses; 0: all
 };
 
 struct Buffer {

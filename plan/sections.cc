@@ -77,7 +77,7 @@ void CodeKvLayer(Codec& c, T& layer) {
 }
 
 template <typename Codec, typename T>
-void CodeWeight(Codec& c, T& weight) {
+void CodeWeight(Codec& c, int version, T& weight) {
   c.Text("name", weight.name);
   c.Text("format", weight.format);
   c.I64("n", weight.n);
@@ -85,6 +85,7 @@ void CodeWeight(Codec& c, T& weight) {
   c.I64("segments", weight.segments);
   c.U64("offset", weight.offset);
   c.U64("bytes", weight.bytes);
+  if (version >= 2) c.I64("segments read", weight.segments_read);
 }
 
 template <typename Codec, typename T>
@@ -210,7 +211,7 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
     case Section::kWeights:
       c.U64("weight bytes", plan.weight_bytes);
       return c.List("weights", plan.weights, 48,
-                    [](auto& codec, auto& item) { CodeWeight(codec, item); });
+                    [version](auto& codec, auto& item) { CodeWeight(codec, version, item); });
     case Section::kKernels:
       return c.List("kernels", plan.kernels, 16,
                     [](auto& codec, auto& item) { CodeKernel(codec, item); });

@@ -78,6 +78,10 @@ absl::Status CheckTables(const Plan& plan, absl::string_view file) {
   for (const Weight& weight : plan.weights) {
     const std::string context = absl::StrCat(file, ": section weights: ", weight.name);
     NINFER_RETURN_IF_ERROR(CheckRange(context, weight.offset, weight.bytes, plan.weight_bytes));
+    NINFER_RETURN_IF_ERROR(
+        Within<int64_t>(context + ": segments", weight.segments, 1, int64_t{1} << 40));
+    NINFER_RETURN_IF_ERROR(
+        Within<int64_t>(context + ": segments read", weight.segments_read, 0, weight.segments));
   }
   for (const Kernel& kernel : plan.kernels) {
     NINFER_RETURN_IF_ERROR(

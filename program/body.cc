@@ -69,6 +69,11 @@ const ir::Node* FindNode(const ir::Function& body, ir::Op op) {
   return nullptr;
 }
 
+const ir::Node* LinearOf(const ir::Function& body) {
+  const ir::Node* linear = FindNode(body, ir::Op::kLinear);
+  return linear != nullptr ? linear : FindNode(body, ir::Op::kGroupedLinear);
+}
+
 const ir::Node* InputQuantiser(const ir::Node& linear) {
   const ir::Node* node = linear.operand(0)->producer();
   return node != nullptr && node->op() == ir::Op::kQuantise ? node : nullptr;
@@ -106,6 +111,12 @@ Units UnitsOf(const Kernel& kernel) {
       units.factor = (columns + formats::kPanelColumns - 1) / formats::kPanelColumns;
       return units;
     }
+    case Family::kGroupedLinear:
+      units.factor = (LinearOf(*kernel.body)->result()->type().shape.back().offset +
+                      formats::kPanelColumns - 1) /
+                     formats::kPanelColumns;
+      return units;
+    case Family::kRouting:
     case Family::kRowwise:
       units.symbol = kernel.body->results()[0]->type().shape[0].symbol;
       return units;

@@ -27,6 +27,8 @@ absl::optional<ColumnRange> ResolveColumns(const ir::Value* value);
 const ir::Node* FindNode(const ir::Function& body, ir::Op op);
 
 // Index of the parameter, or -1.
+// The linear or grouped_linear of a body of these families; null when there is none.
+const ir::Node* LinearOf(const ir::Function& body);
 // What a linear's kernel reads: its first operand, or what this quantises.
 const ir::Value* LinearInput(const ir::Node& linear);
 // The node that quantises the linear's input; null when none does.

@@ -36,7 +36,10 @@ class BodyChecker {
     NINFER_RETURN_IF_ERROR(CheckParameters());
     switch (kernel_.family) {
       case Family::kLinear:
+      case Family::kGroupedLinear:
         return CheckLinear();
+      case Family::kRouting:
+        return CheckRouting();
       case Family::kRowwise:
         return CheckRowwise();
       case Family::kKvAppend:
@@ -82,6 +85,7 @@ class BodyChecker {
   absl::Status CheckQuantised(const ir::Node& linear) const;
   absl::Status CheckSegments(const ir::Node& linear, int64_t segments);
   absl::Status CheckEpilogue(const ir::Node& linear, const ir::Type& result);
+  absl::Status CheckRouting() const;
   absl::Status CheckRowwise() const;
   absl::Status CheckRowNode(const ir::Node& node, const ir::Dim& rows) const;
   absl::Status CheckColumns(const ir::Value* value) const;
@@ -144,7 +148,7 @@ absl::Status BodyChecker::CheckWeightUses() const {
       const ir::Value* operand = node->operand(static_cast<int>(i));
       if (!IsWeight(operand)) continue;
       const bool panel = formats::InfoOf(ParamOf(operand)->format).is_panel;
-      const bool linear = node->op() == Op::kLinear && i == 1;
+      const bool linear = i == 1 && (node->op() == Op::kLinear || node->op() == Op::kGroupedLinear);
       const bool table = node->op() == Op::kEmbedding && i == 1;
       if (!linear && ParamOf(operand)->segments != 1) {
         return Refuse(*node, absl::StrCat("one segment in %", operand->name()));
@@ -161,16 +165,29 @@ absl::Status BodyChecker::CheckWeightUses() const {
 // --- linear --------------------------------------------------------------------------------------
 
 absl::Status BodyChecker::CheckLinear() {
-  const ir::Node* linear = FindNode(body_, Op::kLinear);
-  if (linear == nullptr) return InvalidArgument("family linear expects a linear, found none");
+  const bool grouped = kernel_.family == Family::kGroupedLinear;
+  const absl::string_view family = FamilyName(kernel_.family);
+  const ir::Node* linear = FindNode(body_, grouped ? Op::kGroupedLinear : Op::kLinear);
+  if (linear == nullptr) {
+    return InvalidArgument("family ", family, " expects a ", family, ", found none");
+  }
   const absl::optional<ColumnRange> x = ResolveColumns(LinearInput(*linear));
-  if (!x.has_value() || ParamOf(x->root) == nullptr || linear->operand(0)->type().rank() != 2) {
+  const int rank = linear->operand(0)->type().rank();
+  if (!x.has_value() || ParamOf(x->root) == nullptr || (rank != 2 && !(grouped && rank == 3))) {
     return Refuse(*linear, "rows of an input, or a stretch of columns of it");
   }
   if (!IsWeight(linear->operand(1))) return Refuse(*linear, "a weight as second operand");
   NINFER_RETURN_IF_ERROR(CheckQuantised(*linear));
-  NINFER_RETURN_IF_ERROR(CheckSegments(*linear, ParamOf(linear->operand(1))->segments));
-  if (body_.results().empty()) return InvalidArgument("family linear expects a result, found none");
+  const int64_t segments = ParamOf(linear->operand(1))->segments;
+  if (!grouped) {
+    NINFER_RETURN_IF_ERROR(CheckSegments(*linear, segments));
+  } else if (segments != linear->operand(1)->type().shape[0].offset ||
+             ParamOf(linear->operand(2)) == nullptr) {
+    return Refuse(*linear, "a segment for each expert, and an input's numbers of experts");
+  }
+  if (body_.results().empty()) {
+    return InvalidArgument("family ", family, " expects a result, found none");
+  }
   for (const ir::Value* result : body_.results()) {
     if (result->type().shape != body_.results()[0]->type().shape) {
       return InvalidArgument("family linear expects results of one shape, found ",
@@ -225,6 +242,7 @@ absl::Status BodyChecker::CheckEpilogue(const ir::Node& linear, const ir::Type& 
       const absl::optional<ColumnRange> range = ResolveColumns(node->result());
       const bool of_input = range.has_value() && ParamOf(range->root) != nullptr;
       const bool of_segment = range.has_value() && range->root == linear.result() && behind &&
+                              linear.op() == Op::kLinear &&
                               ParamOf(linear.operand(1))->segments == 2;
       if (!of_input && !of_segment) return Refuse(*node, "views of inputs alone");
       continue;
@@ -281,6 +299,26 @@ absl::Status BodyChecker::CheckRowNode(const ir::Node& node, const ir::Dim& rows
   }
   for (int i = 1; i < type.rank(); ++i) {
     if (!type.shape[i].is_static()) return Refuse(node, "static dimensions after the rows");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BodyChecker::CheckRouting() const {
+  const ir::Node* top = FindNode(body_, Op::kTopK);
+  if (top == nullptr || body_.results().size() != 1 || body_.results()[0] != top->result()) {
+    return InvalidArgument("family routing expects one top_k as its only result");
+  }
+  const absl::optional<ColumnRange> x = ResolveColumns(top->operand(0));
+  if (!x.has_value() || ParamOf(x->root) == nullptr || !IsFloat(x->root->type().dtype)) {
+    return Refuse(*top, "rows of an input, or a stretch of columns of it");
+  }
+  for (const auto& node : body_.nodes()) {
+    const bool view = node->op() == Op::kReshape || node->op() == Op::kSlice;
+    if (node.get() != top && !view) return Refuse(*node, "views before the top_k");
+  }
+  const ir::Dim& rows = top->result()->type().shape[0];
+  if (rows.is_static() || rows.offset != 0) {
+    return Refuse(*top, "rows that are a dimension of the step");
   }
   return absl::OkStatus();
 }

@@ -43,8 +43,9 @@ bool TouchesOwnRow(const ir::Function& body, const ir::Value* value, int depth =
     for (size_t i = 0; i < node->operands().size(); ++i) {
       if (node->operands()[i] != value) continue;
       const bool state = op_class == ir::OpClass::kState;
-      if (op_class == ir::OpClass::kMatmul || op_class == ir::OpClass::kQuantise ||
-          op_class == ir::OpClass::kAttention || (node->op() == ir::Op::kGatherRows && i == 0) ||
+      if (op_class == ir::OpClass::kMatmul || op_class == ir::OpClass::kGroupedMatmul ||
+          op_class == ir::OpClass::kQuantise || op_class == ir::OpClass::kAttention ||
+          (node->op() == ir::Op::kGatherRows && i == 0) ||
           (state && (node->op() != ir::Op::kKvAppend || i == 0 || i > 3))) {
         return false;
       }

@@ -38,6 +38,8 @@ class PeriodFinder {
   absl::optional<ColumnPeriod> Find(const Value* value);
   absl::optional<ColumnPeriod> OfOperands(const Node& node);
   absl::optional<ColumnPeriod> OfReduction(const Node& node);
+  absl::optional<ColumnPeriod> OfTakenColumns(const Node& node);
+  absl::optional<ColumnPeriod> OfWeightedSum(const Node& node);
   absl::optional<ColumnPeriod> OfRope(const Node& node);
   absl::optional<ColumnPeriod> OfView(const Node& node);
   absl::optional<ColumnPeriod> OfSlice(const Node& node, const ColumnPeriod& x) const;
@@ -90,12 +92,13 @@ absl::optional<ColumnPeriod> PeriodFinder::Find(const Value* value) {
       if (node.op() == Op::kCausalMask) break;
       return OfOperands(node);
     case OpClass::kReduce:
-      return OfReduction(node);
+      return node.op() == Op::kWeightedSum ? OfWeightedSum(node) : OfReduction(node);
     case OpClass::kCast:
       return Of(node.operand(0));
     case OpClass::kGather: {
       absl::optional<ColumnPeriod> period = ColumnPeriod();
       if (node.op() == Op::kGatherRows) return Of(node.operand(0));
+      if (node.op() == Op::kTakeColumns) return OfTakenColumns(node);
       period->single = by_element_(node.operand(1));
       return period;
     }
@@ -131,6 +134,26 @@ absl::optional<ColumnPeriod> PeriodFinder::OfReduction(const Node& node) {
   const ir::Type& type = node.result()->type();
   const int64_t head = type.shape.back().offset;
   if (period && head != RowColumns(type)) Merge(ColumnPeriod{head}, &*period);
+  return period;
+}
+
+// Any column of x, one at a time.
+absl::optional<ColumnPeriod> PeriodFinder::OfTakenColumns(const Node& node) {
+  const absl::optional<ColumnPeriod> x = Of(node.operand(0)), ids = Of(node.operand(1));
+  if (!x || !ids) return absl::nullopt;
+  if (x->rotated != 0) return Refuse(node, "columns of what no rope turns");
+  ColumnPeriod period;
+  period.single = true;
+  return period;
+}
+
+// The same column of each of x's parts, one after the other.
+absl::optional<ColumnPeriod> PeriodFinder::OfWeightedSum(const Node& node) {
+  const absl::optional<ColumnPeriod> x = Of(node.operand(0)), weights = Of(node.operand(1));
+  if (!x || !weights) return absl::nullopt;
+  if (x->rotated != 0 || weights->rotated != 0) return Refuse(node, "sums of what no rope turns");
+  ColumnPeriod period = *x;
+  if (x->columns != 0) period.columns = std::gcd(x->columns, RowColumns(node.result()->type()));
   return period;
 }
 

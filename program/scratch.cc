@@ -26,7 +26,7 @@ int64_t RowBytes(const ir::Function& body) {
 
 // Heads of a reduction along the last axis; 1 when it takes the whole row.
 int64_t HeadsReduced(const ir::Node& node) {
-  if (node.info().op_class != ir::OpClass::kReduce) return 1;
+  if (node.info().op_class != ir::OpClass::kReduce || node.op() == ir::Op::kWeightedSum) return 1;
   const ir::Type& type = node.result()->type();
   const int64_t head = type.shape.back().offset;
   return head == 0 ? 1 : Columns(type) / head;
@@ -40,9 +40,14 @@ int64_t StatisticsBytes(const ir::Node& node) {
 // For targets that widen bf16: a block of rows of the linear's input in f32. A block of quantised
 // rows.
 int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
-  const ir::Node* linear = FindNode(*kernel.body, ir::Op::kLinear);
+  const ir::Node* linear = LinearOf(*kernel.body);
   if (linear == nullptr) return kTiles;
   const ir::Type& x = linear->operand(0)->type();
+  if (kernel.family == Family::kGroupedLinear) {
+    const int64_t k = x.shape.back().offset;
+    return kTiles +
+           kLinearRowBlock * (8 + RoundUp(std::max(LeadingDimension(k) * 4, QuantisedRowBytes(k))));
+  }
   const int64_t rows = std::min(ir::MaxOf(x.shape[0], symbols), kLinearRowBlock);
   if (InputQuantiser(*linear) != nullptr)
     return kTiles + RoundUp(rows * QuantisedRowBytes(Columns(x)));
@@ -82,6 +87,7 @@ int64_t HeadStatisticsAt(const Kernel& kernel, const ir::Node& node) {
 int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
   switch (kernel.family) {
     case Family::kLinear:
+    case Family::kGroupedLinear:
       return LinearBytes(kernel, symbols);
     case Family::kRowwise:
     case Family::kKvAppend: {
@@ -92,6 +98,7 @@ int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols)
     case Family::kAttention:
       return AttentionBytes(kernel, symbols);
     case Family::kPages:
+    case Family::kRouting:
       return 0;
   }
   return kTiles;

@@ -20,6 +20,9 @@ int64_t QuantisedRowBytes(int64_t columns);
 // By family; a multiple of 64.
 // - linear: kLinearTileBytes for accumulators; behind them, when the input is bf16 or quantised, up
 //   to kLinearRowBlock rows of it in f32, for targets that widen, or quantised;
+// - grouped_linear: kLinearTileBytes; kLinearRowBlock numbers of rows; and behind them as many rows
+//   of the input, in f32 or quantised;
+// - routing: nothing;
 // - rowwise and kv_append: 64 KiB, every value of the body for one row in f32, and for each norm or
 //   softmax of single heads two f32 a head;
 // - attention: 256 KiB for tiles of scores, running maxima, sums and outputs of a unit; with form

@@ -35,6 +35,12 @@ constexpr int64_t kMaxBound = int64_t{1} << 40;
 constexpr int64_t kMaxBytes = int64_t{1} << 46;
 constexpr int64_t kAlignment = 64;
 
+// Rows of a weight: of all experts where there are several.
+int64_t RowsOf(const ir::Type& type) {
+  if (type.rank() == 1) return 1;
+  return type.shape[0].offset * (type.rank() == 3 ? type.shape[1].offset : 1);
+}
+
 class ProgramVerifier {
  public:
   explicit ProgramVerifier(const Program& program) : p_(program) {}
@@ -162,11 +168,12 @@ absl::Status ProgramVerifier::VerifyWeight(const PackedWeight& weight) const {
   const ir::Type& type = weight.source->type();
   bool fits = !type.is_kv && (info.scheme != nullptr || type.dtype == info.dtype) && shape.n >= 1 &&
               shape.k >= 1 && shape.segments >= 1 && (info.is_panel || shape.segments == 1) &&
-              (type.rank() == 2 || (type.rank() == 1 && !info.is_panel));
+              (type.rank() == 2 || (type.rank() == 1 && !info.is_panel) ||
+               (type.rank() == 3 && info.is_panel && type.shape[0].offset == shape.segments));
   for (const ir::Dim& dim : type.shape) fits &= dim.is_static();
   fits = fits && ir::MaxBytes(type, {}) <= kMaxBytes && type.shape.back().offset == shape.k &&
          shape.n <= kMaxBytes && shape.segments <= kMaxBytes / shape.n &&
-         (type.rank() == 1 ? 1 : type.shape[0].offset) == shape.n * shape.segments;
+         RowsOf(type) == shape.n * shape.segments;
   if (!fits) {
     return InvalidArgument("expected ", info.name, " of the size of ", Text(type), ", found n ",
                            shape.n, " k ", shape.k, " segments ", shape.segments);

@@ -392,13 +392,18 @@ int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
     for (const plan::Operand& operand : launch.operands) {
       if (operand.kind != plan::OperandKind::kWeight) continue;
       // Outside linears, a table is gathered from: one row for one token.
+      const std::string& family = plan.kernels[launch.kernel].family;
       const bool table =
-          plan.kernels[launch.kernel].family != "linear" && plan.weights[operand.index].n > 1;
+          family != "linear" && family != "grouped_linear" && plan.weights[operand.index].n > 1;
       (table ? one_row : whole).insert(operand.index);
     }
   }
   int64_t bytes = 0;
-  for (uint32_t index : whole) bytes += static_cast<int64_t>(plan.weights[index].bytes);
+  for (uint32_t index : whole) {
+    const plan::Weight& weight = plan.weights[index];
+    const int64_t all = static_cast<int64_t>(weight.bytes);
+    bytes += weight.segments_read > 0 ? all / weight.segments * weight.segments_read : all;
+  }
   for (uint32_t index : one_row) {
     if (whole.contains(index)) continue;
     bytes += static_cast<int64_t>(plan.weights[index].bytes) / plan.weights[index].n;

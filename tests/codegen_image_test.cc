@@ -131,6 +131,14 @@ constexpr char kGpt2Config[] = R"({
   "layer_norm_epsilon": 1e-05, "tie_word_embeddings": true
 })";
 
+// Experts, and norms of single heads.
+constexpr char kQwen3MoeConfig[] = R"({
+  "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 211,
+  "hidden_size": 96, "intermediate_size": 128, "moe_intermediate_size": 64, "num_hidden_layers": 2,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "num_experts": 8,
+  "num_experts_per_tok": 3, "max_position_embeddings": 128, "norm_topk_prob": true
+})";
+
 struct Variant {
   DType weights, activations, cache;
   const char* attention;
@@ -180,8 +188,10 @@ class CodegenModelKernels : public testing::TestWithParam<std::string> {
     ASSERT_TRUE(demo.ok()) << demo.status();
     auto gpt2 = frontend::ImportRandomModel("gpt2", kGpt2Config, DType::kF32, 1, {});
     ASSERT_TRUE(gpt2.ok()) << gpt2.status();
-    for (const frontend::ImportedModel* model : {&*demo, &*gpt2}) {
-      const size_t variants = model == &*demo ? std::size(kVariants) : 2;
+    auto experts = frontend::ImportRandomModel("qwen3-moe", kQwen3MoeConfig, DType::kF32, 1, {});
+    ASSERT_TRUE(experts.ok()) << experts.status();
+    for (const frontend::ImportedModel* model : {&*demo, &*gpt2, &*experts}) {
+      const size_t variants = model == &*gpt2 ? 2 : std::size(kVariants);
       for (size_t i = 0; i < variants; ++i) AddKernels(*model, kVariants[i], harness_, &seen);
     }
   }

@@ -47,16 +47,6 @@ inline std::vector<std::string> GoldenModelFolders() {
   return folders;
 }
 
-// What lowering says of the cases that have no kernels yet; empty for all others. Remove a name
-// here and its case is tested compiled.
-inline std::string LoweringRefusal(const std::string& folder) {
-  const std::string name = std::filesystem::path(folder).filename().string();
-  for (const char* mixture : {"granitemoe", "mixtral", "olmoe", "qwen2-moe", "qwen3-moe"}) {
-    if (name == mixture) return "no kernel family takes `";
-  }
-  return "";
-}
-
 inline std::string FolderTestName(const testing::TestParamInfo<std::string>& info) {
   std::string name = std::filesystem::path(info.param).filename().string();
   std::replace_if(

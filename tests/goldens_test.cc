@@ -47,13 +47,6 @@ class GoldensTest : public testing::TestWithParam<std::string> {
 
   Json Options() const { return ExactOptions(GetParam()); }
 
-  // That what has no kernels yet is refused in so many words.
-  void ExpectRefused(const std::string& words) {
-    const auto plan = CompileInPlace(Options());
-    ASSERT_FALSE(plan.ok()) << GetParam() << " compiles now: see LoweringRefusal";
-    EXPECT_THAT(std::string(plan.status().message()), testing::HasSubstr(words));
-  }
-
   GoldenModel model_;
   std::vector<int32_t> ids_;
   std::vector<float> expected_;
@@ -61,11 +54,6 @@ class GoldensTest : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(GoldensTest, CompiledCodeEqualsTransformers) {
-  const std::string refusal = LoweringRefusal(GetParam());
-  if (!refusal.empty()) {
-    ExpectRefused(refusal);
-    GTEST_SKIP() << "compiled: no kernels yet, refused by lowering";
-  }
   ExpectGolden(Options());
 }
 
@@ -79,7 +67,6 @@ TEST_P(GoldensTest, EagerEqualsTransformers) {
 
 // The program as the plan carries it: printed, parsed back, interpreted in its arena.
 TEST_P(GoldensTest, TheProgramsInterpreterEqualsTransformers) {
-  if (!LoweringRefusal(GetParam()).empty()) GTEST_SKIP() << "compiled: no kernels yet";
   Json options = Options();
   options["stop_after"] = "plan-buffers";
   const auto compiled = CompileWith(options);
@@ -104,13 +91,7 @@ TEST_P(GoldensTest, TheProgramsInterpreterEqualsTransformers) {
 
 // --- variants ------------------------------------------------------------------------------------
 
-class GoldenVariantsTest : public GoldensTest {
- protected:
-  void SetUp() override {
-    if (!LoweringRefusal(GetParam()).empty()) GTEST_SKIP() << "compiled: no kernels yet";
-    GoldensTest::SetUp();
-  }
-};
+class GoldenVariantsTest : public GoldensTest {};
 
 std::vector<std::string> OptionalPasses() {
   std::vector<std::string> names;

@@ -69,7 +69,8 @@ eager::Tensor Load(const ir::Type& type, absl::Span<const int64_t> dims, const E
 formats::PackedShape PackedShapeOf(const ir::Type& type, int64_t segments) {
   formats::PackedShape shape;
   shape.segments = segments;
-  shape.n = type.rank() == 1 ? 1 : type.shape[0].offset / segments;
+  shape.n = type.rank() == 1 ? 1 : type.shape[type.rank() - 2].offset;
+  if (type.rank() == 2) shape.n /= segments;
   shape.k = type.shape.back().offset;
   return shape;
 }

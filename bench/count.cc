@@ -12,7 +12,10 @@
 namespace ninfer::bench {
 namespace {
 
-bool IsProduct(const ir::Node& node) { return node.info().op_class == ir::OpClass::kMatmul; }
+bool IsProduct(const ir::Node& node) {
+  const ir::OpClass op_class = node.info().op_class;
+  return op_class == ir::OpClass::kMatmul || op_class == ir::OpClass::kGroupedMatmul;
+}
 
 // The products that nothing but arithmetic on single rows separates from the logits.
 absl::flat_hash_set<const ir::Node*> Heads(const ir::Function& step) {

@@ -74,11 +74,17 @@ class ReadProbe {
 
 // A loop of multiply-adds on registers alone.
 struct MatrixPeak {
-  std::string name;                  // "fma-f32-512", "vdpbf16ps"
+  std::string name;                  // "fma-f32-512", "vdpbf16ps", "vpdpbusd"
   double operations_per_second = 0;  // of all threads together
 };
-// What this CPU has: f32 always; VDPBF16PS where `bf16` and the CPU have it. Each takes `seconds`.
-std::vector<MatrixPeak> MeasureMatrixPeaks(runtime::ThreadPool* pool, bool bf16, double seconds);
+// What products are made of, beside f32.
+struct ProductTypes {
+  bool bf16 = false, int8 = false;
+};
+// What this CPU has: f32 always; VDPBF16PS and VPDPBUSD where the types and the CPU have them. Each
+// takes `seconds`.
+std::vector<MatrixPeak> MeasureMatrixPeaks(runtime::ThreadPool* pool, ProductTypes types,
+                                           double seconds);
 
 }  // namespace ninfer::bench
 

@@ -53,6 +53,22 @@ __attribute__((target("avx512f,avx512bf16"))) int64_t Dot512(int64_t rounds, flo
   return rounds * kWide * 32 * 2;
 }
 
+__attribute__((target("avx512f,avx512vnni"))) int64_t IntegerDot512(int64_t rounds, float* sink) {
+  __m512i bytes = _mm512_set1_epi8(1), sums[kWide];
+  for (int i = 0; i < kWide; ++i) sums[i] = _mm512_set1_epi32(i);
+  for (int64_t round = 0; round < rounds; ++round) {
+    asm volatile("" : "+v"(bytes));
+#pragma GCC unroll 24
+    for (int i = 0; i < kWide; ++i) sums[i] = _mm512_dpbusd_epi32(sums[i], bytes, bytes);
+  }
+  __m512i sum = sums[0];
+  for (int i = 1; i < kWide; ++i) sum = _mm512_add_epi32(sum, sums[i]);
+  int32_t lanes[16];
+  _mm512_storeu_si512(lanes, sum);
+  *sink += static_cast<float>(lanes[0]) + static_cast<float>(lanes[15]);
+  return rounds * kWide * 64 * 2;
+}
+
 __attribute__((target("avx2,fma"))) int64_t Fma256(int64_t rounds, float* sink) {
   __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(1.001f), sums[kNarrow];
   for (int i = 0; i < kNarrow; ++i) sums[i] = _mm256_set1_ps(static_cast<float>(i));
@@ -84,7 +100,7 @@ struct Candidate {
   Loop loop;
 };
 
-std::vector<Candidate> Candidates(bool bf16) {
+std::vector<Candidate> Candidates(ProductTypes types) {
   std::vector<Candidate> candidates;
 #if defined(__x86_64__)
   const absl::flat_hash_set<std::string> features = CpuFeatures();
@@ -93,7 +109,12 @@ std::vector<Candidate> Candidates(bool bf16) {
   } else if (features.contains("avx2") && features.contains("fma")) {
     candidates.push_back({"fma-f32-256", Fma256});
   }
-  if (bf16 && features.contains("avx512_bf16")) candidates.push_back({"vdpbf16ps", Dot512});
+  if (types.bf16 && features.contains("avx512_bf16")) {
+    candidates.push_back({"vdpbf16ps", Dot512});
+  }
+  if (types.int8 && features.contains("avx512_vnni")) {
+    candidates.push_back({"vpdpbusd", IntegerDot512});
+  }
 #endif
   if (candidates.empty()) candidates.push_back({"multiply-add-f32-128", Plain});
   return candidates;
@@ -103,9 +124,10 @@ std::atomic<float> sink;
 
 }  // namespace
 
-std::vector<MatrixPeak> MeasureMatrixPeaks(runtime::ThreadPool* pool, bool bf16, double seconds) {
+std::vector<MatrixPeak> MeasureMatrixPeaks(runtime::ThreadPool* pool, ProductTypes types,
+                                           double seconds) {
   std::vector<MatrixPeak> peaks;
-  for (const Candidate& candidate : Candidates(bf16)) {
+  for (const Candidate& candidate : Candidates(types)) {
     constexpr int64_t kRounds = 20000;
     std::vector<double> rates(pool->size());
     pool->Run([&](int thread) {

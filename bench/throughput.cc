@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -104,12 +105,12 @@ absl::Status CheckRoom(const runtime::ExecutorLimits& limits, int64_t longest) {
 
 // One repetition of one test with its probe. Runs on the engine's thread.
 absl::Status MeasureOnce(Engine* engine, const StepCost& cost, Text* text, ReadProbe* reads,
-                         bool bf16, Test* test) {
+                         ProductTypes types, Test* test) {
   if (test->prefill) {
     const double start = Seconds();
     NINFER_RETURN_IF_ERROR(text->Compute(test->depth, test->depth + test->tokens));
     test->last_rate = static_cast<double>(test->tokens) / (Seconds() - start);
-    std::vector<MatrixPeak> peaks = MeasureMatrixPeaks(engine->pool(), bf16, kPeakSeconds);
+    std::vector<MatrixPeak> peaks = MeasureMatrixPeaks(engine->pool(), types, kPeakSeconds);
     const MatrixPeak& best =
         *std::max_element(peaks.begin(), peaks.end(), [](const MatrixPeak& a, const MatrixPeak& b) {
           return a.operations_per_second < b.operations_per_second;
@@ -173,12 +174,14 @@ std::vector<Test> TestsOf(const ThroughputOptions& options) {
 // Every test once in each round, so that a drift of the machine meets all of them alike.
 absl::Status MeasureAll(Engine* engine, const StepCost& cost, const ThroughputOptions& options,
                         StateProbe* state, Text* text, ReadProbe* reads, std::vector<Test>* tests) {
-  const bool bf16 = engine->executor()->metadata().activations_dtype == "bf16";
+  ProductTypes types;
+  types.bf16 = engine->executor()->metadata().activations_dtype == "bf16";
+  types.int8 = absl::StartsWith(engine->executor()->metadata().weights_dtype, "int");
   for (int round = 0; round < options.repetitions; ++round) {
     for (Test& test : *tests) {
       absl::Status status;
       const auto measure = [&]() -> absl::Status {
-        engine->Run([&] { status = MeasureOnce(engine, cost, text, reads, bf16, &test); });
+        engine->Run([&] { status = MeasureOnce(engine, cost, text, reads, types, &test); });
         NINFER_RETURN_IF_ERROR(status);
         return options.peer == nullptr ? absl::OkStatus() : MeasurePeer(options.peer, &test);
       };

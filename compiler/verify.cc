@@ -20,8 +20,8 @@ constexpr double kReducedBound = 0.06;
 // Of integers, with inputs of 8 bits. Small models suffer more than large ones.
 constexpr double kInt8Bound = 0.1;
 constexpr double kInt4Bound = 0.6;
-// A row whose experts change gives another result altogether.
-constexpr double kRoutedFactor = 4;
+// Rounding may change the experts that a row chooses, and with them its result altogether.
+constexpr double kRoutedBound = 1;
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 constexpr int64_t kSingles = 4;  // of each text, token by token
 
@@ -93,14 +93,12 @@ bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice)
 
 double ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled) {
   const ir::Function* step = imported.FindFunction("step");
-  if (settled && !choice.weight_scheme.empty()) {
-    const bool eight = FindQuantiseScheme(choice.weight_scheme)->bits == 8;
-    const bool routes = step != nullptr && program::FindNode(*step, ir::Op::kTopK) != nullptr;
-    return (eight ? kInt8Bound : kInt4Bound) * (routes ? kRoutedFactor : 1);
-  }
   const bool rounds =
       (step != nullptr && Rounds(*step)) || (settled && ChoiceRounds(imported, choice));
-  return rounds ? kReducedBound : kBound;
+  if (!rounds) return kBound;
+  if (step != nullptr && program::FindNode(*step, ir::Op::kTopK) != nullptr) return kRoutedBound;
+  if (!settled || choice.weight_scheme.empty()) return kReducedBound;
+  return FindQuantiseScheme(choice.weight_scheme)->bits == 8 ? kInt8Bound : kInt4Bound;
 }
 
 Texts VerifyTexts(const std::string& serialized_tokenizer, int64_t vocab_size,

@@ -75,6 +75,23 @@ TEST(CountTest, PrefillIsCausalAndComputesTheHeadOnce) {
   EXPECT_EQ(cost.Prefill(3, 5), 3 * 1000 + (6 + 7 + 8) * 10 + 7);
 }
 
+TEST(CountTest, CountsTheChosenExperts) {
+  const absl::StatusOr<StepCost> cost = CountStep(std::string(R"(module "tiny" stage imported
+dim T in [1, 64]
+weight @experts : f32[6,10,8]
+weight @router : f32[6,8]
+
+func @step(%tokens: i32[T], %x: f32[T,8]) {
+  %0 = linear %x, @router : f32[T,6]
+  %1 = top_k %0 {k = 2} : i32[T,2]
+  %2 = grouped_linear %x, @experts, %1 : f32[T,2,10]
+  return %2
+}
+)"));
+  ASSERT_TRUE(cost.ok()) << cost.status();
+  EXPECT_EQ(cost->per_row + cost->head, 2 * 6 * 8 + 2 * 2 * 10 * 8);
+}
+
 TEST(CountTest, RefusesATextWithoutAStep) {
   const absl::StatusOr<StepCost> cost = CountStep(ir::Module("empty"));
   EXPECT_EQ(cost.status().message(), "graph: expected a function @step, found none");

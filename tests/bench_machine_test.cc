@@ -54,11 +54,11 @@ TEST(MachineTest, ReadProbeReadsLessThanItHas) {
 
 TEST(MachineTest, MatrixPeaksHaveF32AlwaysAndNames) {
   runtime::ThreadPool pool(2);
-  const std::vector<MatrixPeak> peaks = MeasureMatrixPeaks(&pool, /*bf16=*/false, 0.001);
+  const std::vector<MatrixPeak> peaks = MeasureMatrixPeaks(&pool, {}, 0.001);
   ASSERT_EQ(peaks.size(), 1u);
   EXPECT_GT(peaks[0].operations_per_second, 0);
   EXPECT_NE(peaks[0].name.find("f32"), std::string::npos);
-  EXPECT_GE(MeasureMatrixPeaks(&pool, /*bf16=*/true, 0.001).size(), 1u);
+  EXPECT_GE(MeasureMatrixPeaks(&pool, {.bf16 = true, .int8 = true}, 0.001).size(), 1u);
 }
 
 // Barrier times as a script, two for each measurement.

@@ -140,6 +140,16 @@ TEST(ChatTemplateLimits, IntegersBeyondTheirWidthAreErrors) {
   EXPECT_EQ(Try("{{ 2 ** 126 }}").text, "85070591730234615865843651857942052864");
 }
 
+// As CPython has it: what has items may have too many of them, save a tuple.
+TEST(ChatTemplateLanguage, APercentFormatTakesAListAsOneArgument) {
+  EXPECT_EQ(Try("{{ 'abc' % [1] }}").text, "abc");
+  EXPECT_EQ(Try("{{ '%s' % [1, 2] }}").text, "[1, 2]");
+  EXPECT_EQ(Try("{{ '%s %s' % [1, 2] }}").error,
+            "TypeError: not enough arguments for format string");
+  EXPECT_EQ(Try("{{ 'abc' % (1,) }}").error,
+            "TypeError: not all arguments converted during string formatting");
+}
+
 TEST(ChatTemplateLimits, AnErrorNamesItsLine) {
   const auto chat = ChatTemplate::Parse("a\nb\n{{ raise_exception('no\nway') }}", {});
   ASSERT_TRUE(chat.ok()) << chat.status();

@@ -154,6 +154,8 @@ class PercentFormatter {
   PercentFormatter(Run& run, absl::string_view format, const Value& arguments)
       : run_(run), format_(format), mapping_(arguments.is(Kind::kDict) ? &arguments : nullptr) {
     const bool tuple = arguments.is(Kind::kSeq) && arguments.seq->flavour == Flavour::kTuple;
+    // Python takes whatever has items for a mapping, which may have too many of them.
+    subscriptable_ = arguments.is(Kind::kDict) || (arguments.is(Kind::kSeq) && !tuple);
     arguments_ = tuple ? arguments.seq->items : std::vector<Value>{arguments};
   }
 
@@ -167,7 +169,7 @@ class PercentFormatter {
       ++pos;
       out += Conversion(&pos);
     }
-    if (!named_ && mapping_ == nullptr && next_ < arguments_.size()) {
+    if (!named_ && !subscriptable_ && next_ < arguments_.size()) {
       run_.Fail(kTypeError, "not all arguments converted during string formatting");
     }
     return out;
@@ -284,6 +286,7 @@ class PercentFormatter {
   std::vector<Value> arguments_;
   size_t next_ = 0;
   bool named_ = false;
+  bool subscriptable_ = false;
 };
 
 Spec ParseSpec(Run& run, absl::string_view text) {

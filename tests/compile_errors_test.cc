@@ -70,7 +70,8 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
                      "expected one of a model folder, --from-ir and --random-weights, found none");
   ExpectFolderRefused("found several", {"--random-weights=gpt2-124m"});
   ExpectFolderRefused("--frobnicate", {"--frobnicate"});
-  ExpectFolderRefused("--weights: expected auto, f32, bf16, f16, found 'f64'", {"--weights=f64"});
+  ExpectFolderRefused("--weights: expected auto, f32, bf16, f16, int8, int4, found 'f64'",
+                      {"--weights=f64"});
   ExpectFolderRefused("--activations: expected auto, f32, bf16, found 'f16'",
                       {"--activations=f16"});
   ExpectFolderRefused("--kv-cache: expected auto, f32, bf16, found 'int8'", {"--kv-cache=int8"});

@@ -133,6 +133,10 @@ TEST(CompilerOptions, AutoFollowsWhatIsStored) {
             "stored bf16: weights bf16, activations f32, cache f32");
   EXPECT_EQ(Resolve("BF16", {{"kv_cache", "f32"}}).explanation,
             "stored bf16: weights bf16, activations bf16, cache f32");
+  EXPECT_EQ(Resolve("BF16", {{"weights", "int8"}}).explanation,
+            "stored bf16: weights int8_g32, activations bf16, cache bf16");
+  EXPECT_EQ(Resolve("F32", {{"weights", "int4"}}).explanation,
+            "stored f32: weights int4_g32, activations f32, cache f32");
 }
 
 TEST(CompilerOptions, BoundsAreCutToTheContext) {
@@ -149,7 +153,8 @@ TEST(CompilerOptions, ValuesOutsideTheirListAreRefused) {
     const Resolved resolved = Resolve("F32", json);
     return std::string(resolved.options.status().message());
   };
-  EXPECT_EQ(error({{"weights", "f8"}}), "--weights: expected auto, f32, bf16, f16, found 'f8'");
+  EXPECT_EQ(error({{"weights", "f8"}}),
+            "--weights: expected auto, f32, bf16, f16, int8, int4, found 'f8'");
   EXPECT_EQ(error({{"activations", "f16"}}),
             "--activations: expected auto, f32, bf16, found 'f16'");
   EXPECT_EQ(error({{"kv_cache", ""}}), "--kv-cache: expected auto, f32, bf16, found ''");

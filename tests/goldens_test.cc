@@ -53,9 +53,7 @@ class GoldensTest : public testing::TestWithParam<std::string> {
   GoldenText text_;
 };
 
-TEST_P(GoldensTest, CompiledCodeEqualsTransformers) {
-  ExpectGolden(Options());
-}
+TEST_P(GoldensTest, CompiledCodeEqualsTransformers) { ExpectGolden(Options()); }
 
 TEST_P(GoldensTest, EagerEqualsTransformers) {
   auto options = ParseOptions(Json{{"model", GetParam()}, {"threads", 2}}.dump(), Caller::kEager);

@@ -1,6 +1,6 @@
 // Logits that are equal to the bit, whatever the number of threads, the chunks of the prompt, the
 // company of other texts, the pages, what lay on them before, and the way of the code into memory.
-// In f32 and bf16, on texts of several pages.
+// In f32, bf16 and integers, on texts of several pages.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -63,7 +63,8 @@ absl::StatusOr<Plans> MakePlans(const Case& from) {
   if (model == "demo") path = NINFER_SOURCE_DIR "/models/demo";
   Json options = ExactOptions(path);
   options["context"] = options["max_tokens"] = options["max_rows"] = kContext;
-  options["weights"] = options["activations"] = from.type;
+  options["weights"] = from.type;
+  if (from.type[0] != 'i') options["activations"] = from.type;  // of integers alone f32 is kept
   options["attention"] = from.attention;
   NINFER_ASSIGN_OR_RETURN(Compiled compiled, CompileWith(options));
   const std::string file = folder.File("plan.bin");
@@ -213,7 +214,9 @@ INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest,
                                            Case{"gpt2_f32_efficient", "gpt2", "f32", "efficient"},
                                            Case{"gpt2_bf16_naive", "gpt2", "bf16", "naive"},
                                            Case{"demo_f32_flash", "demo", "f32", "flash"},
-                                           Case{"demo_bf16_flash", "demo", "bf16", "flash"}),
+                                           Case{"demo_bf16_flash", "demo", "bf16", "flash"},
+                                           Case{"llama_int8_flash", "llama", "int8", "flash"},
+                                           Case{"gpt2_int4_naive", "gpt2", "int4", "naive"}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // Without a cache: the same bits for any number of threads and in any company, and the text may

@@ -1,1 +1,2 @@
 ninfer_script_test(programs_test programs_test.py)
+ninfer_script_test(compare_hf_test compare_hf_test.py)

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Runs a model through Hugging Face transformers and through ninfer, and tells where they first differ.
+
+    tools/compare_hf.py MODEL [--prompt TEXT | --prompt-ids 1,2,3] [--max-tokens 20] [--engine eager|compiled]
+
+Needs torch and transformers (`bench/peers/install.sh` makes an environment that has them). Both sides compute in f32.
+Compared are, in this order, the token ids of the prompt, the rows that go into each layer, the logits of each position
+of the prompt, and the tokens that greedy decoding adds. The status is 0 when nothing differs, 1 when something does, and
+2 when something could not be run.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def fail(message):
+    print("compare_hf.py: %s" % message, file=sys.stderr)
+    sys.exit(2)
+
+
+class Ninfer:
+    """ninfer-run on the model, in f32."""
+
+    def __init__(self, options):
+        self.command = [options.program, options.model, "--engine=" + options.engine]
+        for flag in ("--weights", "--activations", "--kv-cache"):
+            self.command += [flag, "f32"]
+        if options.engine == "compiled":
+            self.command.append("--no-cache")
+
+    def run(self, *arguments):
+        try:
+            done = subprocess.run(self.command + ["--json", "--temperature=0", *arguments], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True, check=False)
+        except OSError as error:
+            fail("%s: %s" % (self.command[0], error.strerror))
+        if done.returncode != 0:
+            fail(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "ninfer-run failed")
+        return json.loads(done.stdout)
+
+
+def first_row(found, expected, tolerance):
+    """The first row whose error is above the tolerance times the largest expected value, and its error; or None."""
+    scale = max(float(expected.abs().max()), 1e-30)
+    errors = (found - expected).abs().amax(dim=-1) / scale
+    rows = (~(errors <= tolerance)).nonzero()
+    return None if len(rows) == 0 else (int(rows[0]), float(errors[rows[0]]))
+
+
+class Report:
+    def __init__(self):
+        self.different = False
+
+    def line(self, what, difference):
+        print("%-10s %s" % (what, difference or "the same"))
+        self.different |= difference is not None
+
+
+def compare_prompt(options, transformers, ninfer, report):
+    """The ids of the prompt as transformers has them."""
+    if options.prompt_ids:
+        return options.prompt_ids
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.model)
+    expected = tokenizer(options.prompt)["input_ids"]
+    found = ninfer.run("--prompt", options.prompt, "--max-tokens=0")["prompt_ids"]
+    pairs = list(zip(found, expected))
+    at = next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
+    same = found == expected
+    report.line("prompt ids", None if same else "differ first at %d: ninfer %s, transformers %s" %
+                (at, found[at:at + 1] or "ends", expected[at:at + 1] or "ends"))
+    return expected
+
+
+def compare_rows(options, torch, safetensors_torch, ids, outputs, ninfer, report):
+    import numpy
+
+    with tempfile.TemporaryDirectory() as folder:
+        tensors, logits = os.path.join(folder, "x.safetensors"), os.path.join(folder, "x.npy")
+        ninfer.run("--prompt-ids", ",".join(map(str, ids)), "--max-tokens=1", "--chunk", str(len(ids)),
+                   "--dump-tensors=^hidden[.][0-9]+$", "--dump-to", tensors, "--logits", logits)
+        hidden = safetensors_torch.load_file(tensors)
+        found = torch.from_numpy(numpy.load(logits))[:len(ids)]
+    # What transformers keeps last has gone through the last norm.
+    for layer, expected in enumerate(outputs.hidden_states[:-1]):
+        name = "hidden.%d" % layer
+        if name not in hidden:
+            continue
+        rows = hidden[name].float().reshape(-1, expected.shape[-1])[:len(ids)]
+        difference = first_row(rows, expected[0], options.tolerance)
+        if difference is not None:
+            what = "the embeddings differ" if layer == 0 else "layer %d differs" % (layer - 1)
+            report.line("layers", "%s first at position %d: %.1e of the largest value" % (what, *difference))
+            break
+    else:
+        report.line("layers", None)
+    difference = first_row(found, outputs.logits[0], options.tolerance)
+    report.line("logits", difference and "differ first at position %d: %.1e of the largest logit" % difference)
+
+
+def compare_tokens(options, torch, model, ids, ninfer, report):
+    with torch.no_grad():
+        expected = model.generate(torch.tensor([ids]), do_sample=False, num_beams=1, repetition_penalty=1.0,
+                                  max_new_tokens=options.max_tokens)[0, len(ids):].tolist()
+    found = ninfer.run("--prompt-ids", ",".join(map(str, ids)), "--max-tokens", str(options.max_tokens))["ids"]
+    ends = model.generation_config.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends])
+    while expected and expected[-1] in ends:  # the end of the text is no part of it
+        expected.pop()
+    while found and found[-1] in ends:
+        found.pop()
+    at = next((i for i, (a, b) in enumerate(zip(found, expected)) if a != b), min(len(found), len(expected)))
+    report.line("tokens", None if found == expected else "differ first at new token %d: ninfer %s, transformers %s" %
+                (at, found[at:at + 1] or "ends", expected[at:at + 1] or "ends"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Tells where ninfer and Hugging Face transformers first differ.")
+    parser.add_argument("model", help="a model folder")
+    parser.add_argument("--prompt", default="Once upon a time")
+    parser.add_argument("--prompt-ids", type=lambda text: [int(id) for id in text.split(",")])
+    parser.add_argument("--max-tokens", type=int, default=20)
+    parser.add_argument("--engine", choices=["eager", "compiled"], default="compiled")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="of the largest value")
+    parser.add_argument("--program", default=os.path.join(ROOT, "build", "bin", "ninfer-run"))
+    options = parser.parse_args()
+    if not os.path.exists(os.path.join(options.model, "config.json")):
+        fail("%s: expected a model folder, found no config.json" % options.model)
+    try:
+        import safetensors.torch
+        import torch
+        import transformers
+    except ImportError as error:
+        fail("expected torch, transformers and safetensors, found no %s (bench/peers/install.sh installs them)" % error.name)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    ninfer, report = Ninfer(options), Report()
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+        ids = compare_prompt(options, transformers, ninfer, report)
+        with torch.no_grad():
+            outputs = model(torch.tensor([ids]), output_hidden_states=True)
+    except (OSError, ValueError, ImportError, IndexError) as error:
+        fail("transformers: %s" % str(error).splitlines()[0])
+    compare_rows(options, torch, safetensors.torch, ids, outputs, ninfer, report)
+    compare_tokens(options, torch, model, ids, ninfer, report)
+    sys.exit(1 if report.different else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "tests/compiler_testing.h"
 #include "tests/support/model_folder.h"
@@ -36,6 +37,14 @@ void ExpectSameBits(const std::vector<float>& found, const std::vector<float>& e
   }
 }
 
+// Rows choose their experts, whatever their neighbours choose.
+constexpr char kExperts[] = R"({
+  "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 75,
+  "hidden_size": 36, "intermediate_size": 50, "moe_intermediate_size": 35, "num_hidden_layers": 2,
+  "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 6, "num_experts": 5,
+  "num_experts_per_tok": 2, "max_position_embeddings": 320, "norm_topk_prob": true
+})";
+
 struct Case {
   const char* name;
   const char* model;
@@ -62,6 +71,11 @@ absl::StatusOr<Plans> MakePlans(const Case& from) {
   if (model == "gpt2") testing::WriteModel(path, testing::TinyGpt2(tiny));
   if (model == "demo") path = NINFER_SOURCE_DIR "/models/demo";
   Json options = ExactOptions(path);
+  if (model == "experts") {
+    NINFER_RETURN_IF_ERROR(WriteFile(folder.File("experts.json"), kExperts));
+    options.erase("model");
+    options["random_weights"] = folder.File("experts.json");
+  }
   options["context"] = options["max_tokens"] = options["max_rows"] = kContext;
   options["weights"] = from.type;
   if (from.type[0] != 'i') options["activations"] = from.type;  // of integers alone f32 is kept
@@ -216,7 +230,10 @@ INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest,
                                            Case{"demo_f32_flash", "demo", "f32", "flash"},
                                            Case{"demo_bf16_flash", "demo", "bf16", "flash"},
                                            Case{"llama_int8_flash", "llama", "int8", "flash"},
-                                           Case{"gpt2_int4_naive", "gpt2", "int4", "naive"}),
+                                           Case{"gpt2_int4_naive", "gpt2", "int4", "naive"},
+                                           Case{"experts_f32_flash", "experts", "f32", "flash"},
+                                           Case{"experts_bf16_flash", "experts", "bf16", "flash"},
+                                           Case{"experts_int8_flash", "experts", "int8", "flash"}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // Without a cache: the same bits for any number of threads and in any company, and the text may

@@ -47,6 +47,18 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
 void FillTables(const program::Program& program, plan::Plan* plan);
 plan::CodeImage ImageOf(const codegen::CodeImage& image);
 
+// Errors of logits, over the largest |reference|. Where rows choose their experts, rounding may
+// change a choice, and with it the whole row: there `worst` says little, and `typical` is what is
+// held.
+struct LogitsError {
+  double worst = 0;    // of any logit; infinite where one is not finite
+  double typical = 0;  // the median over positions of each one's worst logit
+  size_t at = 0;       // where the worst is
+  bool Within(const LogitsError& bound) const;
+};
+// Rows of `vocab` logits each, as many in both.
+LogitsError ErrorOf(const float* found, const float* reference, int64_t rows, int64_t vocab);
+
 // Refuses, before the imported graph is run on so many tokens, what no eager run can hold; and
 // after it logits that are not finite, naming the first tensor that is not (compiler/evidence.cc).
 absl::Status CheckReferenceFits(const Source& source, int64_t tokens);
@@ -55,7 +67,7 @@ absl::Status CheckReference(const TextLogits& reference, const Source& source);
 // Compares the reference (the imported graph under eager, in f32, on `ids`) with the plan's own
 // code, and writes the result into the plan (compiler/evidence.cc). More than `bound` is an error.
 absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,
-                            double bound, int threads, Compiled* compiled);
+                            const LogitsError& bound, int threads, Compiled* compiled);
 std::string EvidenceLine(const plan::Evidence& evidence);
 
 // The text, as ids, on which plans are compared: at most `count` of them.
@@ -73,10 +85,9 @@ absl::Status LendComparisons(const Source& source, const Texts& texts, int threa
 // Whether the types that were chosen hold less than what is stored: activations or the cache in
 // half precision, a matrix in a type that rounds it.
 bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice);
-// Largest |difference| over the largest |reference| that may show: 1e-4 where nothing is rounded,
-// 0.06 where the imported graph rounds by itself or, once precision has settled the types
-// (`settled`), the choice of types does.
-double ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled);
+// What may show: 1e-4 where nothing is rounded, more where the imported graph rounds by itself or,
+// once precision has settled the types (`settled`), the choice of types does.
+LogitsError ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled);
 
 }  // namespace ninfer::compiler
 

@@ -25,6 +25,9 @@ struct Comparison {
   std::string where;     // the worst logit
 };
 
+// Where a stage stands to precision, which alone may round.
+enum class Rounding { kNone, kSettling, kSettled };
+
 // Choices of the user that passes read. Fixed before the first pass; no pass changes them.
 struct PassOptions {
   // Precision: storage of linear weights, and arithmetic. Precision pass. With a scheme of
@@ -61,12 +64,10 @@ struct PassOptions {
   bool print_changed_diff = false;
   std::function<void(const std::string&)> print;  // where printed text goes
 
-  // --verify-each: evaluate after every pass against the imported graph. Passes may not include
-  // eager/, so the compiler lends these.
-  std::function<absl::StatusOr<Comparison>(const ir::Module&)> compare_module;
+  // --verify-each: evaluate after every pass. Passes may not include eager/, so the compiler lends
+  // these.
+  std::function<absl::StatusOr<Comparison>(const ir::Module&, Rounding)> compare_module;
   std::function<absl::StatusOr<Comparison>(const program::Program&)> compare_program;
-  // In place of their bound until precision, which alone may round; 0: theirs holds throughout.
-  double bound_before_precision = 0;
 
   // Counts rewrites across the run; a pass asks before each rewrite and stops when told no.
   // Set by the runner.

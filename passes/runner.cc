@@ -160,7 +160,10 @@ void Runner::RunUnit(const Unit& unit) {
   complete_ = false;
   if (!status_.ok() || stopped_) return;
   ++number_;
-  may_round_ = may_round_ || unit.info.name == EntryOf(PassId::kSettlePrecision).info.name;
+  if (rounding_ == Rounding::kSettling) rounding_ = Rounding::kSettled;
+  if (unit.info.name == EntryOf(PassId::kSettlePrecision).info.name) {
+    rounding_ = Rounding::kSettling;
+  }
   PassRecord record;
   record.name = unit.info.name;
   record.number = number_;
@@ -250,12 +253,7 @@ absl::StatusOr<Comparison> Runner::CompareWith(
   if (program) {
     return options_.compare_program ? options_.compare_program(*program) : Comparison{};
   }
-  if (!options_.compare_module) return Comparison{};
-  NINFER_ASSIGN_OR_RETURN(Comparison found, options_.compare_module(module));
-  if (!may_round_ && options_.bound_before_precision > 0) {
-    found.bound = options_.bound_before_precision;
-  }
-  return found;
+  return options_.compare_module ? options_.compare_module(module, rounding_) : Comparison{};
 }
 
 absl::Status Runner::Compare(const Unit& unit, const Graph& before, PassRecord& record) const {

@@ -109,9 +109,9 @@ class Runner {
   std::string index_;  // of the dump folder
   absl::Status status_;
   bool stopped_ = false;
-  bool complete_ = false;   // the last pass ran to its end
-  bool may_round_ = false;  // precision's turn has come
-  int number_ = 0;          // of the current pass, from 1
+  bool complete_ = false;  // the last pass ran to its end
+  Rounding rounding_ = Rounding::kNone;
+  int number_ = 0;  // of the current pass, from 1
   std::string stop_pass_;
   int stop_rewrite_ = -1;  // -1: after all of them
 };

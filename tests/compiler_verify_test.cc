@@ -44,7 +44,7 @@ class CompilerVerifyTest : public ::testing::Test {
   passes::Comparison Compare(const std::string& graph) {
     const auto module = ir::Parse(graph, "edited");
     EXPECT_TRUE(module.ok()) << module.status();
-    const auto comparison = options_.compare_module(*module);
+    const auto comparison = options_.compare_module(*module, passes::Rounding::kNone);
     EXPECT_TRUE(comparison.ok()) << comparison.status();
     return comparison.ok() ? *comparison : passes::Comparison();
   }
@@ -119,8 +119,8 @@ TEST_F(CompilerVerifyTest, TheBoundIsWideOnlyWhereTheChoiceOfTypesRounds) {
     std::string explanation;
     const auto choice = PassOptionsFor(*options, *source, &explanation);
     EXPECT_TRUE(choice.ok()) << choice.status();
-    EXPECT_EQ(ErrorBound(source->model.module, *choice, /*settled=*/false), 1e-4);
-    return ErrorBound(source->model.module, *choice, /*settled=*/true);
+    EXPECT_EQ(ErrorBound(source->model.module, *choice, /*settled=*/false).worst, 1e-4);
+    return ErrorBound(source->model.module, *choice, /*settled=*/true).worst;
   };
   EXPECT_EQ(bound_for("F32", "f32", "f32", "f32"), 1e-4);
   EXPECT_EQ(bound_for("BF16", "bf16", "f32", "f32"), 1e-4);
@@ -146,6 +146,23 @@ TEST_F(CompilerVerifyTest, AGraphThatRoundsByMistakeDoesNotLoosenItsOwnBound) {
   const passes::Comparison found = Compare(edited);
   EXPECT_EQ(found.bound, 1e-4);
   EXPECT_GT(found.max_error, found.bound);
+}
+
+// A row that chose other experts is another row; as many as half of them are a fault.
+TEST(LogitsError, TypicalIsTheMedianOverPositions) {
+  const std::vector<float> reference = {8, 1, -4, 2, 2, 2};
+  const auto error = [&](std::vector<float> found) {
+    return ErrorOf(found.data(), reference.data(), 3, 2);
+  };
+  const LogitsError one = error({8, 1, 4, 2, 2, 2});
+  EXPECT_EQ(one.worst, 1);
+  EXPECT_EQ(one.at, 2u);
+  EXPECT_EQ(one.typical, 0);
+  EXPECT_TRUE(one.Within({1, 0.06}));
+  EXPECT_FALSE(one.Within({0.06, 0.06}));
+  EXPECT_EQ(error({8, 2, 4, 2, 2, 2}).typical, 0.125);
+  EXPECT_FALSE(error({0, 0, 0, 0, 0, 0}).Within({2, 0.06}));
+  EXPECT_FALSE(error({8, 1, NAN, 2, 2, 2}).Within({2, 0.06}));
 }
 
 TEST_F(CompilerVerifyTest, TextsAreSeveralUnequalAndLongerThanAPageWhereTheContextIs) {

@@ -56,7 +56,7 @@ PassOptions OptionsFor(const Subject& subject, double bound) {
   PassOptions options;
   options.max_sequences = 4;
   options.max_rows = 7;
-  options.compare_module = [&subject, bound](const ir::Module& module) {
+  options.compare_module = [&subject, bound](const ir::Module& module, Rounding) {
     return Compare(subject, module, bound);
   };
   return options;

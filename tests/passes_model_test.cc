@@ -77,7 +77,8 @@ PassOptions OptionsFor(const Model& model, DType dtype) {
   options.weights = options.activations = options.kv_cache = dtype;
   options.max_sequences = 4;
   const double bound = dtype == DType::kF32 ? kBoundF32 : kBoundBF16;
-  options.compare_module = [&model, bound](const ir::Module& module) -> absl::StatusOr<Comparison> {
+  options.compare_module = [&model, bound](const ir::Module& module,
+                                           Rounding) -> absl::StatusOr<Comparison> {
     NINFER_ASSIGN_OR_RETURN(const testing::Logits whole,
                             testing::RunWhole(module, model.weights, model.texts));
     return testing::CompareLogits(model.reference, whole, bound);

@@ -193,7 +193,7 @@ TEST(Runner, ADisabledPassIsSkippedAndRecorded) {
 TEST(Runner, ComparesAfterEveryPassThatChangedSomething) {
   int asked = 0;
   PassOptions options;
-  options.compare_module = [&asked](const ir::Module&) -> absl::StatusOr<Comparison> {
+  options.compare_module = [&asked](const ir::Module&, Rounding) -> absl::StatusOr<Comparison> {
     ++asked;
     return Comparison{1e-7, 1e-4, "row 0"};
   };
@@ -207,11 +207,11 @@ TEST(Runner, ComparesAfterEveryPassThatChangedSomething) {
 
 TEST(Runner, AComparisonThatCannotBeMadeOrIsNoNumberStopsThePass) {
   PassOptions options;
-  options.compare_module = [](const ir::Module&) -> absl::StatusOr<Comparison> {
+  options.compare_module = [](const ir::Module&, Rounding) -> absl::StatusOr<Comparison> {
     return absl::InvalidArgumentError("eager: no such op");
   };
   EXPECT_EQ(MessageWith(options), "pass 1 fold: rewrite 1: eager: no such op");
-  options.compare_module = [](const ir::Module&) -> absl::StatusOr<Comparison> {
+  options.compare_module = [](const ir::Module&, Rounding) -> absl::StatusOr<Comparison> {
     return Comparison{NAN, 1e-4, "row 2, logit 3"};
   };
   EXPECT_EQ(MessageWith(options),
@@ -297,7 +297,7 @@ TEST(Runner, DumpsTheTextBeforeAndAfterEveryPassOfBothLevels) {
 TEST(Runner, AFailedPassLeavesItsDump) {
   PassOptions options;
   options.dump_dir = Folder("dump-failed");
-  options.compare_module = [](const ir::Module&) -> absl::StatusOr<Comparison> {
+  options.compare_module = [](const ir::Module&, Rounding) -> absl::StatusOr<Comparison> {
     return Comparison{1, 1e-4, "row 0"};
   };
   EXPECT_FALSE(RunPipeline(Graph(), options).ok());
@@ -345,7 +345,7 @@ TEST(Runner, PrintsADiffOfWhatChanged) {
 TEST(Runner, TheTableShowsEveryPassWithItsFigures) {
   PassOptions options;
   options.disabled = {"fold"};
-  options.compare_module = [](const ir::Module&) -> absl::StatusOr<Comparison> {
+  options.compare_module = [](const ir::Module&, Rounding) -> absl::StatusOr<Comparison> {
     return Comparison{2e-6, 1e-4, "row 0"};
   };
   const auto result = RunPipeline(Graph(), options);

@@ -250,6 +250,29 @@ TEST(Planted, WrongWeightInsideARegion) {
                               }));
 }
 
+// Where rounding may change the experts of a row, and so all of it: behind precision the reference
+// is what precision left.
+TEST(Planted, AnotherActivationInARoundedMixtureOfExperts) {
+  const compiler::Source mixture = Shape(R"({
+    "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "vocab_size": 75,
+    "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "num_local_experts": 5, "num_experts_per_tok": 2,
+    "max_position_embeddings": 128})");
+  for (const char* weights : {"bf16", "int8", "int4"}) {
+    PassOptions choice;
+    ASSERT_TRUE(choice.SetWeights(weights));
+    choice.activations = choice.kv_cache = DType::kBF16;
+    ExpectCaught(mixture,
+                 Plant("precision", "relu-for-silu", Op::kSilu,
+                       [](ir::Builder& builder, ir::Function& step, Node& node) {
+                         step.ReplaceAllUses(node.result(),
+                                             builder.Unary(Op::kRelu, node.operand(0)));
+                         return true;
+                       }),
+                 choice);
+  }
+}
+
 // Of many rewrites the wrong one is named.
 TEST(Planted, TheWrongRewriteAmongRightOnesIsNamedByItsNumber) {
   const compiler::Source source = Llama();

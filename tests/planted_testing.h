@@ -29,6 +29,18 @@ inline compiler::Source Import(const testing::TestModel& contents) {
 inline compiler::Source Llama() { return Import(testing::TinyLlama({.context = 128})); }
 inline compiler::Source Gpt2() { return Import(testing::TinyGpt2({.context = 128})); }
 
+// Random weights of the shape that a config.json describes.
+inline compiler::Source Shape(const char* config) {
+  testing::TemporaryFolder folder;
+  const std::string path = folder.File("shape.json");
+  EXPECT_TRUE(WriteFile(path, config).ok());
+  compiler::Options options;
+  options.random_weights = path;
+  auto source = compiler::OpenSource(options);
+  EXPECT_TRUE(source.ok()) << source.status();
+  return source.ok() ? *std::move(source) : Llama();
+}
+
 inline PassOptions Verifying(const compiler::Source& source, PassOptions options = {}) {
   const compiler::Texts texts =
       compiler::VerifyTexts("", source.model.info.vocab_size, source.model.info.context_length);

@@ -180,6 +180,7 @@ TEST(Activation, EachNameIsItsFunction) {
   EXPECT_EQ(CountOps(Llama({{"hidden_act", "gelu"}}), ir::Op::kGelu), 2);
   EXPECT_EQ(CountOps(Llama({{"hidden_act", "gelu_pytorch_tanh"}}), ir::Op::kGeluTanh), 2);
   EXPECT_EQ(CountOps(Llama({{"hidden_act", "relu"}}), ir::Op::kRelu), 2);
+  EXPECT_EQ(CountOps(Llama({{"hidden_act", "quick_gelu"}}), ir::Op::kSigmoid), 2);
   EXPECT_EQ(CountOps(Gpt2(), ir::Op::kGeluTanh), 2);
   EXPECT_EQ(CountOps(Gpt2({{"activation_function", "gelu"}}), ir::Op::kGelu), 2);
 }
@@ -188,7 +189,8 @@ TEST(Activation, AnUnknownOneIsRefusedByKeyAndValue) {
   EXPECT_EQ(
       ErrorOf(Llama({{"hidden_act", "mish"}})),
       "config.json: hidden_act: expected one of gelu, gelu_python, gelu_new, gelu_pytorch_tanh, "
-      "gelu_fast, gelu_python_tanh, relu, relu2, sigmoid, silu, swish, tanh, found \"mish\"");
+      "gelu_fast, gelu_python_tanh, quick_gelu, relu, relu2, sigmoid, silu, swish, tanh, found "
+      "\"mish\"");
   EXPECT_EQ(ErrorOf(Gpt2({{"activation_function", nullptr}})),
             "config.json: activation_function: expected a string, found null");
 }

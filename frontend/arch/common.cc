@@ -26,9 +26,10 @@ constexpr struct {
     {"gelu", Op::kGelu},          {"gelu_python", Op::kGelu},
     {"gelu_new", Op::kGeluTanh},  {"gelu_pytorch_tanh", Op::kGeluTanh},
     {"gelu_fast", Op::kGeluTanh}, {"gelu_python_tanh", Op::kGeluTanh},
-    {"relu", Op::kRelu},          {"relu2", Op::kRelu},
-    {"sigmoid", Op::kSigmoid},    {"silu", Op::kSilu},
-    {"swish", Op::kSilu},         {"tanh", Op::kTanh},
+    {"quick_gelu", Op::kSigmoid}, {"relu", Op::kRelu},
+    {"relu2", Op::kRelu},         {"sigmoid", Op::kSigmoid},
+    {"silu", Op::kSilu},          {"swish", Op::kSilu},
+    {"tanh", Op::kTanh},
 };
 
 Type TypeOf(DType dtype, const std::vector<int64_t>& shape) {
@@ -219,6 +220,8 @@ double ModelBuilder::ReadEpsilon(absl::string_view key, double fallback) {
 Value* ModelBuilder::Activation(Value* x, absl::string_view name) {
   for (const auto& row : kActivations) {
     if (row.name != name) continue;
+    if (name == "quick_gelu")
+      return ops_.Mul(x, ops_.Unary(row.op, ops_.Mul(x, ops_.Constant(1.702))));
     Value* y = ops_.Unary(row.op, x);
     return name == "relu2" ? ops_.Mul(y, y) : y;  // squared (So et al., 2021)
   }

@@ -281,6 +281,8 @@ TEST(CodegenInstructions, AreTheFastestOfTheTarget) {
       {"sapphirerapids", 0, dot, false},
       {"sapphirerapids", 1, fma, true},
       {"sapphirerapids", 3, narrow, true},
+      {"cascadelake", 0, fma, true},
+      {"cascadelake", 3, narrow, false},
       {"x86-64-v4", 0, fma, true},
       {"x86-64-v4", 0, dot, false},
       {"x86-64-v4", 1, fma, true},

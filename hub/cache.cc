@@ -86,11 +86,26 @@ absl::Status RepositoryCache::MarkAbsent(const std::string& commit, const std::s
   return WriteFile(path, "");
 }
 
+std::vector<std::string> RepositoryCache::List(const std::string& commit,
+                                               const std::string& folder) const {
+  std::vector<std::string> names;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(JoinPath(Snapshot(commit), folder), error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (FileExists(entry->path().string())) names.push_back(JoinPath(folder, name));
+  }
+  return names;
+}
+
 absl::Status RepositoryCache::Link(const std::string& commit, const std::string& name,
                                    const std::string& etag) const {
   const std::string path = File(commit, name);
   NINFER_RETURN_IF_ERROR(MakeFoldersAbove(path));
-  const std::string target = JoinPath("../../blobs", etag);
+  std::string target = JoinPath("../../blobs", etag);
+  for (const char c : name) {
+    if (c == '/') target.insert(0, "../");
+  }
   // Another process may make the same link between these two.
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return CannotMake(path);
   if (symlink(target.c_str(), path.c_str()) == 0) return absl::OkStatus();

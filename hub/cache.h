@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -30,6 +31,8 @@ class RepositoryCache {
   bool Has(const std::string& commit, const std::string& name) const;
   bool IsAbsent(const std::string& commit, const std::string& name) const;
   absl::Status MarkAbsent(const std::string& commit, const std::string& name) const;
+  // The names of the files in a folder of the snapshot ("" is the snapshot), with the folder.
+  std::vector<std::string> List(const std::string& commit, const std::string& folder) const;
 
   // Makes snapshots/COMMIT/NAME a link to the blob.
   absl::Status Link(const std::string& commit, const std::string& name,

@@ -2,8 +2,11 @@
 // Tested by tests/hub_choose_test.cc.
 #include "hub/choose.h"
 
+#include <algorithm>
 #include <set>
 
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
 
@@ -11,15 +14,19 @@ namespace ninfer::hub {
 namespace {
 
 // What says how a model is used, where it is there.
-constexpr const char* kOptional[] = {"generation_config.json", "tokenizer_config.json",
-                                     "chat_template.jinja", "preprocessor_config.json",
-                                     "processor_config.json"};
+constexpr const char* kOptional[] = {"generation_config.json",   "tokenizer_config.json",
+                                     "special_tokens_map.json",  "added_tokens.json",
+                                     "chat_template.jinja",      "chat_template.json",
+                                     "preprocessor_config.json", "processor_config.json"};
+constexpr char kTemplates[] = "additional_chat_templates";
 // Tokenizers in the order in which a folder's is chosen; a second file belongs to the first.
 constexpr const char* kTokenizers[][2] = {{"tokenizer.json", nullptr},
                                           {"tokenizer.model", nullptr},
-                                          {"tekken.json", nullptr},
                                           {"vocab.json", "merges.txt"},
-                                          {"encoder.json", "vocab.bpe"}};
+                                          {"encoder.json", "vocab.bpe"},
+                                          {"tekken.json", nullptr}};
+constexpr char kTiktoken[] = ".tiktoken";  // a file with any name before it
+constexpr char kLastTokenizer[] = "vocab.txt";
 // Weights likewise: one file, or an index and what it names.
 constexpr const char* kWeights[][2] = {{"model.safetensors", "model.safetensors.index.json"},
                                        {"pytorch_model.bin", "pytorch_model.bin.index.json"}};
@@ -29,13 +36,28 @@ bool IsPlainName(const std::string& name) {
          name.find('\0') == std::string::npos;
 }
 
-bool AddWeights(const HasFile& has, Choice* choice) {
+void AddTokenizer(Names& names, Choice* choice) {
+  for (const auto& [first, second] : kTokenizers) {
+    if (!names.Has(first) || (second != nullptr && !names.Has(second))) continue;
+    choice->files.push_back(first);
+    if (second != nullptr) choice->files.push_back(second);
+    return;
+  }
+  const std::vector<std::string> tiktoken = names.Like("", kTiktoken);
+  if (!tiktoken.empty()) {
+    choice->files.push_back(tiktoken.front());
+  } else if (names.Has(kLastTokenizer)) {
+    choice->files.push_back(kLastTokenizer);
+  }
+}
+
+bool AddWeights(Names& names, Choice* choice) {
   for (const auto& [single, index] : kWeights) {
-    if (has(single)) {
+    if (names.Has(single)) {
       choice->files.push_back(single);
       return true;
     }
-    if (has(index)) {
+    if (names.Has(index)) {
       choice->files.push_back(index);
       choice->index = index;
       return true;
@@ -46,25 +68,36 @@ bool AddWeights(const HasFile& has, Choice* choice) {
 
 }  // namespace
 
-absl::StatusOr<Choice> ChooseFiles(const HasFile& has) {
+absl::StatusOr<Choice> ChooseFiles(Names& names) {
   Choice choice;
-  if (!has("config.json")) return InvalidArgument("expected config.json, found none");
+  if (!names.Has("config.json")) return InvalidArgument("expected config.json, found none");
   choice.files.push_back("config.json");
   for (const char* name : kOptional) {
-    if (has(name)) choice.files.push_back(name);
+    if (names.Has(name)) choice.files.push_back(name);
   }
-  for (const auto& [first, second] : kTokenizers) {
-    if (!has(first) || (second != nullptr && !has(second))) continue;
-    choice.files.push_back(first);
-    if (second != nullptr) choice.files.push_back(second);
-    break;
-  }
-  if (!AddWeights(has, &choice)) {
+  for (const std::string& name : names.Like(kTemplates, ".jinja")) choice.files.push_back(name);
+  AddTokenizer(names, &choice);
+  if (!AddWeights(names, &choice)) {
     return InvalidArgument(
         "expected model.safetensors or pytorch_model.bin, or the .index.json of either, found "
         "none");
   }
   return choice;
+}
+
+std::vector<std::string> NamesLike(const std::vector<std::string>& names, absl::string_view folder,
+                                   absl::string_view suffix) {
+  std::vector<std::string> found;
+  for (const std::string& name : names) {
+    absl::string_view file = name;
+    if (!folder.empty() &&
+        !(absl::ConsumePrefix(&file, folder) && absl::ConsumePrefix(&file, "/"))) {
+      continue;
+    }
+    if (absl::EndsWith(file, suffix) && IsPlainName(std::string(file))) found.push_back(name);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 absl::StatusOr<std::vector<std::string>> ShardsOf(absl::string_view file, absl::string_view text) {

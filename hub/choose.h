@@ -2,7 +2,6 @@
 #ifndef NINFER_HUB_CHOOSE_H_
 #define NINFER_HUB_CHOOSE_H_
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,8 +10,14 @@
 
 namespace ninfer::hub {
 
-// Whether the repository has a file of this name.
-using HasFile = std::function<bool(const std::string& name)>;
+// What a repository has, as far as the one who is asked knows.
+class Names {
+ public:
+  virtual ~Names() = default;
+  virtual bool Has(const std::string& name) = 0;
+  // In order, the names in `folder`, itself ("" is the repository's), that end in `suffix`.
+  virtual std::vector<std::string> Like(const std::string& folder, const std::string& suffix) = 0;
+};
 
 struct Choice {
   std::vector<std::string> files;  // configuration and tokenizer first, then weights
@@ -20,7 +25,11 @@ struct Choice {
 };
 
 // The error says what is missing ("expected ..., found none") without naming the repository.
-absl::StatusOr<Choice> ChooseFiles(const HasFile& has);
+absl::StatusOr<Choice> ChooseFiles(Names& names);
+
+// Of these names, those that Names::Like asks for.
+std::vector<std::string> NamesLike(const std::vector<std::string>& names, absl::string_view folder,
+                                   absl::string_view suffix);
 
 // The shards that an index names, each once. `file` names the index in errors.
 absl::StatusOr<std::vector<std::string>> ShardsOf(absl::string_view file, absl::string_view text);

@@ -148,7 +148,7 @@ absl::StatusOr<std::string> Downloader::GetText(const std::string& path, const s
 absl::StatusOr<Downloader::Remote> Downloader::Head(const std::string& commit,
                                                     const std::string& file) {
   HttpRequest request = Request(absl::StrCat(settings_.endpoint, "/", name_.repository, "/resolve/",
-                                             commit, "/", EscapeUrl(file)));
+                                             commit, "/", EscapeUrl(file, /*keep_slashes=*/true)));
   request.head = true;
   for (int i = 0; i < kMaxRedirects; ++i) {
     NINFER_ASSIGN_OR_RETURN(const HttpResponse response, http_.Send(request));

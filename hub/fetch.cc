@@ -24,6 +24,55 @@ struct Listing {
   std::set<std::string> files;
 };
 
+// How the cache says that it has all names of a kind: it marks as absent one that no file has.
+std::string MarkOf(const std::string& folder, const std::string& suffix) {
+  return JoinPath(folder, absl::StrCat("*", suffix));
+}
+
+// Answers from a listing, and keeps what was asked for in vain, and each kind that was asked for.
+class ListedNames : public Names {
+ public:
+  explicit ListedNames(const Listing& listing) : listing_(listing) {}
+
+  bool Has(const std::string& name) override {
+    const bool has = listing_.files.count(name) > 0;
+    if (!has) absent.insert(name);
+    return has;
+  }
+  std::vector<std::string> Like(const std::string& folder, const std::string& suffix) override {
+    kinds.insert(MarkOf(folder, suffix));
+    return NamesLike({listing_.files.begin(), listing_.files.end()}, folder, suffix);
+  }
+
+  std::set<std::string> absent, kinds;
+
+ private:
+  const Listing& listing_;
+};
+
+// Answers from a commit in the cache.
+class CachedNames : public Names {
+ public:
+  CachedNames(const RepositoryCache& cache, const std::string& commit)
+      : cache_(cache), commit_(commit) {}
+
+  bool Has(const std::string& name) override {
+    if (cache_.Has(commit_, name)) return true;
+    sure = sure && cache_.IsAbsent(commit_, name);
+    return false;
+  }
+  std::vector<std::string> Like(const std::string& folder, const std::string& suffix) override {
+    sure = sure && cache_.IsAbsent(commit_, MarkOf(folder, suffix));
+    return NamesLike(cache_.List(commit_, folder), folder, suffix);
+  }
+
+  bool sure = true;  // what was not found is known not to exist
+
+ private:
+  const RepositoryCache& cache_;
+  const std::string& commit_;
+};
+
 class Fetcher {
  public:
   Fetcher(const ModelName& name, const Settings& settings, const Callbacks& callbacks)
@@ -72,14 +121,10 @@ class Fetcher {
   }
 
   absl::Status FetchFiles(const Listing& listing) {
-    std::set<std::string> absent;
-    const auto choice = ChooseFiles([&](const std::string& file) {
-      const bool has = listing.files.count(file) > 0;
-      if (!has) absent.insert(file);
-      return has;
-    });
+    ListedNames names(listing);
+    const auto choice = ChooseFiles(names);
     NINFER_RETURN_IF_ERROR(Annotate(choice.status(), name_.text));
-    for (const std::string& file : absent) {
+    for (const std::string& file : names.absent) {
       NINFER_RETURN_IF_ERROR(cache_.MarkAbsent(listing.commit, file));
     }
     std::vector<std::string> files = choice->files;
@@ -92,6 +137,9 @@ class Fetcher {
     for (size_t i = 0; i < files.size(); ++i) {
       NINFER_RETURN_IF_ERROR(
           Fetch(listing, files[i], absl::StrCat(files[i], " (", i + 1, " of ", files.size(), ")")));
+    }
+    for (const std::string& kind : names.kinds) {
+      NINFER_RETURN_IF_ERROR(cache_.MarkAbsent(listing.commit, kind));
     }
     return absl::OkStatus();
   }
@@ -118,13 +166,9 @@ class Fetcher {
 
   // Whether the cache has all that a commit needs. `sure`: what it lacks is known not to exist.
   bool IsComplete(const std::string& commit, bool sure) {
-    bool known = true;
-    const auto choice = ChooseFiles([&](const std::string& file) {
-      if (cache_.Has(commit, file)) return true;
-      known = known && cache_.IsAbsent(commit, file);
-      return false;
-    });
-    if (!choice.ok() || (sure && !known)) return false;
+    CachedNames names(cache_, commit);
+    const auto choice = ChooseFiles(names);
+    if (!choice.ok() || (sure && !names.sure)) return false;
     if (choice->index.empty()) return true;
     const auto shards = ReadShards(commit, choice->index);
     if (!shards.ok()) return false;

@@ -172,10 +172,11 @@ bool SameOrigin(const std::string& a, const std::string& b) {
   return !origin.empty() && origin == Origin(b);
 }
 
-std::string EscapeUrl(absl::string_view text) {
+std::string EscapeUrl(absl::string_view text, bool keep_slashes) {
+  const absl::string_view kept = keep_slashes ? "-_.~/" : "-_.~";
   std::string out;
   for (char c : text) {
-    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-_.~", c)) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains(kept, c)) {
       out.push_back(c);
     } else {
       absl::StrAppendFormat(&out, "%%%02X", static_cast<unsigned char>(c));

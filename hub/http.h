@@ -56,8 +56,8 @@ class HttpClient {
 std::string ResolveUrl(const std::string& base, const std::string& location);
 // Whether both have the same scheme, host and port.
 bool SameOrigin(const std::string& a, const std::string& b);
-// As one component of a path: a slash becomes "%2F".
-std::string EscapeUrl(absl::string_view text);
+// As one component of a path, where a slash becomes "%2F", or as a path.
+std::string EscapeUrl(absl::string_view text, bool keep_slashes = false);
 
 }  // namespace ninfer::hub
 

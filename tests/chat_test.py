@@ -169,6 +169,21 @@ class ChatTest(unittest.TestCase):
         self.assertIn("not valid JSON", self.refused("--messages", self.path("bad.json", "[" * 100000)))
         self.assertIn("chat template, line", self.refused("--messages", self.path("bad.json", '[{"role": "user"}]')))
 
+    def test_values_nested_without_end_are_refused(self):
+        deep = "[" * 100000 + "]" * 100000
+        message = '[{"role": "user", "content": %s}]'
+        too_deep = "ninfer-run: %s: expected at most 200 arrays and objects inside one another, found more"
+        file = self.path("m.json", MESSAGES)
+        self.assertEqual(self.refused("--messages", self.path("deep.json", message % deep)), too_deep % "messages")
+        for flag in ("tools", "documents"):
+            self.assertEqual(self.refused("--messages", file, "--" + flag, self.path("deep.json", '[{"a": %s}]' % deep)),
+                             too_deep % flag)
+        self.assertEqual(self.refused("--messages", file, "--chat-template-kwargs", '{"a": %s}' % deep[90000:110000]),
+                         too_deep % "template variables")
+        template = self.path("json.jinja", "{{ messages | tojson }}")
+        shown = self.show("--messages", self.path("m.json", message % ("[" * 198 + "]" * 198)), "--chat-template", template)
+        self.assertEqual(shown.count("["), 199)
+
     def test_a_template_that_is_wrong_is_refused_with_its_line(self):
         template = self.path("bad.jinja", "one\n{% if %}")
         self.assertEqual(self.refused("--messages", self.path("m.json", MESSAGES), "--chat-template", template),

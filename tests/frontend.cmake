@@ -16,8 +16,6 @@ ninfer_fuzz(config_fuzz SOURCES fuzz/config_fuzz.cc DEPS frontend ir
                   data/hf-models/gemma3/config.old-style.json data/hf-models/gpt2/config.json
                   data/hf-models/qwen2/config.old-style.json)
 ninfer_fuzz(torch_file_fuzz SOURCES fuzz/torch_file_fuzz.cc DEPS frontend
-            SEEDS data/checkpoints/torch-zip/pytorch_model.bin
-                  data/checkpoints/torch-no-checksums/pytorch_model.bin
-                  data/checkpoints/torch-legacy/pytorch_model.bin fuzz/seeds/torch_file)
+            SEEDS fuzz/seeds/torch_file)
 ninfer_fuzz(tf_checkpoint_fuzz SOURCES fuzz/tf_checkpoint_fuzz.cc DEPS frontend
             SEEDS data/checkpoints/openai/model.ckpt.index fuzz/seeds/tf_checkpoint)

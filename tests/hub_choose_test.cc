@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <set>
+#include <algorithm>
 
 #include "hub/choose.h"
 
@@ -11,15 +11,31 @@ namespace {
 
 using ::testing::ElementsAre;
 
-absl::StatusOr<Choice> Choose(const std::set<std::string>& files) {
-  return ChooseFiles([&](const std::string& name) { return files.count(name) > 0; });
+class Files : public Names {
+ public:
+  explicit Files(const std::vector<std::string>& files) : files_(files) {}
+  bool Has(const std::string& name) override {
+    return std::count(files_.begin(), files_.end(), name) > 0;
+  }
+  std::vector<std::string> Like(const std::string& folder, const std::string& suffix) override {
+    return NamesLike(files_, folder, suffix);
+  }
+
+ private:
+  const std::vector<std::string>& files_;
+};
+
+absl::StatusOr<Choice> Choose(const std::vector<std::string>& files) {
+  Files names(files);
+  return ChooseFiles(names);
 }
 
 TEST(Choose, OneTokenizerAndOneFormatOfWeights) {
-  const auto choice = Choose({"config.json", "generation_config.json", "tokenizer.json",
-                              "tokenizer.model", "vocab.json", "merges.txt",
-                              "tokenizer_config.json", "chat_template.jinja", "model.safetensors",
-                              "pytorch_model.bin", "tf_model.h5", "README.md", ".gitattributes"});
+  const auto choice =
+      Choose({"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
+              "vocab.json", "merges.txt", "tokenizer_config.json", "chat_template.jinja",
+              "model.safetensors", "qwen.tiktoken", "vocab.txt", "pytorch_model.bin", "tf_model.h5",
+              "README.md", ".gitattributes"});
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_THAT(choice->files,
               ElementsAre("config.json", "generation_config.json", "tokenizer_config.json",
@@ -33,6 +49,27 @@ TEST(Choose, HalfATokenizerIsNone) {
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_THAT(choice->files,
               ElementsAre("config.json", "encoder.json", "vocab.bpe", "pytorch_model.bin"));
+}
+
+TEST(Choose, WhatIsSaidOfTokensAndEveryChatTemplate) {
+  const auto choice =
+      Choose({"config.json", "additional_chat_templates/tool_use.jinja",
+              "additional_chat_templates/rag.jinja", "additional_chat_templates/deeper/x.jinja",
+              "additional_chat_templates/README.md", "x.jinja", "vocab.txt", "added_tokens.json",
+              "special_tokens_map.json", "chat_template.json", "pytorch_model.bin"});
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  EXPECT_THAT(
+      choice->files,
+      ElementsAre("config.json", "special_tokens_map.json", "added_tokens.json",
+                  "chat_template.json", "additional_chat_templates/rag.jinja",
+                  "additional_chat_templates/tool_use.jinja", "vocab.txt", "pytorch_model.bin"));
+}
+
+TEST(Choose, ATiktokenFileByItsEnding) {
+  const auto choice = Choose({"config.json", "qwen.tiktoken", "folder/a.tiktoken", "vocab.txt",
+                              "b.tiktoken", "pytorch_model.bin"});
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  EXPECT_THAT(choice->files, ElementsAre("config.json", "b.tiktoken", "pytorch_model.bin"));
 }
 
 TEST(Choose, ShardedSafetensorsComeBeforePyTorchsFile) {

@@ -191,7 +191,7 @@ class Hub:
             if method == "GET" and role == "cdn":
                 names.append(self.blobs[path.strip("/")][0])
             elif method == "GET" and "/resolve/" in path:
-                names.append(path.rsplit("/", 1)[1])
+                names.append(path.split("/resolve/", 1)[1].split("/", 1)[1])
         return names
 
     def close(self):

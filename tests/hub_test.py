@@ -1,6 +1,7 @@
 """Tests models by name of the hub (hub/) against a server of the hub's API on the loopback address (hub_server.py), and
 the cache against huggingface_hub itself, where a Python has it (NINFER_HUB_PYTHON, else this one)."""
 
+import base64
 import hashlib
 import os
 import pty
@@ -140,6 +141,37 @@ class FetchTest(HubTest):
         self.hub.moved["old/name"] = "org/tiny"
         self.passes("hf:old/name")
         self.assertEqual(sorted(self.hub.fetched()), NEEDED)
+
+    def test_every_chat_template_is_fetched_into_its_folder(self):
+        files = tiny()
+        templates = ["additional_chat_templates/rag.jinja", "additional_chat_templates/tool_use.jinja"]
+        for name in templates:
+            files[name] = b"{{ messages }}"
+        commit = self.hub.repositories["org/tiny"].push("main", files)
+        self.passes(NAME + "@" + commit)
+        self.assertEqual(sorted(self.hub.fetched()), sorted(NEEDED + templates[:1]))  # both are one blob
+        for name in templates:
+            path = self.repository("snapshots", commit, name)
+            self.assertEqual(os.readlink(path), "../../../blobs/" + etag_of(name, files[name]))
+            self.assertEqual(read(path), files[name])
+        self.hub.requests.clear()
+        self.passes(NAME + "@" + commit)
+        self.assertEqual(self.hub.requests, [])
+        os.unlink(path)
+        os.unlink(self.repository(".no_exist", commit, "additional_chat_templates", "*.jinja"))
+        self.passes(NAME + "@" + commit)
+        self.assertTrue(os.path.exists(path))
+
+    def test_a_tiktoken_file_is_found_by_its_ending(self):
+        draft = os.path.join(script_main.ROOT, "models", "demo-draft")
+        files = {name: read(draft, name) for name in ("config.json", "model.safetensors")}
+        files["some.tiktoken"] = b"".join(b"%s %d\n" % (base64.b64encode(bytes([i])), i) for i in range(256))
+        commit = self.hub.repositories["org/tiny"].push("main", files)
+        self.passes()
+        self.assertEqual(sorted(self.hub.fetched()), ["config.json", "model.safetensors", "some.tiktoken"])
+        self.hub.requests.clear()
+        self.passes(NAME + "@" + commit)
+        self.assertEqual(self.hub.requests, [])
 
     def test_shards_that_the_index_names_are_fetched(self):
         for model, index in ((("hf-models", "llama-sharded"), "model.safetensors.index.json"),

@@ -22,4 +22,4 @@ ninfer_fuzz(tokenizer_tables_fuzz SOURCES fuzz/tokenizer_tables_fuzz.cc DEPS tex
             SEEDS fuzz/seeds/tokenizer_json)
 ninfer_fuzz(tiktoken_fuzz SOURCES fuzz/tiktoken_fuzz.cc DEPS text SEEDS fuzz/seeds/tiktoken)
 ninfer_fuzz(chat_template_fuzz SOURCES fuzz/chat_template_fuzz.cc DEPS text
-            SEEDS fuzz/seeds/chat_template)
+            SEEDS data/chat-templates/templates fuzz/seeds/chat_template)

@@ -55,7 +55,7 @@ TEST(TextJsonTest, BadFilesAreRefusedInOneLine) {
       {WithModel(R"("vocab":{"a":"x"},"merges":[])"),
        "t: model.vocab: 'a': expected a whole number, found string"},
       {WithModel(R"("vocab":{"a":-1},"merges":[])"),
-       "t: model.vocab: piece 'a': expected an id from 0 to 16777215, found -1"},
+       "t: model.vocab: piece 'a': expected an id from 0 to 4194303, found -1"},
       {WithModel(R"("vocab":{"a":9223372036854775808},"merges":[])"),
        "t: model.vocab: 'a': expected a whole number, found number"},
       {WithModel(R"("vocab":{"a":1,"b":1},"merges":[])"),

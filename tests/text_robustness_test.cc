@@ -3,6 +3,8 @@
 #include <random>
 #include <thread>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "tests/text_testing.h"
 #include "text/detokenizer.h"
 
@@ -135,6 +137,63 @@ TEST(TextRobustnessTest, OneTokenizerServesSeveralThreads) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, std::vector<int>(4, 0));
+}
+
+// A tokenizer of `h`, `i` and the blank's letter, with these members.
+std::string WithSteps(const std::string& members) {
+  return R"({"model":{"type":"BPE","vocab":{"h":0,"i":1,"\u0120":2},"merges":[]},)" + members + "}";
+}
+
+std::string Times(int count, const std::string& step) {
+  std::string list = step;
+  for (int i = 1; i < count; ++i) list += "," + step;
+  return list;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> FromSteps(const std::string& members) {
+  return Tokenizer::FromFolder(FolderWith("steps", {{"tokenizer.json", WithSteps(members)}}));
+}
+
+TEST(TextRobustnessTest, StepsThatDoubleATextOverAndOverEnd) {
+  const std::string doubled = R"({"type":"Replace","pattern":{"String":"h"},"content":"hh"})";
+  const std::string letters = R"({"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true})";
+  for (const std::string& members :
+       {R"("normalizer":{"type":"Sequence","normalizers":[)" + Times(60, doubled) + "]}",
+        R"("normalizer":{"type":"Sequence","normalizers":[)" +
+            Times(60, R"({"type":"ByteLevel"})") + "]}",
+        R"("pre_tokenizer":{"type":"Sequence","pretokenizers":[)" + Times(100, letters) + "]}",
+        R"("decoder":{"type":"Sequence","decoders":[)" + Times(60, doubled) + "]}"}) {
+    const auto tokenizer = FromSteps(members);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    const std::string text = "h\u00e9 hi";
+    const Ids ids = (*tokenizer)->Encode(text, false);
+    EXPECT_FALSE(ids.empty());
+    EXPECT_LT(ids.size(), 10000u);
+    EXPECT_LT((*tokenizer)->Decode(Ids(1000, 0), false).size(), 200000u);
+  }
+}
+
+TEST(TextRobustnessTest, AListOfMoreStepsThanAnyTokenizerHasIsRefused) {
+  const auto refused = FromSteps(R"("decoder":{"type":"Sequence","decoders":[)" +
+                                 Times(100000, R"({"type":"Fuse"})") + "]}");
+  EXPECT_TRUE(
+      absl::EndsWith(refused.status().message(),
+                     "expected at most 128 normalizers, pre-tokenizers or decoders, found 100000"))
+      << refused.status();
+}
+
+TEST(TextRobustnessTest, ManyNewTokensAreNotQuadratic) {
+  std::string tokens;
+  for (int i = 0; i < 200000; ++i) {
+    tokens += absl::StrCat(i == 0 ? "" : ",", R"({"id":)", i, R"(,"content":"t)", i,
+                           R"(","special":false})");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const auto tokenizer = FromSteps(R"("added_tokens":[)" + tokens + "]");
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->vocab_size(), 200003);
+  EXPECT_LT(seconds.count(), 30);
 }
 
 TEST(TextRobustnessTest, EmptyTextAndEmptyIds) {

@@ -141,7 +141,7 @@ TEST(TextTiktokenTest, BadFilesAreRefusedInOneLine) {
   EXPECT_EQ(refusal("x.tiktoken", "IQ== 1\nIg== 1\n"),
             "x.tiktoken: line 2: pieces '!' and '\"' have the same id 1");
   EXPECT_EQ(refusal("x.tiktoken", "IQ== 4294967296\n"),
-            "x.tiktoken: line 1: piece '!': expected an id from 0 to 16777215, found 4294967296");
+            "x.tiktoken: line 1: piece '!': expected an id from 0 to 4194303, found 4294967296");
   EXPECT_EQ(refusal("tekken.json", "[]"), "tekken.json: expected an object, found array");
   EXPECT_EQ(refusal("tekken.json", "{}"), "tekken.json: config: expected an object, found nothing");
   EXPECT_EQ(refusal("tekken.json", Tekken(SmallPieces(), 1, "(")),
@@ -150,7 +150,8 @@ TEST(TextTiktokenTest, BadFilesAreRefusedInOneLine) {
   nlohmann::json json = nlohmann::json::parse(Tekken(SmallPieces(), 3));
   json["config"]["default_num_special_tokens"] = 1 << 30;
   EXPECT_EQ(refusal("tekken.json", json.dump()),
-            "tekken.json: config: expected at most 16777216 tokens, special ones among them, found "
+            "tekken.json: config: expected at most 4194304 tokens, at most 65536 special ones "
+            "among them, found "
             "259 and 1073741824");
   json["config"]["default_num_special_tokens"] = 3;
   json["special_tokens"] = {{{"rank", 3}, {"token_str", "<x>"}}};

@@ -9,8 +9,6 @@ import unittest
 import script_main
 
 ZOO = os.path.join(script_main.ROOT, "tests", "data", "tokenizer-zoo")
-PROGRAM = os.path.join(script_main.BIN, "ninfer-tokenize")
-PLAN = os.path.join(os.path.dirname(script_main.BIN), "share", "ninfer", "default-plan.bin")
 
 
 def cases(name):
@@ -21,11 +19,12 @@ def cases(name):
 class TokenizeTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if not os.path.exists(PROGRAM):
-            raise unittest.SkipTest("not built: " + PROGRAM)
+        cls.program = os.path.join(script_main.BIN, "ninfer-tokenize")
+        if not os.path.exists(cls.program):
+            raise unittest.SkipTest("not built: " + cls.program)
 
     def run_program(self, *arguments, stdin=b"", status=0):
-        done = subprocess.run([PROGRAM, *arguments], input=stdin, capture_output=True, check=False)
+        done = subprocess.run([self.program, *arguments], input=stdin, capture_output=True, check=False)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout.decode() if status == 0 else done.stderr.decode()
 
@@ -87,10 +86,11 @@ class TokenizeTest(unittest.TestCase):
         self.assertEqual(line, "99aa06d3014798d86001c324468d497f  0 ids of 0 bytes\n")  # as xxHash publishes it
 
     def test_a_plan_gives_the_ids_of_its_folder(self):
-        if not os.path.exists(PLAN):
-            self.skipTest("not built: " + PLAN)
+        plan = os.path.join(os.path.dirname(script_main.BIN), "share", "ninfer", "default-plan.bin")
+        if not os.path.exists(plan):
+            self.skipTest("not built: " + plan)
         demo = os.path.join(script_main.ROOT, "models", "demo")
-        self.assertEqual(self.run_program(PLAN, "Once upon a time"), self.run_program(demo, "Once upon a time"))
+        self.assertEqual(self.run_program(plan, "Once upon a time"), self.run_program(demo, "Once upon a time"))
 
     def test_bad_input_is_one_line_and_status_2(self):
         gpt2 = os.path.join(ZOO, "gpt2")
@@ -108,6 +108,20 @@ class TokenizeTest(unittest.TestCase):
             self.assertEqual(self.run_program(folder, "a", status=2), "ninfer-tokenize: %s: not valid JSON\n" % broken)
             for arguments in ((broken, "a"), (gpt2, "a", "--file", broken), (gpt2, "--certify", folder), ()):
                 self.assertEqual(self.run_program(*arguments, status=2).count("\n"), 1, arguments)
+
+    def test_a_message_that_quotes_a_file_is_fit_for_a_terminal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def refusal(line):
+                with open(os.path.join(folder, "vocab.json"), "wb") as file:
+                    file.write(b"{}")
+                with open(os.path.join(folder, "merges.txt"), "wb") as file:
+                    file.write(line)
+                return self.run_program(folder, "a", status=2).partition(": line 1: ")[2]
+            self.assertEqual(refusal(b"\xff\x1b[2J\x00\xc3\xa9\n"),
+                             "expected two pieces and a blank, found '\ufffd\\x1b[2J\\x00\u00e9'\n")
+            long = refusal(b"[" * 100000)
+            self.assertLess(len(long), 4100)
+            self.assertTrue(long.endswith("[[ ... [" + "[" * 998 + "'\n"), long[-20:])
 
 
 if __name__ == "__main__":

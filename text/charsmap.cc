@@ -91,11 +91,12 @@ CharsMap::Match CharsMap::Find(absl::string_view text, bool longest) const {
   return match;
 }
 
-void ApplyPrecompiled(const CharsMap& map, std::string* text) {
+void ApplyPrecompiled(const CharsMap& map, size_t limit, std::string* text) {
   std::string out;
   out.reserve(text->size());
   const absl::string_view in = *text;
   for (size_t pos = 0; pos < in.size();) {
+    if (out.size() > limit) return;
     const size_t end = ClusterEnd(in, pos);
     if (end - pos < kLongCluster) {
       const CharsMap::Match match = map.Shortest(in.substr(pos, end - pos));
@@ -140,7 +141,7 @@ Replaced ReplaceAt(const CharsMap* map, const AddedTokenMatcher* kept, absl::str
 }  // namespace
 
 void ApplySentencePiece(const CharsMap* map, const AddedTokenMatcher* kept, uint32_t flags,
-                        bool at_start, std::string* text) {
+                        bool at_start, size_t limit, std::string* text) {
   const absl::string_view in = *text;
   const bool squeeze = (flags & kSpSqueeze) != 0;
   const absl::string_view blank = (flags & kSpEscape) != 0 ? kBlank : " ";
@@ -160,6 +161,7 @@ void ApplySentencePiece(const CharsMap* map, const AddedTokenMatcher* kept, uint
   if (dummy && (flags & kSpSuffix) == 0) absl::StrAppend(&out, blank);
   bool after_blank = squeeze;
   while (pos < in.size()) {
+    if (out.size() > limit) return;
     Replaced next = ReplaceAt(map, kept, in, pos);
     pos += next.length;
     while (after_blank && !next.text.empty() && next.text[0] == ' ') next.text.remove_prefix(1);

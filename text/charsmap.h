@@ -43,13 +43,15 @@ class CharsMap {
 };
 
 // The Precompiled normalizer of Hugging Face tokenizers: a grapheme cluster under 6 bytes that some
-// key begins becomes that key's replacement; otherwise each character does on its own.
-void ApplyPrecompiled(const CharsMap& map, std::string* text);
+// key begins becomes that key's replacement; otherwise each character does on its own. A text that
+// would grow beyond `limit` bytes stays as it is.
+void ApplyPrecompiled(const CharsMap& map, size_t limit, std::string* text);
 
 // SentencePiece's normalizer. `flags`: kSp... bits; `map` may be null. What `kept` finds (may be
-// null too) is not replaced. `at_start`: the text begins where the whole text begins.
+// null too) is not replaced. `at_start`: the text begins where the whole text begins. `limit` as
+// above.
 void ApplySentencePiece(const CharsMap* map, const AddedTokenMatcher* kept, uint32_t flags,
-                        bool at_start, std::string* text);
+                        bool at_start, size_t limit, std::string* text);
 
 }  // namespace ninfer
 

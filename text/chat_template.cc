@@ -13,6 +13,7 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
+constexpr int kMaxDepth = 200;
 constexpr absl::string_view kTag = "CONTINUE_FINAL_MESSAGE_TAG ";
 
 absl::Status ToStatus(const jinja::Error& error) {
@@ -74,6 +75,22 @@ absl::Status CutAtMark(absl::string_view content, std::string* text) {
   return absl::OkStatus();
 }
 
+// Values are copied and written by functions that call themselves for what is inside.
+absl::Status CheckDepth(const OrderedJson& json, absl::string_view name) {
+  std::vector<std::pair<const OrderedJson*, int>> open = {{&json, 0}};
+  while (!open.empty()) {
+    const auto [value, depth] = open.back();
+    open.pop_back();
+    if (!value->is_structured()) continue;
+    if (depth == kMaxDepth) {
+      return InvalidArgument(name, ": expected at most ", kMaxDepth,
+                             " arrays and objects inside one another, found more");
+    }
+    for (const OrderedJson& item : *value) open.emplace_back(&item, depth + 1);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckObjects(const OrderedJson& json, absl::string_view name) {
   if (!json.is_array()) {
     return InvalidArgument(name, ": expected an array, found ", json.type_name());
@@ -87,6 +104,10 @@ absl::Status CheckObjects(const OrderedJson& json, absl::string_view name) {
 }
 
 absl::Status CheckRequest(const ChatRequest& request) {
+  NINFER_RETURN_IF_ERROR(CheckDepth(request.messages, "messages"));
+  NINFER_RETURN_IF_ERROR(CheckDepth(request.tools, "tools"));
+  NINFER_RETURN_IF_ERROR(CheckDepth(request.documents, "documents"));
+  NINFER_RETURN_IF_ERROR(CheckDepth(request.variables, "template variables"));
   NINFER_RETURN_IF_ERROR(CheckObjects(request.messages, "messages"));
   if (request.messages.empty()) {
     return InvalidArgument("messages: expected at least one, found none");

@@ -218,15 +218,23 @@ class StripStage : public Stage {
   std::string held_;  // what may be the end to be dropped
 };
 
+// Of all pieces no more is made than of a text of their size.
 class ReplaceStage : public WholePieceStage {
  public:
-  ReplaceStage(const CompiledStep* step, DecodeStage* next) : WholePieceStage(next), step_(step) {}
+  ReplaceStage(const CompiledStep* step, const size_t* pushed, DecodeStage* next)
+      : WholePieceStage(next), step_(step), pushed_(pushed) {}
   void Piece(absl::string_view piece) override {
-    Emit(ReplaceAll(*step_->pattern, step_->step.content, piece));
+    const size_t limit = NormalizedLimit(*pushed_);
+    const std::string text =
+        ReplaceAll(*step_->pattern, step_->step.content, piece, limit - std::min(limit, emitted_));
+    emitted_ += text.size();
+    Emit(text);
   }
 
  private:
   const CompiledStep* step_;
+  const size_t* pushed_;
+  size_t emitted_ = 0;
 };
 
 // The suffix becomes a blank, and nothing in the last piece.
@@ -319,7 +327,8 @@ class CtcStage : public WholePieceStage {
   std::string last_;
 };
 
-std::unique_ptr<DecodeStage> MakeStage(const CompiledStep& compiled, DecodeStage* next) {
+std::unique_ptr<DecodeStage> MakeStage(const CompiledStep& compiled, const size_t* pushed,
+                                       DecodeStage* next) {
   const Step& step = compiled.step;
   switch (static_cast<DecoderKind>(step.kind)) {
     case DecoderKind::kByteLevel:
@@ -331,7 +340,7 @@ std::unique_ptr<DecodeStage> MakeStage(const CompiledStep& compiled, DecodeStage
     case DecoderKind::kStrip:
       return std::make_unique<StripStage>(step, next);
     case DecoderKind::kReplace:
-      return std::make_unique<ReplaceStage>(&compiled, next);
+      return std::make_unique<ReplaceStage>(&compiled, pushed, next);
     case DecoderKind::kBpe:
       return std::make_unique<BpeStage>(step, next);
     case DecoderKind::kWordPiece:
@@ -351,11 +360,12 @@ DecodeChain::DecodeChain(absl::Span<const CompiledStep> steps, bool has_decoder)
   stages_.push_back(std::make_unique<Sink>(&out_));
   if (!has_decoder) stages_.push_back(std::make_unique<JoinWithBlanks>(stages_.back().get()));
   for (size_t i = steps.size(); i-- > 0;) {
-    stages_.push_back(MakeStage(steps[i], stages_.back().get()));
+    stages_.push_back(MakeStage(steps[i], &pushed_, stages_.back().get()));
   }
 }
 
 void DecodeChain::Push(absl::string_view piece) {
+  pushed_ += piece.size();
   stages_.back()->Text(piece);
   stages_.back()->EndPiece();
 }

@@ -31,6 +31,9 @@ class DecodeChain {
   // The steps must outlive the chain. Without a decoder, pieces are joined with blanks.
   DecodeChain(absl::Span<const CompiledStep> steps, bool has_decoder);
 
+  DecodeChain(const DecodeChain&) = delete;
+  DecodeChain& operator=(const DecodeChain&) = delete;
+
   void Push(absl::string_view piece);
   void Finish();
   // The text that has become certain since the last call.
@@ -42,6 +45,7 @@ class DecodeChain {
 
  private:
   std::string out_;
+  size_t pushed_ = 0;                                 // bytes of all pieces
   std::vector<std::unique_ptr<DecodeStage>> stages_;  // from the last to the first
 };
 

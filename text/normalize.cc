@@ -162,6 +162,10 @@ void Strip(uint32_t sides, std::string* text, bool* at_start) {
 }  // namespace
 
 absl::Status CompileSteps(std::vector<Step> steps, std::vector<CompiledStep>* compiled) {
+  if (steps.size() > kMaxSteps) {
+    return InvalidArgument("expected at most ", kMaxSteps,
+                           " normalizers, pre-tokenizers or decoders, found ", steps.size());
+  }
   for (Step& step : steps) {
     CompiledStep next;
     if (step.pattern == PatternKind::kLiteral) next.pattern = Pattern::Literal(step.text);
@@ -177,11 +181,17 @@ absl::Status CompileSteps(std::vector<Step> steps, std::vector<CompiledStep>* co
   return absl::OkStatus();
 }
 
-std::string ReplaceAll(const Pattern& pattern, absl::string_view content, absl::string_view text) {
+std::string ReplaceAll(const Pattern& pattern, absl::string_view content, absl::string_view text,
+                       size_t limit) {
   std::vector<Pattern::Range> ranges;
   pattern.FindAll(text, &ranges);
+  size_t size = 0;
+  for (const Pattern::Range& range : ranges) {
+    size += range.match ? content.size() : range.end - range.begin;
+  }
+  if (size > limit) return std::string(text);
   std::string out;
-  out.reserve(text.size());
+  out.reserve(size);
   for (const Pattern::Range& range : ranges) {
     absl::StrAppend(&out,
                     range.match ? content : text.substr(range.begin, range.end - range.begin));
@@ -190,7 +200,9 @@ std::string ReplaceAll(const Pattern& pattern, absl::string_view content, absl::
 }
 
 void Normalize(absl::Span<const CompiledStep> steps, std::string* text, bool* at_start) {
+  const size_t limit = NormalizedLimit(text->size());
   for (const CompiledStep& compiled : steps) {
+    if (text->size() > limit) return;
     const Step& step = compiled.step;
     switch (static_cast<NormalizerKind>(step.kind)) {
       case NormalizerKind::kNfc:
@@ -227,16 +239,19 @@ void Normalize(absl::Span<const CompiledStep> steps, std::string* text, bool* at
         Strip(step.number, text, at_start);
         break;
       case NormalizerKind::kPrepend:
-        if (!text->empty() && (step.number == 0 || *at_start)) text->insert(0, step.text);
+        if (!text->empty() && (step.number == 0 || *at_start) && step.text.size() <= limit) {
+          text->insert(0, step.text);
+        }
         break;
       case NormalizerKind::kReplace:
-        *text = ReplaceAll(*compiled.pattern, step.content, *text);
+        *text = ReplaceAll(*compiled.pattern, step.content, *text, limit);
         break;
       case NormalizerKind::kPrecompiled:
-        ApplyPrecompiled(*compiled.charsmap, text);
+        ApplyPrecompiled(*compiled.charsmap, limit, text);
         break;
       case NormalizerKind::kSentencePiece:
-        ApplySentencePiece(compiled.charsmap.get(), compiled.kept, step.number, *at_start, text);
+        ApplySentencePiece(compiled.charsmap.get(), compiled.kept, step.number, *at_start, limit,
+                           text);
         break;
       case NormalizerKind::kCount:
         break;

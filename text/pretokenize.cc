@@ -210,7 +210,9 @@ void PreTokenize(absl::Span<const CompiledStep> steps, absl::string_view text, b
   list->words.clear();
   if (!text.empty()) list->words.push_back({0, text.size()});
   list->first_at_start = at_start && !text.empty();
+  const size_t limit = PreTokenizedLimit(text.size());
   for (const CompiledStep& compiled : steps) {
+    if (list->buffer.size() > limit) return;
     const uint32_t number = compiled.step.number;
     switch (static_cast<PreTokenizerKind>(compiled.step.kind)) {
       case PreTokenizerKind::kByteLevel:

@@ -27,6 +27,9 @@ struct WordList {
   }
 };
 
+// Bytes from which on no step is applied to a text of `size` bytes: see NormalizedLimit.
+inline size_t PreTokenizedLimit(size_t size) { return 1024 + 16 * size; }
+
 // Cuts `text` (valid UTF-8) by the steps in order.
 void PreTokenize(absl::Span<const CompiledStep> steps, absl::string_view text, bool at_start,
                  WordList* list);

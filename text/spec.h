@@ -123,7 +123,8 @@ struct Merge {
 };
 
 constexpr uint32_t kNoRank = 0xFFFFFFFF;
-constexpr uint32_t kMaxVocabulary = 1 << 24;
+constexpr uint32_t kMaxVocabulary = 1 << 22;  // a table by id holds as many
+constexpr size_t kMaxSteps = 128;             // of a kind; files of models have ten
 constexpr uint32_t kMaxTypeId = 1 << 16;
 
 struct TokenizerSpec {

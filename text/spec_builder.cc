@@ -83,6 +83,7 @@ absl::Status SpecBuilder::AddTokenAt(AddedToken token, int64_t id) {
     return InvalidArgument("added token '", token.content, "' comes twice");
   }
   token.id = static_cast<int32_t>(id);
+  next_added_ = std::max(next_added_, token.id + 1);
   if (token.special) special_.insert(token.content);
   spec.added.push_back(std::move(token));
   return absl::OkStatus();
@@ -94,9 +95,9 @@ void SpecBuilder::AddToken(AddedToken token) {
   token.special = special_.contains(token.content);
   token.id = TokenToId(token.content);
   if (token.id < 0) {
-    token.id = static_cast<int32_t>(pieces_.size());
-    for (const AddedToken& other : spec.added) token.id = std::max(token.id, other.id + 1);
+    token.id = std::max(static_cast<int32_t>(pieces_.size()), next_added_);
   }
+  next_added_ = std::max(next_added_, token.id + 1);
   const auto [it, added] = added_.emplace(token.content, spec.added.size());
   if (added) {
     spec.added.push_back(std::move(token));

@@ -39,6 +39,7 @@ class SpecBuilder {
   absl::flat_hash_map<std::string, size_t> added_;  // index in spec.added
   absl::flat_hash_set<std::string> special_;
   absl::flat_hash_set<int32_t> added_ids_;  // of AddTokenAt
+  int32_t next_added_ = 0;                  // above the ids of all added tokens
 };
 
 }  // namespace ninfer

@@ -1,6 +1,7 @@
 // Tested by tests/text_tiktoken_test.cc.
 #include "text/tiktoken.h"
 
+#include <algorithm>
 #include <array>
 
 #include "absl/strings/ascii.h"
@@ -62,6 +63,7 @@ constexpr NamedToken kHarmonyTokens[] = {
 };
 
 constexpr int32_t kQwenExtras = 205;
+constexpr int64_t kMaxSpecialTokens = 1 << 16;  // of a tekken.json
 
 // The special tokens of a tekken.json that lists none.
 constexpr const char* kTekkenTokens[] = {
@@ -249,9 +251,11 @@ absl::Status ReadTekken(absl::string_view text, absl::string_view name, bool add
   NINFER_ASSIGN_OR_RETURN(const int64_t size, IntField(*config, "default_vocab_size", where));
   NINFER_ASSIGN_OR_RETURN(const int64_t special,
                           IntField(*config, "default_num_special_tokens", where));
-  if (size <= 0 || size > kMaxVocabulary || special < 0 || special > size) {
-    return InvalidArgument(where, ": expected at most ", kMaxVocabulary,
-                           " tokens, special ones among them, found ", size, " and ", special);
+  if (size <= 0 || size > kMaxVocabulary || special < 0 ||
+      special > std::min<int64_t>(size, kMaxSpecialTokens)) {
+    return InvalidArgument(where, ": expected at most ", kMaxVocabulary, " tokens, at most ",
+                           kMaxSpecialTokens, " special ones among them, found ", size, " and ",
+                           special);
   }
   const Json* vocab = Field(json, "vocab");
   if (vocab == nullptr || !vocab->is_array()) {

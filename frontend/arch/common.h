@@ -94,6 +94,7 @@ class ModelBuilder {
   ir::Value* Filled(absl::string_view name, int64_t size, float value);  // "ones", "zeros"
   // Whether the checkpoint stores a tensor of this name under the prefix.
   bool Has(absl::string_view name) const { return tensors_->Has(absl::StrCat(prefix_, name)); }
+  bool HasHead(absl::string_view name) const { return tensors_->Has(name); }  // without it
   // As f32, the type of activations: a constant expression.
   ir::Value* AsF32(ir::Value* weight);
   // The embedding table and the head, [vocab, hidden]. The head's name has no prefix. Tied, either

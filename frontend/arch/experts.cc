@@ -30,9 +30,17 @@ void ReadExperts(ConfigReader& config, absl::string_view experts_key, int64_t de
   shape.chosen = config.IntOr("num_experts_per_tok", default_chosen, 1, shape.experts);
 }
 
-ExpertsWeights WeightsByExpert(ModelBuilder& m, absl::string_view name, const ExpertsShape& shape,
-                               absl::string_view gate, absl::string_view up,
-                               absl::string_view down) {
+ExpertsWeights StackedWeights(ModelBuilder& m, absl::string_view gate_up, absl::string_view down,
+                              const ExpertsShape& shape) {
+  return {m.Weight(gate_up, {shape.experts, 2 * shape.intermediate, shape.hidden}),
+          m.Weight(down, {shape.experts, shape.hidden, shape.intermediate})};
+}
+
+ExpertsWeights WeightsOfExperts(ModelBuilder& m, absl::string_view name, const ExpertsShape& shape,
+                                absl::string_view gate, absl::string_view up,
+                                absl::string_view down) {
+  const std::string stacked = absl::StrCat(name, ".gate_up_proj");
+  if (m.Has(stacked)) return StackedWeights(m, stacked, absl::StrCat(name, ".down_proj"), shape);
   const int64_t hidden = shape.hidden, inner = shape.intermediate;
   std::vector<Value*> gate_up, downs;
   for (int64_t e = 0; e < shape.experts; ++e) {

@@ -30,12 +30,17 @@ struct ExpertsWeights {
 void ReadExperts(ConfigReader& config, absl::string_view experts_key, int64_t default_experts,
                  int64_t default_chosen, ExpertsShape& shape);
 
-// Weights stored expert by expert as NAME.3.gate_proj.weight, with these names for gate, up and
+// Weights stored for all experts as two tensors of these names.
+ExpertsWeights StackedWeights(ModelBuilder& m, absl::string_view gate_up, absl::string_view down,
+                              const ExpertsShape& shape);
+
+// Weights stored as transformers 5 holds them in memory, NAME.gate_up_proj and NAME.down_proj of
+// all experts, or expert by expert as NAME.3.gate_proj.weight, with these names for gate, up and
 // down.
-ExpertsWeights WeightsByExpert(ModelBuilder& m, absl::string_view name, const ExpertsShape& shape,
-                               absl::string_view gate = "gate_proj",
-                               absl::string_view up = "up_proj",
-                               absl::string_view down = "down_proj");
+ExpertsWeights WeightsOfExperts(ModelBuilder& m, absl::string_view name, const ExpertsShape& shape,
+                                absl::string_view gate = "gate_proj",
+                                absl::string_view up = "up_proj",
+                                absl::string_view down = "down_proj");
 
 // x [T, hidden] -> [T, hidden], with the router's matrix under `router`.
 ir::Value* Experts(ModelBuilder& m, ir::Value* x, absl::string_view name, absl::string_view router,

@@ -79,8 +79,9 @@ absl::Status BuildGptNeoX(ModelBuilder& m) {
 
   m.Begin("gpt_neox.", s.vocab, "max_position_embeddings", s.context,
           ModelBuilder::Positions::kRotary);
+  const std::string head = m.HasHead("lm_head.weight") ? "lm_head" : "embed_out";
   const auto tables =
-      m.EmbeddingAndHead("embed_in.weight", "embed_out.weight", s.vocab, s.hidden, tied);
+      m.EmbeddingAndHead("embed_in.weight", absl::StrCat(head, ".weight"), s.vocab, s.hidden, tied);
   m.Scope("embed_in");
   Value* x = m.NameHidden(m.ops().Embedding(m.tokens(), tables.embedding), 0);  // [T, hidden]
   const Rotary rotary = m.RotaryTables(s.rope);
@@ -97,7 +98,7 @@ absl::Status BuildGptNeoX(ModelBuilder& m) {
     x = m.NameHidden(m.ops().Add(h, both), layer + 1);
   }
   x = m.LayerNorm(x, "final_layer_norm", s.hidden, s.eps);
-  m.ops().set_provenance("embed_out");
+  m.ops().set_provenance(head);
   m.Finish(m.ops().Linear(x, tables.head));  // [T, vocab]
   return m.status();
 }

@@ -14,11 +14,15 @@ absl::Status BuildGraniteMoe(ModelBuilder& m) {
   ReadExperts(m.config(), "num_local_experts", 8, 2, shape);
   d.make_mlp = [&m, shape](ir::Value* x, int64_t layer) {
     const std::string name = absl::StrCat("layers.", layer, ".block_sparse_moe");
-    const ExpertsWeights weights = {m.Weight(absl::StrCat(name, ".input_linear.weight"),
-                                             {shape.experts, 2 * shape.intermediate, shape.hidden}),
-                                    m.Weight(absl::StrCat(name, ".output_linear.weight"),
-                                             {shape.experts, shape.hidden, shape.intermediate})};
-    return Experts(m, x, name, absl::StrCat(name, ".router.layer"), weights, shape);
+    // The names of transformers 5, and those of files.
+    const bool renamed = m.Has(absl::StrCat(name, ".router.weight"));
+    const auto either = [&](absl::string_view now, absl::string_view stored) {
+      return absl::StrCat(name, ".", renamed ? now : stored);
+    };
+    const ExpertsWeights weights =
+        StackedWeights(m, either("experts.gate_up_proj", "input_linear.weight"),
+                       either("experts.down_proj", "output_linear.weight"), shape);
+    return Experts(m, x, name, either("router", "router.layer"), weights, shape);
   };
   return BuildDecoder(m, d);
 }

@@ -23,9 +23,13 @@ absl::Status BuildMixtral(ModelBuilder& m) {
       .hidden = d.hidden, .intermediate = d.mlp.intermediate, .activation = d.mlp.activation};
   ReadExperts(config, KeyOf(config, "num_local_experts", "num_experts"), 8, 2, shape);
   d.make_mlp = [&m, shape](ir::Value* x, int64_t layer) {
-    const std::string name = absl::StrCat("layers.", layer, ".block_sparse_moe");
+    // transformers 5 calls it "mlp".
+    std::string name = absl::StrCat("layers.", layer, ".mlp");
+    if (!m.Has(absl::StrCat(name, ".gate.weight"))) {
+      name = absl::StrCat("layers.", layer, ".block_sparse_moe");
+    }
     const ExpertsWeights weights =
-        WeightsByExpert(m, absl::StrCat(name, ".experts"), shape, "w1", "w3", "w2");
+        WeightsOfExperts(m, absl::StrCat(name, ".experts"), shape, "w1", "w3", "w2");
     return Experts(m, x, name, absl::StrCat(name, ".gate"), weights, shape);
   };
   m.SetDefaultIds(1, 2);

@@ -25,7 +25,7 @@ absl::Status BuildOlmoe(ModelBuilder& m) {
   shape.normalised = config.BoolOr("norm_topk_prob", false);
   d.make_mlp = [&m, shape](ir::Value* x, int64_t layer) {
     const std::string name = absl::StrCat("layers.", layer, ".mlp");
-    const ExpertsWeights weights = WeightsByExpert(m, absl::StrCat(name, ".experts"), shape);
+    const ExpertsWeights weights = WeightsOfExperts(m, absl::StrCat(name, ".experts"), shape);
     return Experts(m, x, name, absl::StrCat(name, ".gate"), weights, shape);
   };
   m.SetDefaultIds(absl::nullopt, 50279);

@@ -47,7 +47,7 @@ void SetMixture(ModelBuilder& m, absl::string_view experts_key, int64_t default_
                 sparse = ReadSparseLayers(config, d.layers)](Value* x, int64_t layer) {
     const std::string name = absl::StrCat("layers.", layer, ".mlp");
     if (!sparse[layer]) return GatedMlp(m, x, name, dense);
-    const ExpertsWeights weights = WeightsByExpert(m, absl::StrCat(name, ".experts"), shape);
+    const ExpertsWeights weights = WeightsOfExperts(m, absl::StrCat(name, ".experts"), shape);
     Value* routed = Experts(m, x, name, absl::StrCat(name, ".gate"), weights, shape);
     if (!has_shared) return routed;
     return m.ops().Add(routed, SharedExpert(m, x, name, shared_shape));

@@ -28,7 +28,7 @@ constexpr char kHelp[] =
     "/quit        end (as Ctrl-D does); Ctrl-C ends an answer\n";
 
 void Say(absl::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fputs(Printable(text).c_str(), stderr);
   std::fflush(stderr);
 }
 

@@ -10,10 +10,12 @@
 #include <atomic>
 #include <cstdio>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "base/status.h"
+#include "text/unicode.h"
 
 namespace ninfer::tools {
 namespace {
@@ -56,7 +58,7 @@ void ProgressBar::Clear() {
 
 void Notices::Line(absl::string_view text) {
   std::lock_guard<std::mutex> lock(mutex_);
-  absl::StrAppend(&held_, text, absl::EndsWith(text, "\n") ? "" : "\n");
+  absl::StrAppend(&held_, Printable(text), absl::EndsWith(text, "\n") ? "" : "\n");
   if (released_) Print();
 }
 
@@ -78,8 +80,28 @@ absl::Status FlushOutput() {
   return InvalidArgument("standard output: cannot write");
 }
 
+std::string Printable(absl::string_view text) {
+  std::string out;
+  for (const char c : RepairUtf8(text)) {
+    if (c == '\r') {
+      out.push_back(' ');
+    } else if (c != '\n' && c != '\t' && absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      absl::StrAppendFormat(&out, "\\x%02x", static_cast<unsigned char>(c));
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out;
+}
+
 int Fail(absl::string_view program, const absl::Status& status) {
-  const std::string message = absl::StrReplaceAll(status.message(), {{"\n", " "}, {"\r", " "}});
+  constexpr size_t kLongest = 4000;  // bytes; what is longer quotes a file
+  constexpr size_t kEnd = 1000;
+  std::string message(status.message());
+  if (message.size() > kLongest) {
+    message.replace(kLongest - kEnd, message.size() - kLongest, " ... ");
+  }
+  message = absl::StrReplaceAll(Printable(message), {{"\n", " "}});
   std::fflush(stdout);
   std::fprintf(stderr, "%.*s: %s\n", static_cast<int>(program.size()), program.data(),
                message.c_str());

@@ -46,7 +46,11 @@ class Notices {
 // An error where standard output did not take all that was printed, as on a full disk.
 absl::Status FlushOutput();
 
-// "program: message", always one line. Returns the exit status: 2, or 130 when interrupted.
+// Text that may quote a file, fit for a terminal: UTF-8, control characters as \x1b.
+std::string Printable(absl::string_view text);
+
+// "program: message", always one line that a terminal can take. Returns the exit status: 2, or 130
+// when interrupted.
 int Fail(absl::string_view program, const absl::Status& status);
 
 // From now on the first Ctrl-C only makes Interrupted() true; a second one ends the process.

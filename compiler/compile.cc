@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "codegen/codegen.h"
+#include "compiler/quality.h"
 #include "compiler/version.h"
 #include "eager/program_interpreter.h"
 #include "ir/text.h"
@@ -224,6 +225,9 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
       reference, ids, ErrorBound(imported, pass_options, /*settled=*/true), threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
+  if (!options.quality.empty()) {
+    NINFER_RETURN_IF_ERROR(MeasureQuality(options, source, pass_options, callbacks, &compiled));
+  }
   return compiled;
 }
 

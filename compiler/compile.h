@@ -74,6 +74,11 @@ std::string EvidenceLine(const plan::Evidence& evidence);
 std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int64_t vocab_size,
                                     int64_t count);
 
+// The source's graph as it is handed to precision, with logits for all rows of a step
+// (compiler/graph_before_precision.cc).
+absl::StatusOr<ir::Module> GraphBeforePrecision(const Source& source,
+                                                const passes::PassOptions& options);
+
 // What --verify-each compares after every pass (compiler/verify.cc): several texts of unequal
 // lengths, one of them longer than a page where the context is.
 Texts VerifyTexts(const std::string& serialized_tokenizer, int64_t vocab_size,

@@ -10,10 +10,9 @@
 #include "base/machine.h"
 #include "base/status.h"
 #include "compiler/compile.h"
+#include "compiler/divergence.h"
+#include "compiler/run_plan.h"
 #include "compiler/run_text.h"
-#include "plan/reader.h"
-#include "plan/writer.h"
-#include "runtime/cpu_executor.h"
 #include "runtime/cpu_image.h"
 #include "text/tokenizer.h"
 
@@ -24,62 +23,6 @@ constexpr char kCalibrationText[] =
     "The old lighthouse keeper counted seven ships before the fog came in, and then he wrote in "
     "the "
     "book that the evening was calm.";
-
-struct Differences {
-  LogitsError error;
-  double kl_divergence = 0;
-  int64_t flips = 0;
-};
-
-// Rows of `vocab` logits each.
-Differences Compare(const float* reference, const float* found, int64_t rows, int64_t vocab) {
-  Differences out;
-  out.error = ErrorOf(found, reference, rows, vocab);
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* p = reference + r * vocab;
-    const float* q = found + r * vocab;
-    out.flips += std::max_element(p, p + vocab) - p != std::max_element(q, q + vocab) - q;
-    const double p_top = *std::max_element(p, p + vocab), q_top = *std::max_element(q, q + vocab);
-    double p_sum = 0, q_sum = 0, cross = 0;
-    for (int64_t i = 0; i < vocab; ++i) {
-      const double weight = std::exp(p[i] - p_top);
-      p_sum += weight;
-      q_sum += std::exp(q[i] - q_top);
-      cross += weight * ((p[i] - p_top) - (q[i] - q_top));
-    }
-    out.kl_divergence += (cross / p_sum + std::log(q_sum) - std::log(p_sum)) / rows;
-  }
-  return out;
-}
-
-// The first half of the text in one step, then token by token (a plan without a cache: all at
-// once).
-absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
-                                           const std::vector<int32_t>& ids) {
-  const int64_t vocab = executor.metadata().vocab_size;
-  const int64_t count = static_cast<int64_t>(ids.size());
-  std::vector<int32_t> pages(executor.limits().pages_per_sequence);
-  for (size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<int32_t>(i);
-  std::vector<float> logits(count * vocab);
-  for (int64_t done = 0; done < count;) {
-    const bool whole = !executor.limits().has_kv_cache;
-    const int64_t first = std::clamp<int64_t>(count / 2, 1, executor.limits().max_rows);
-    const int64_t next = whole ? count : done == 0 ? first : done + 1;
-    const std::vector<int32_t> tokens(ids.begin() + done, ids.begin() + next);
-    std::vector<int32_t> positions, rows, rope_len;
-    for (int64_t t = done; t < next; ++t) {
-      positions.push_back(static_cast<int32_t>(t));
-      rows.push_back(static_cast<int32_t>(t - done));
-      rope_len.push_back(static_cast<int32_t>(count));
-    }
-    const int32_t bounds[] = {0, static_cast<int32_t>(next - done)};
-    const int32_t cached[] = {static_cast<int32_t>(done)};
-    runtime::StepInput input{tokens, positions, bounds, cached, pages, rows, rope_len};
-    NINFER_RETURN_IF_ERROR(executor.Step(input, logits.data() + done * vocab));
-    done = next;
-  }
-  return logits;
-}
 
 std::string NameOf(const Source& source) {
   return source.folder.empty() ? "random weights" : source.folder;
@@ -171,32 +114,28 @@ absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32
                                      runtime::MissingFeatures(compiled->plan, CpuFeatures()));
     return absl::OkStatus();
   }
-  NINFER_ASSIGN_OR_RETURN(
-      plan::LoadedPlan loaded,
-      plan::PlanInMemory(plan::SerializeSections(compiled->plan), "the new plan",
-                         compiled->weights->data(), compiled->plan.weight_bytes, nullptr));
-  runtime::CpuExecutorOptions run;
-  run.threads = threads;
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::CpuExecutor> executor,
-                          runtime::CpuExecutor::Create(
-                              std::make_shared<const plan::LoadedPlan>(std::move(loaded)), run));
-  NINFER_ASSIGN_OR_RETURN(const std::vector<float> found, RunPlan(*executor, ids));
-  const Differences differences = Compare(reference.values.data(), found.data(),
-                                          static_cast<int64_t>(ids.size()), reference.vocab);
-  evidence.max_error = differences.error.worst;
-  evidence.kl_divergence = differences.kl_divergence;
-  evidence.argmax_flips = differences.flips;
+                          ExecutorOf(*compiled, threads));
+  // The first half of the text in one step, then token by token.
+  const auto count = static_cast<int64_t>(ids.size());
+  NINFER_ASSIGN_OR_RETURN(const std::vector<float> found,
+                          RunPlan(*executor, ids, std::max<int64_t>(count / 2, 1)));
+  const LogitsError error = ErrorOf(found.data(), reference.values.data(), count, reference.vocab);
+  evidence.max_error = error.worst;
+  Divergence divergence;
+  divergence.Add(reference.values.data(), found.data(), count, reference.vocab, {});
+  evidence.kl_divergence = divergence.mean_kl();
+  evidence.argmax_flips = divergence.flips;
   evidence.compared =
       absl::StrCat("imported graph, eager in f32, against the code for ", image->target);
   evidence.logits_digest = Hash64(found.data(), found.size() * sizeof(float));
-  if (differences.error.Within(bound)) return absl::OkStatus();
-  const bool worst = !(differences.error.worst <= bound.worst);
+  if (error.Within(bound)) return absl::OkStatus();
+  const bool worst = !(error.worst <= bound.worst);
   return absl::InternalError(
       absl::StrCat("the plan does not agree with the imported graph: expected an error of at most ",
                    worst ? bound.worst : bound.typical, " of the largest logit",
                    worst ? "" : " in half of the positions", ", found ",
-                   worst ? differences.error.worst : differences.error.typical,
-                   "; --verify-each names the pass"));
+                   worst ? error.worst : error.typical, "; --verify-each names the pass"));
 }
 
 }  // namespace ninfer::compiler

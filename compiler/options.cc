@@ -82,6 +82,7 @@ const std::vector<Field>& Fields() {
       Text("dump_asm", kCompile | kCode, &Options::dump_asm),
       Text("dump_tensors", kEager, &Options::dump_tensors),
       Text("default_prompt", kCompile, &Options::default_prompt),
+      Text("quality", kCompile, &Options::quality),
       Flag("verify_each", kCompile, &Options::verify_each),
       Flag("verbose", kCompile | kCode, &Options::verbose),
   };

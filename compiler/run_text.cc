@@ -170,7 +170,8 @@ class TextRunner {
 
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,
-                                    const Texts& texts, int64_t singles, int threads) {
+                                    const Texts& texts, int64_t singles, int threads,
+                                    const eager::Observer* observer) {
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<eager::Interpreter> interpreter,
                           eager::Interpreter::Create(&module, std::move(weights), threads,
                                                      eager::WeightCopies::kStreamed));
@@ -183,7 +184,8 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
     pools.push_back(std::move(pool));
   }
   const auto run = [&](const eager::StepArguments& step) -> absl::StatusOr<eager::Tensor> {
-    NINFER_ASSIGN_OR_RETURN(std::vector<eager::Tensor> results, interpreter->Run(step, &pools));
+    NINFER_ASSIGN_OR_RETURN(std::vector<eager::Tensor> results,
+                            interpreter->Run(step, &pools, observer));
     if (results.empty()) return eager::Tensor();
     return std::move(results[0]);
   };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "eager/eager.h"
 #include "ir/module.h"
 #include "ir/weights.h"
 #include "program/program.h"
@@ -25,10 +26,11 @@ struct TextLogits {
 // All texts share steps, as many as a step takes, on pages that lie out of order. With a cache, the
 // last `singles` tokens of each text go one at a time, those before them in two pieces (more where
 // a step takes fewer), so that it is filled, extended by several tokens and by one. Without a cache
-// texts go whole.
+// texts go whole. `observer` sees every op of every step.
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,
-                                    const Texts& texts, int64_t singles, int threads);
+                                    const Texts& texts, int64_t singles, int threads,
+                                    const eager::Observer* observer = nullptr);
 // One text.
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,

@@ -8,10 +8,10 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "ir/text.h"
 #include "passes/lower_internal.h"
+#include "passes/weight_name.h"
 
 namespace ninfer::passes::lowering {
 namespace {
@@ -175,30 +175,15 @@ absl::StatusOr<int> WeightTable::Add(const ir::Value* value, bool panel, int64_t
   return it->second;
 }
 
-// "model.layers.0.self_attn.q_proj.weight/k_proj.weight": the tensors it is made of, without the
-// names of the modules around them after the first; a slice says its range.
+// The tensors it is made of (JoinWeightNames); a slice says its range.
 std::string WeightTable::NameFor(int number) {
-  std::vector<std::string> parts;
-  absl::string_view prefix;
+  std::vector<absl::string_view> names;
   const ir::Node* outer = expressions_[number].value->producer();
   for (int part : Reachable({number})) {
     const ir::Value* value = expressions_[part].value;
-    if (!value->is_weight()) continue;
-    const absl::string_view name = value->name();
-    if (parts.empty()) {
-      const std::vector<absl::string_view> words = absl::StrSplit(name, '.');
-      const size_t kept =
-          words.size() > 2 ? words[words.size() - 2].size() + words.back().size() + 1 : name.size();
-      prefix = name.substr(0, name.size() - kept);
-      parts.emplace_back(name);
-    } else {
-      const bool same = name.substr(0, prefix.size()) == prefix;
-      parts.emplace_back(same ? name.substr(prefix.size()) : name);
-    }
+    if (value->is_weight()) names.push_back(value->name());
   }
-  constexpr size_t kMostParts = 6;  // of many experts the first and the last stand for all
-  if (parts.size() > kMostParts) parts = {parts[0], parts[1], "...", parts.back()};
-  std::string base = absl::StrJoin(parts, "/");
+  std::string base = JoinWeightNames(names);
   if (outer != nullptr && outer->op() == Op::kSlice) {
     absl::StrAppend(&base, "/", outer->attr_int("begin"), "-", outer->attr_int("end"));
   }

@@ -117,12 +117,29 @@ struct CodeImage {
   std::vector<KernelSymbol> kernels;
 };
 
+// What rounding does to a linear by itself: |difference of outputs| / |output|, Euclidean, on what
+// it is given in the graph without rounding.
+struct LinearError {
+  std::string name, weight, input;  // the types: "int4_g32", "int8_g32_f32"
+  double error = 0;
+};
+
+// Predictions of the plan against those of the imported graph in f32.
+struct Quality {
+  std::string origin;  // of the texts
+  int64_t tokens = 0, argmax_flips = 0;
+  double kl_divergence = 0;  // a token, in nats
+  double reference_perplexity = 0, perplexity = 0;
+  std::vector<LinearError> linears;
+};
+
 struct Evidence {
   std::vector<int32_t> calibration_ids;
   double max_error = 0, bound = 0, kl_divergence = 0;
   int64_t argmax_flips = 0;
   std::string compared;  // "imported graph in f32 against the plan on zen4"
   uint64_t logits_digest = 0;
+  absl::optional<Quality> quality;  // when it was asked for
 };
 
 struct PassLog {

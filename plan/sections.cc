@@ -157,7 +157,23 @@ void CodeImageLines(Codec& c, T& image) {
 }
 
 template <typename Codec, typename T>
-void CodeEvidence(Codec& c, T& evidence) {
+void CodeQuality(Codec& c, T& quality) {
+  c.Text("origin", quality.origin);
+  c.I64("tokens", quality.tokens);
+  c.I64("argmax flips", quality.argmax_flips);
+  c.F64("kl divergence", quality.kl_divergence);
+  c.F64("reference perplexity", quality.reference_perplexity);
+  c.F64("perplexity", quality.perplexity);
+  c.List("linears", quality.linears, 20, [](auto& codec, auto& linear) {
+    codec.Text("name", linear.name);
+    codec.Text("weight", linear.weight);
+    codec.Text("input", linear.input);
+    codec.F64("error", linear.error);
+  });
+}
+
+template <typename Codec, typename T>
+void CodeEvidence(Codec& c, int version, T& evidence) {
   c.List("calibration ids", evidence.calibration_ids, 4,
          [](auto& codec, auto& id) { codec.I32("id", id); });
   c.F64("max error", evidence.max_error);
@@ -166,6 +182,9 @@ void CodeEvidence(Codec& c, T& evidence) {
   c.I64("argmax flips", evidence.argmax_flips);
   c.Text("compared", evidence.compared);
   c.U64("logits digest", evidence.logits_digest);
+  if (version < 2) return;
+  c.Optional("has quality", evidence.quality,
+             [](auto& codec, auto& quality) { CodeQuality(codec, quality); });
 }
 
 template <typename Codec, typename T>
@@ -238,7 +257,7 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
     case Section::kFinalGraph:
       return c.Blob("graph", plan.final_graph_text);
     case Section::kEvidence:
-      return CodeEvidence(c, plan.evidence);
+      return CodeEvidence(c, version, plan.evidence);
     case Section::kProvenance:
       return CodeProvenance(c, plan.provenance);
     case Section::kWeightChecksums:

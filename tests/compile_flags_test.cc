@@ -51,6 +51,21 @@ TEST_F(CompileFlagsTest, TheChoiceOfTypesAndTheEvidenceAreOneLineEachOnStderr) {
   EXPECT_THAT(lines[3], ContainsRegex("^wrote .*plan.bin: "));
 }
 
+// The flag takes a value behind = alone: what follows it is the model.
+TEST_F(CompileFlagsTest, QualityIsMeasuredPrintedAndKept) {
+  const ProgramRun run =
+      RunProgram("ninfer-compile", {"--quality=sampled", folder_.path(), "-o", plan()});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("tokens, sampled from the model: KL "));
+  const plan::Plan read = ReadBack();
+  ASSERT_TRUE(read.evidence.quality.has_value());
+  EXPECT_EQ(read.evidence.quality->origin, "sampled from the model");
+  const ProgramRun alone =
+      RunProgram("ninfer-compile", {"--quality", folder_.path(), "-o", plan()});
+  EXPECT_EQ(alone.status, 2);
+  EXPECT_THAT(alone.err, HasSubstr("found 'bundled'"));
+}
+
 // In a pipe there is none: the test above counts the lines.
 TEST_F(CompileFlagsTest, ATerminalShowsABarThatIsGoneInTheEnd) {
   if (RunShell("command -v script").status != 0) GTEST_SKIP() << "no script(1) for a terminal";

@@ -126,6 +126,10 @@ void AddCompileFlags(CLI::App& app, CompileFlags& flags) {
   for (const CompilerFlag& flag : CompilerFlags()) {
     flag.add(app, flags, flag.name, flag.key, flag.help);
   }
+  app.add_flag("--quality", flags.quality,
+               "Measures KL divergence, argmax flips and perplexity against f32, and the error of "
+               "every linear: --quality (bundled text), --quality=sampled (texts that the model "
+               "draws), --quality=FILE");
   app.add_flag("--list-architectures", flags.architectures, "The model families, and ends");
   app.add_flag("--list-passes", flags.passes, "The passes in their order, and ends");
   app.add_flag("--list-targets", flags.targets, "The CPUs that code can be made for, and ends");

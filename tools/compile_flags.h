@@ -12,11 +12,14 @@ namespace ninfer::tools {
 
 struct CompileFlags {
   nlohmann::json options = nlohmann::json::object();
-  std::string output;
+  std::string output, quality;
   bool quiet = false, verbose = false, architectures = false, passes = false, targets = false;
 
   std::string OptionsText() const {
-    return options.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    nlohmann::json all = options;
+    // A flag by itself reads as "true".
+    if (!quality.empty()) all["quality"] = quality == "true" ? "bundled" : quality;
+    return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
 };
 

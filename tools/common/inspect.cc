@@ -236,6 +236,17 @@ std::string PrintEvidence(const Plan& plan) {
   absl::StrAppendFormat(&text, "argmax flips      %d\n", e.argmax_flips);
   absl::StrAppendFormat(&text, "digest of logits  %016x\n", e.logits_digest);
   absl::StrAppendFormat(&text, "calibration ids   %s\n", absl::StrJoin(e.calibration_ids, " "));
+  if (!e.quality) return text;
+  const plan::Quality& q = *e.quality;
+  absl::StrAppendFormat(&text, "quality on        %s, %d tokens\n", q.origin, q.tokens);
+  absl::StrAppendFormat(&text, "  KL divergence   %.4g a token\n", q.kl_divergence);
+  absl::StrAppendFormat(&text, "  argmax flips    %d\n", q.argmax_flips);
+  absl::StrAppendFormat(&text, "  perplexity      %.6g, of the imported graph %.6g\n", q.perplexity,
+                        q.reference_perplexity);
+  for (const plan::LinearError& linear : q.linears) {
+    absl::StrAppendFormat(&text, "  error of output %.5f %-14s x %-13s %s\n", linear.error,
+                          linear.weight, linear.input, linear.name);
+  }
   return text;
 }
 

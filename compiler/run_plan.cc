@@ -1,0 +1,57 @@
+// See run_plan.h.
+// Tested by tests/compiler_test.cc.
+#include "compiler/run_plan.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "plan/reader.h"
+#include "plan/writer.h"
+
+namespace ninfer::compiler {
+
+absl::StatusOr<std::unique_ptr<runtime::CpuExecutor>> ExecutorOf(const Compiled& compiled,
+                                                                 int threads) {
+  NINFER_ASSIGN_OR_RETURN(
+      plan::LoadedPlan loaded,
+      plan::PlanInMemory(plan::SerializeSections(compiled.plan), "the new plan",
+                         compiled.weights->data(), compiled.plan.weight_bytes, nullptr));
+  runtime::CpuExecutorOptions run;
+  run.threads = threads;
+  return runtime::CpuExecutor::Create(std::make_shared<const plan::LoadedPlan>(std::move(loaded)),
+                                      run);
+}
+
+absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
+                                           const std::vector<int32_t>& ids, int64_t first) {
+  const int64_t vocab = executor.metadata().vocab_size;
+  const runtime::ExecutorLimits& limits = executor.limits();
+  const auto count = static_cast<int64_t>(ids.size());
+  std::vector<int32_t> pages(limits.pages_per_sequence);
+  for (size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<int32_t>(i);
+  for (int64_t p = 0; p * limits.page_positions < count && limits.has_kv_cache; ++p) {
+    executor.ClearPage(static_cast<int32_t>(p));
+  }
+  std::vector<float> logits(count * vocab);
+  for (int64_t done = 0; done < count;) {
+    const int64_t most = std::min(limits.max_rows, limits.max_tokens);
+    int64_t step = first == 0 ? most : done == 0 ? std::min(first, most) : 1;
+    if (!limits.has_kv_cache) step = count;
+    const int64_t next = std::min(count, done + step);
+    const std::vector<int32_t> tokens(ids.begin() + done, ids.begin() + next);
+    std::vector<int32_t> positions, rows;
+    for (int64_t t = done; t < next; ++t) {
+      positions.push_back(static_cast<int32_t>(t));
+      rows.push_back(static_cast<int32_t>(t - done));
+    }
+    const std::vector<int32_t> rope_len(rows.size(), static_cast<int32_t>(count));
+    const int32_t bounds[] = {0, static_cast<int32_t>(next - done)};
+    const int32_t cached[] = {static_cast<int32_t>(done)};
+    runtime::StepInput input{tokens, positions, bounds, cached, pages, rows, rope_len};
+    NINFER_RETURN_IF_ERROR(executor.Step(input, logits.data() + done * vocab));
+    done = next;
+  }
+  return logits;
+}
+
+}  // namespace ninfer::compiler

@@ -221,8 +221,13 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
       PackAndGenerate(result.program, source, options, callbacks, file, &compiled));
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   callbacks.Progress("evidence", 0);
-  NINFER_RETURN_IF_ERROR(GatherEvidence(
-      reference, ids, ErrorBound(imported, pass_options, /*settled=*/true), threads, &compiled));
+  TextLogits settled = reference;
+  if (ChoiceRounds(imported, pass_options)) {
+    NINFER_ASSIGN_OR_RETURN(settled,
+                            RunGraph(result.module, source.model.weights, ids, 0, threads));
+  }
+  NINFER_RETURN_IF_ERROR(GatherEvidence(reference, settled, ids, CodeBound(imported, pass_options),
+                                        threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
   if (!options.quality.empty()) {

@@ -64,10 +64,13 @@ LogitsError ErrorOf(const float* found, const float* reference, int64_t rows, in
 absl::Status CheckReferenceFits(const Source& source, int64_t tokens);
 absl::Status CheckReference(const TextLogits& reference, const Source& source);
 
-// Compares the reference (the imported graph under eager, in f32, on `ids`) with the plan's own
-// code, and writes the result into the plan (compiler/evidence.cc). More than `bound` is an error.
-absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,
-                            const LogitsError& bound, int threads, Compiled* compiled);
+// Compares the plan's own code on `ids` with eager, and writes the result into the plan
+// (compiler/evidence.cc): with `imported`, the imported graph's logits, which tells what the types
+// that were chosen lose; and with `settled`, those of the graph that passes left, with the same
+// casts, where more than `bound` is an error. Where nothing is rounded both are the same.
+absl::Status GatherEvidence(const TextLogits& imported, const TextLogits& settled,
+                            const std::vector<int32_t>& ids, const LogitsError& bound, int threads,
+                            Compiled* compiled);
 std::string EvidenceLine(const plan::Evidence& evidence);
 
 // The text, as ids, on which plans are compared: at most `count` of them.
@@ -93,6 +96,9 @@ bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice)
 // What may show: 1e-4 where nothing is rounded, more where the imported graph rounds by itself or,
 // once precision has settled the types (`settled`), the choice of types does.
 LogitsError ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled);
+// What code may differ by from eager of the very graph that it was made from: sums of another order
+// that fall to the other side of a cast's rounding.
+LogitsError CodeBound(const ir::Module& imported, const passes::PassOptions& choice);
 
 }  // namespace ninfer::compiler
 

@@ -95,16 +95,20 @@ std::vector<int32_t> CalibrationIds(const std::string& serialized_tokenizer, int
 
 std::string EvidenceLine(const plan::Evidence& evidence) {
   if (evidence.logits_digest == 0) return absl::StrCat("evidence: ", evidence.compared);
+  const bool rounded = evidence.code_error != evidence.max_error;
   return absl::StrFormat(
-      "evidence: max error %.1e of the largest logit (bound %.0e), KL %.1e, argmax differs at %d "
-      "of %d "
-      "positions: %s",
-      evidence.max_error, evidence.bound, evidence.kl_divergence, evidence.argmax_flips,
+      "evidence: max error %.1e of the largest logit%s (bound %.0e), KL %.1e, argmax differs at %d "
+      "of %d positions: %s",
+      evidence.max_error,
+      rounded ? absl::StrFormat(" by rounding as chosen, %.1e by the code", evidence.code_error)
+              : "",
+      evidence.bound, evidence.kl_divergence, evidence.argmax_flips,
       evidence.calibration_ids.size(), evidence.compared);
 }
 
-absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32_t>& ids,
-                            const LogitsError& bound, int threads, Compiled* compiled) {
+absl::Status GatherEvidence(const TextLogits& imported, const TextLogits& settled,
+                            const std::vector<int32_t>& ids, const LogitsError& bound, int threads,
+                            Compiled* compiled) {
   plan::Evidence& evidence = compiled->plan.evidence;
   evidence.calibration_ids = ids;
   evidence.bound = bound.worst;
@@ -120,10 +124,14 @@ absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32
   const auto count = static_cast<int64_t>(ids.size());
   NINFER_ASSIGN_OR_RETURN(const std::vector<float> found,
                           RunPlan(*executor, ids, std::max<int64_t>(count / 2, 1)));
-  const LogitsError error = ErrorOf(found.data(), reference.values.data(), count, reference.vocab);
-  evidence.max_error = error.worst;
+  const auto error_of = [&](const TextLogits& reference) {
+    return ErrorOf(found.data(), reference.values.data(), count, reference.vocab);
+  };
+  evidence.max_error = error_of(imported).worst;
+  const LogitsError error = error_of(settled);
+  evidence.code_error = error.worst;
   Divergence divergence;
-  divergence.Add(reference.values.data(), found.data(), count, reference.vocab, {});
+  divergence.Add(imported.values.data(), found.data(), count, imported.vocab, {});
   evidence.kl_divergence = divergence.mean_kl();
   evidence.argmax_flips = divergence.flips;
   evidence.compared =
@@ -132,7 +140,7 @@ absl::Status GatherEvidence(const TextLogits& reference, const std::vector<int32
   if (error.Within(bound)) return absl::OkStatus();
   const bool worst = !(error.worst <= bound.worst);
   return absl::InternalError(
-      absl::StrCat("the plan does not agree with the imported graph: expected an error of at most ",
+      absl::StrCat("the plan does not agree with its graph: expected an error of at most ",
                    worst ? bound.worst : bound.typical, " of the largest logit",
                    worst ? "" : " in half of the positions", ", found ",
                    worst ? error.worst : error.typical, "; --verify-each names the pass"));

@@ -16,14 +16,15 @@ namespace ninfer::compiler {
 namespace {
 
 constexpr double kBound = 1e-4;
+// What types that were chosen may lose, at half of the positions: half precision, and integers with
+// inputs of 8 bits. Small models suffer more than large ones.
 constexpr double kReducedBound = 0.06;
-// Of integers, with inputs of 8 bits, at half of the positions. Small models suffer more than large
-// ones, and single positions more than most.
 constexpr double kInt8Bound = 0.1;
 constexpr double kInt4Bound = 0.6;
-constexpr double kIntWorst = 4;  // times that
+constexpr double kWorst = 4;  // times that at any position
 // Of single rows whose experts rounding changed: no bound but that logits stay of the same size.
 constexpr double kRoutedBound = 2;
+constexpr double kCodeBound = 0.02;
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 constexpr int64_t kSingles = 4;  // of each text, token by token
 
@@ -73,6 +74,11 @@ passes::Comparison Compare(const TextLogits& reference, const TextLogits& found,
                        error.at % reference.vocab)};
 }
 
+bool IsRouted(const ir::Module& imported) {
+  const ir::Function* step = imported.FindFunction("step");
+  return step != nullptr && program::FindNode(*step, ir::Op::kTopK) != nullptr;
+}
+
 }  // namespace
 
 bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice) {
@@ -119,15 +125,17 @@ LogitsError ErrorBound(const ir::Module& imported, const passes::PassOptions& ch
   const bool rounds =
       (step != nullptr && Rounds(*step)) || (settled && ChoiceRounds(imported, choice));
   if (!rounds) return {kBound, kBound};
-  LogitsError bound{kReducedBound, kReducedBound};
+  double typical = kReducedBound;
   if (settled && !choice.weight_scheme.empty()) {
-    const int bits = FindQuantiseScheme(choice.weight_scheme)->bits;
-    bound.typical = bits == 8 ? kInt8Bound : kInt4Bound;
-    bound.worst = bound.typical * kIntWorst;
+    typical = FindQuantiseScheme(choice.weight_scheme)->bits == 8 ? kInt8Bound : kInt4Bound;
   }
-  const bool routed = step != nullptr && program::FindNode(*step, ir::Op::kTopK) != nullptr;
-  if (routed) bound.worst = std::max(bound.worst, kRoutedBound);
-  return bound;
+  return {std::max(typical * kWorst, IsRouted(imported) ? kRoutedBound : 0), typical};
+}
+
+LogitsError CodeBound(const ir::Module& imported, const passes::PassOptions& choice) {
+  const LogitsError bound = ErrorBound(imported, choice, /*settled=*/false);
+  if (!ChoiceRounds(imported, choice) || bound.typical > kCodeBound) return bound;
+  return {IsRouted(imported) ? kRoutedBound : kCodeBound, kCodeBound};
 }
 
 Texts VerifyTexts(const std::string& serialized_tokenizer, int64_t vocab_size,

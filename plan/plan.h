@@ -135,9 +135,10 @@ struct Quality {
 
 struct Evidence {
   std::vector<int32_t> calibration_ids;
-  double max_error = 0, bound = 0, kl_divergence = 0;
+  double max_error = 0, kl_divergence = 0;  // of the compiled logits, against the imported graph's
   int64_t argmax_flips = 0;
-  std::string compared;  // "imported graph in f32 against the plan on zen4"
+  double code_error = 0, bound = 0;  // against the graph whose types are settled, and its bound
+  std::string compared;              // "imported graph in f32 against the plan on zen4"
   uint64_t logits_digest = 0;
   absl::optional<Quality> quality;  // when it was asked for
 };

@@ -183,6 +183,7 @@ void CodeEvidence(Codec& c, int version, T& evidence) {
   c.Text("compared", evidence.compared);
   c.U64("logits digest", evidence.logits_digest);
   if (version < 2) return;
+  c.F64("code error", evidence.code_error);
   c.Optional("has quality", evidence.quality,
              [](auto& codec, auto& quality) { CodeQuality(codec, quality); });
 }

@@ -22,25 +22,29 @@
 namespace ninfer::runtime {
 namespace {
 
-// What a model folder's files may be called; others (a README, pictures) decide nothing.
-constexpr const char* kSuffixes[] = {".json", ".safetensors", ".bin",   ".model",
-                                     ".bpe",  ".txt",         ".jinja", ".index"};
-// Shards of TensorFlow's checkpoints, whose names end in numbers.
-constexpr const char* kShard = ".data-";
+// A subfolder that decides too; what lies in others is not read.
+constexpr const char* kTemplates = "additional_chat_templates";
 
-absl::StatusOr<std::vector<std::string>> ModelFiles(const std::string& folder) {
-  DIR* directory = opendir(folder.c_str());
-  if (directory == nullptr) {
-    return InvalidArgument(folder, ": cannot open: ", strerror(errno));
-  }
-  std::vector<std::string> names;
+// Every file of the folder: an index or a configuration may name any of them.
+absl::Status AddFiles(const std::string& folder, const std::string& below,
+                      std::vector<std::string>* names) {
+  const std::string path = below.empty() ? folder : JoinPath(folder, below);
+  DIR* directory = opendir(path.c_str());
+  if (directory == nullptr) return InvalidArgument(path, ": cannot open: ", strerror(errno));
   while (const dirent* entry = readdir(directory)) {
-    const std::string name = entry->d_name;
-    bool decides = absl::StrContains(name, kShard) || name == "checkpoint";
-    for (const char* suffix : kSuffixes) decides = decides || absl::EndsWith(name, suffix);
-    if (decides && FileExists(JoinPath(folder, name))) names.push_back(name);
+    const std::string name = below.empty() ? entry->d_name : JoinPath(below, entry->d_name);
+    if (FileExists(JoinPath(folder, name))) names->push_back(name);
   }
   closedir(directory);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> ModelFiles(const std::string& folder) {
+  std::vector<std::string> names;
+  NINFER_RETURN_IF_ERROR(AddFiles(folder, "", &names));
+  if (IsDirectory(JoinPath(folder, kTemplates))) {
+    NINFER_RETURN_IF_ERROR(AddFiles(folder, kTemplates, &names));
+  }
   std::sort(names.begin(), names.end());
   return names;
 }

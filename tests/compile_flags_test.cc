@@ -46,8 +46,8 @@ TEST_F(CompileFlagsTest, TheChoiceOfTypesAndTheEvidenceAreOneLineEachOnStderr) {
   ASSERT_EQ(lines.size(), 5u) << run.err;
   EXPECT_EQ(lines[0], "stored bf16: weights bf16, activations bf16, cache bf16");
   EXPECT_EQ(lines[1], folder_.path() + ": no tokenizer: only ids can go in and out of this plan");
-  EXPECT_THAT(lines[2],
-              ContainsRegex("^evidence: max error .* of the largest logit \\(bound 6e-02\\)"));
+  EXPECT_THAT(lines[2], ContainsRegex("^evidence: max error .* of the largest logit by rounding as "
+                                      "chosen, .* by the code \\(bound 2e-02\\)"));
   EXPECT_THAT(lines[3], ContainsRegex("^wrote .*plan.bin: "));
 }
 
@@ -132,11 +132,12 @@ TEST_F(CompileFlagsTest, SeveralTargetsAreSeveralImages) {
 }
 
 TEST_F(CompileFlagsTest, DisabledPassesAreLeftOutAndSaidToBe) {
-  Compile({"-o", plan(), "--disable-pass=kv-cache,fold", "--disable-pass=cse"});
+  Compile({"-o", plan(), "--disable-pass=kv-cache,merge-linears", "--disable-pass=cse"});
   const plan::Plan plan = ReadBack();
   EXPECT_FALSE(plan.metadata.has_kv_cache);
   for (const plan::PassLog& pass : plan.provenance.passes) {
-    const bool disabled = pass.name == "kv-cache" || pass.name == "fold" || pass.name == "cse";
+    const bool disabled =
+        pass.name == "kv-cache" || pass.name == "merge-linears" || pass.name == "cse";
     EXPECT_EQ(pass.skipped, disabled) << pass.name;
   }
 }
@@ -198,7 +199,7 @@ TEST_F(CompileFlagsTest, TextsAndChangesArePrintedOnStdout) {
 
 TEST_F(CompileFlagsTest, VerifyEachPutsAnErrorAndItsBoundBesideEveryPassThatChangedSomething) {
   const ProgramRun run = Compile({"-o", plan(), "--verify-each"}, /*quiet=*/false);
-  for (const char* line : {"kv-cache .* of 1e-04", "precision .* of 6e-02", "lower .* of 1e-04",
+  for (const char* line : {"kv-cache .* of 1e-04", "precision .* of 2e-01", "lower .* of 1e-04",
                            "plan-buffers .* of 1e-04"}) {
     EXPECT_THAT(run.err, ContainsRegex(line));
   }

@@ -21,7 +21,7 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
   const auto options = ParseOptions(
       R"({"model": "m", "targets": ["zen4", "native"], "weights": "f16", "activations": "f32",
           "kv_cache": "bf16", "attention": "naive", "context": 1, "max_tokens": 2,
-          "max_sequences": 3, "max_rows": 4, "disable_passes": ["fold"], "stop_after": "cse.2",
+          "max_sequences": 3, "max_rows": 4, "disable_passes": ["cse"], "stop_after": "cse.2",
           "verify_each": true, "verbose": true, "dump_ir": "a", "dump_llvm": "b", "dump_asm": "c",
           "print_before": ["x"], "print_after": ["y", "z"], "print_changed": "diff", "threads": 5,
           "random_seed": 6, "random_dtype": "f32",
@@ -38,7 +38,7 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
   EXPECT_EQ(options->max_tokens, 2);
   EXPECT_EQ(options->max_sequences, 3);
   EXPECT_EQ(options->max_rows, 4);
-  EXPECT_THAT(options->disable_passes, ElementsAre("fold"));
+  EXPECT_THAT(options->disable_passes, ElementsAre("cse"));
   EXPECT_EQ(options->stop_after, "cse.2");
   EXPECT_TRUE(options->verify_each && options->verbose);
   EXPECT_EQ(options->dump_ir + options->dump_llvm + options->dump_asm, "abc");

@@ -71,7 +71,8 @@ TEST_F(CompilerTest, APlanHoldsAllThatTheRuntimeAndAReaderNeed) {
     }
   }
   EXPECT_GT(plan.evidence.max_error, 0);
-  EXPECT_LE(plan.evidence.max_error, plan.evidence.bound);
+  EXPECT_LT(plan.evidence.code_error, plan.evidence.max_error);
+  EXPECT_LE(plan.evidence.code_error, plan.evidence.bound);
   EXPECT_NE(plan.evidence.logits_digest, 0u);
   EXPECT_EQ(plan.evidence.calibration_ids.size(), 16u);
   ASSERT_EQ(lines.size(), 2u);

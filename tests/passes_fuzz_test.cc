@@ -89,7 +89,7 @@ TEST(PassesFuzz, AllPassesInOrderKeepTheLogitsWithAnyOfTheOptionalOnesOff) {
     const Subject subject = MakeSubject(seed);
     PassOptions options = OptionsFor(subject, kBound);
     Random random(seed);
-    for (const char* name : {"canonicalise", "fold", "cse", "kv-cache", "merge-linears", "fuse"}) {
+    for (const char* name : {"cse", "kv-cache", "merge-linears", "fuse"}) {
       if (random.OneIn(3)) options.disabled.insert(name);
     }
     ir::Module module = subject.graph.module.Clone();

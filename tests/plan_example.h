@@ -77,7 +77,7 @@ inline Plan ExamplePlan() {
   plan.program_text = "program";
   plan.imported_graph_text = "graph";
   plan.final_graph_text = "fused";
-  plan.evidence = {{1, 2}, 1e-6, 1e-4, 1e-9, 0, "imported graph in f32", 42, absl::nullopt};
+  plan.evidence = {{1, 2}, 1e-6, 1e-9, 0, 1e-7, 1e-4, "imported graph in f32", 42, absl::nullopt};
   plan.evidence.quality = Quality{"bundled text", 9, 1, 0.25, 8, 9.5, {{"head", "f32", "f32", 0}}};
   plan.provenance = {"0.1.0", "{}", "tiny", {{"fuse", 0.25, 1, 3, 2, 64, 32, false}}};
   return plan;

@@ -54,6 +54,7 @@ TEST(Plan, SectionsComeBackAsTheyWere) {
   EXPECT_EQ(read->images[0].kernels[1].lines[1].offset, 4u);
   EXPECT_EQ(read->images[0].kernels[1].lines[1].line, 5u);
   EXPECT_EQ(read->evidence.max_error, 1e-6);
+  EXPECT_EQ(read->evidence.code_error, 1e-7);
   EXPECT_EQ(read->provenance.passes[0].seconds, 0.25);
   EXPECT_EQ(read->tokenizer, "tables");
 }

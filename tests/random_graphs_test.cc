@@ -23,7 +23,7 @@ passes::PassOptions OptionsFor(uint64_t seed) {
   for (const passes::PassInfo& pass : passes::ListPasses()) {
     if (pass.optional && seed % 7 == 2) options.disabled.insert(pass.name);
   }
-  if (seed % 5 == 3) options.disabled = {"canonicalise"};
+  if (seed % 5 == 3) options.disabled = {"cse"};
   return options;
 }
 

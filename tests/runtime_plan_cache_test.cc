@@ -43,8 +43,6 @@ TEST_F(PlanCacheTest, ThePathLiesInTheCacheFolderAndNamesTheModel) {
 TEST_F(PlanCacheTest, EqualContentHasOnePathAndOtherContentAnother) {
   const std::string path = Path();
   EXPECT_EQ(Path(), path);
-  Put("m/README.md", "other words");
-  EXPECT_EQ(Path(), path);
   EXPECT_NE(Path("{\"weights\":\"bf16\"}"), path);
   std::string weights(3 << 20, 'w');
   weights[2000000] = 'x';
@@ -54,6 +52,20 @@ TEST_F(PlanCacheTest, EqualContentHasOnePathAndOtherContentAnother) {
   EXPECT_EQ(Path(), path);
   Put("m/tokenizer.json", "{}");
   EXPECT_NE(Path(), path);
+}
+
+// An index may give shards any name, and so may a tokenizer its ranks.
+TEST_F(PlanCacheTest, AnyFileOfTheFolderDecidesAndItsChatTemplatesDo) {
+  for (const char* name :
+       {"m/weights-1.st", "m/qwen.tiktoken", "m/additional_chat_templates/tool_use.jinja"}) {
+    Put(name, "one");
+    const std::string path = Path();
+    Put(name, "two");
+    EXPECT_NE(Path(), path) << name;
+  }
+  const std::string path = Path();
+  Put("m/onnx/model.onnx", "elsewhere");
+  EXPECT_EQ(Path(), path);
 }
 
 TEST_F(PlanCacheTest, AnotherCompilerHasAnotherPath) {

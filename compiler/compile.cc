@@ -226,8 +226,10 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
     NINFER_ASSIGN_OR_RETURN(settled,
                             RunGraph(result.module, source.model.weights, ids, 0, threads));
   }
-  NINFER_RETURN_IF_ERROR(GatherEvidence(reference, settled, ids, CodeBound(imported, pass_options),
-                                        threads, &compiled));
+  const LogitsError rounding = ErrorOf(settled.values.data(), reference.values.data(),
+                                       static_cast<int64_t>(ids.size()), reference.vocab);
+  NINFER_RETURN_IF_ERROR(GatherEvidence(
+      reference, settled, ids, CodeBound(imported, pass_options, rounding), threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
   if (!options.quality.empty()) {

@@ -96,9 +96,10 @@ bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice)
 // What may show: 1e-4 where nothing is rounded, more where the imported graph rounds by itself or,
 // once precision has settled the types (`settled`), the choice of types does.
 LogitsError ErrorBound(const ir::Module& imported, const passes::PassOptions& choice, bool settled);
-// What code may differ by from eager of the very graph that it was made from: sums of another order
-// that fall to the other side of a cast's rounding.
-LogitsError CodeBound(const ir::Module& imported, const passes::PassOptions& choice);
+// What code may differ by from eager of the graph that it was made from, which is `rounding` from
+// the imported one: 1e-4 where nothing is rounded.
+LogitsError CodeBound(const ir::Module& imported, const passes::PassOptions& choice,
+                      const LogitsError& rounding);
 
 }  // namespace ninfer::compiler
 

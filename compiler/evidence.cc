@@ -100,7 +100,7 @@ std::string EvidenceLine(const plan::Evidence& evidence) {
       "evidence: max error %.1e of the largest logit%s (bound %.0e), KL %.1e, argmax differs at %d "
       "of %d positions: %s",
       evidence.max_error,
-      rounded ? absl::StrFormat(" by rounding as chosen, %.1e by the code", evidence.code_error)
+      rounded ? absl::StrFormat(", %.1e against eager with the same types", evidence.code_error)
               : "",
       evidence.bound, evidence.kl_divergence, evidence.argmax_flips,
       evidence.calibration_ids.size(), evidence.compared);

@@ -24,7 +24,10 @@ constexpr double kInt4Bound = 0.6;
 constexpr double kWorst = 4;  // times that at any position
 // Of single rows whose experts rounding changed: no bound but that logits stay of the same size.
 constexpr double kRoutedBound = 2;
+// Where code rounds, it and eager fall to different sides of some casts, and deep models spread
+// that until they are as far from one another as both are from what was not rounded.
 constexpr double kCodeBound = 0.02;
+constexpr double kCodeTypical = 2, kCodeWorst = 3;  // times that distance
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 constexpr int64_t kSingles = 4;  // of each text, token by token
 
@@ -132,10 +135,14 @@ LogitsError ErrorBound(const ir::Module& imported, const passes::PassOptions& ch
   return {std::max(typical * kWorst, IsRouted(imported) ? kRoutedBound : 0), typical};
 }
 
-LogitsError CodeBound(const ir::Module& imported, const passes::PassOptions& choice) {
-  const LogitsError bound = ErrorBound(imported, choice, /*settled=*/false);
-  if (!ChoiceRounds(imported, choice) || bound.typical > kCodeBound) return bound;
-  return {IsRouted(imported) ? kRoutedBound : kCodeBound, kCodeBound};
+LogitsError CodeBound(const ir::Module& imported, const passes::PassOptions& choice,
+                      const LogitsError& rounding) {
+  LogitsError bound = ErrorBound(imported, choice, /*settled=*/false);
+  if (!ChoiceRounds(imported, choice)) return bound;
+  bound.typical = std::max({bound.typical, kCodeBound, kCodeTypical * rounding.typical});
+  bound.worst = std::max({bound.worst, kCodeBound, kCodeWorst * rounding.worst});
+  if (IsRouted(imported)) bound.worst = std::max(bound.worst, kRoutedBound);
+  return bound;
 }
 
 Texts VerifyTexts(const std::string& serialized_tokenizer, int64_t vocab_size,

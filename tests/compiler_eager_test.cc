@@ -52,7 +52,7 @@ TEST_F(CompilerEagerTest, TextsOnShuffledPagesEqualEachAlone) {
   const auto executor = Open({{"kv_pages", 6}});
   const std::vector<float> alone = Run(*executor);
   Sequence first{ids_, {5, 2}}, second{{ids_.begin(), ids_.begin() + 70}, {0, 3}};
-  for (const int32_t page : {5, 2, 0, 3}) executor->ClearPage(page);
+  for (const int32_t page : {5, 2, 0, 3}) executor->ClearPage(0, page);
   for (const auto& [a, b] : std::vector<std::pair<int, int>>{{60, 3}, {1, 60}, {29, 7}}) {
     const absl::Status status = RunStep(*executor, {&first, &second}, {a, b});
     ASSERT_TRUE(status.ok()) << status;

@@ -49,7 +49,7 @@ std::string FormatStats(const runtime::Model& model, const runtime::Generation& 
   const runtime::Executor& executor = *model.executor();
   if (executor.limits().has_kv_cache) {
     absl::StrAppendFormat(&text,
-                          "cache     %.1f MB, %.1f MB when the text is as long as the context\n",
+                          "kv cache  %.1f MB, %.1f MB when the text is as long as the context\n",
                           executor.CacheBytes(stats.prompt_tokens + stats.generated_tokens) / kMega,
                           executor.CacheBytes(executor.limits().context_length) / kMega);
   }

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "bench/machine.h"
+#include "runtime/kv_pages.h"
 
 namespace ninfer::bench {
 namespace {
@@ -76,15 +77,18 @@ absl::StatusOr<double> RunOnce(Engine* engine, int64_t length, std::vector<float
   double seconds = 0;
   engine->Run([&] {
     runtime::Executor* executor = engine->executor();
-    std::vector<int32_t> pages(executor->limits().pages_per_sequence);
-    std::iota(pages.begin(), pages.end(), 0);
+    runtime::KvPages pages(executor);
+    runtime::HeldPages held;
+    status = pages.Reserve(0, length, &held);
+    if (!status.ok()) return;
+    const std::vector<int32_t> table = runtime::PageTable(executor->limits(), {&held});
     logits->resize(length * executor->metadata().vocab_size);
     runtime::StepInput input;
     input.tokens = tokens;
     input.positions = positions;
     input.seq_bounds = bounds;
     input.cached_lens = absl::MakeConstSpan(&cached, 1);
-    input.page_table = pages;
+    input.page_table = table;
     input.rows = rows;
     input.rope_len = rope_len;
     // Once to wake the threads, which sleep while other engines run.

@@ -1,6 +1,6 @@
 // The token at a position is always the same, so that every test writes the same keys and values:
-// the cache is filled once, and tests run in any order, interleaved with the probes. Tested by
-// tests/bench_test.py.
+// the cache is filled once, and tests run in any order, interleaved with the probes; only what lay
+// before a window is computed again. Tested by tests/bench_test.py.
 #include "bench/throughput.h"
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "bench/count.h"
 #include "runtime/kv_pages.h"
+#include "runtime/session.h"
 
 namespace ninfer::bench {
 namespace {
@@ -50,12 +51,29 @@ class Text {
     positions_.resize(longest);
     std::iota(positions_.begin(), positions_.end(), 0);
     logits_.resize(vocab);
+    for (const runtime::KvGroupLimits& group : executor->limits().kv_groups) {
+      windows_ |= group.window > 0;
+    }
   }
 
-  absl::Status Reserve() {
-    NINFER_RETURN_IF_ERROR(pages_.Reserve(static_cast<int64_t>(tokens_.size()), &table_));
-    table_.resize(executor_->limits().pages_per_sequence, 0);
-    return absl::OkStatus();
+  // Computes the first `depth` positions. Without windows pages of all are held from here on, and
+  // touched.
+  absl::Status Begin(int64_t depth) {
+    if (windows_) return Prepare(depth);
+    const int64_t longest = static_cast<int64_t>(tokens_.size());
+    NINFER_RETURN_IF_ERROR(pages_.Reserve(0, longest, &held_));
+    NINFER_RETURN_IF_ERROR(Compute(0, std::max<int64_t>(depth, 1)));
+    return longest > 1 ? Step(longest - 1, longest) : absl::OkStatus();
+  }
+
+  // Makes ready to compute what follows the first `depth` positions: what a window no longer holds
+  // is computed again.
+  absl::Status Prepare(int64_t depth) {
+    if (!windows_) return absl::OkStatus();
+    length_ = std::min(length_, depth);
+    if (!pages_.Holds(length_, held_)) length_ = 0;
+    pages_.Truncate(length_, &held_);
+    return Compute(length_, depth);
   }
 
   // Computes positions [begin, end), as many in one step as it takes; logits of the last one.
@@ -68,6 +86,9 @@ class Text {
   }
 
   absl::Status Step(int64_t begin, int64_t end) {
+    NINFER_RETURN_IF_ERROR(pages_.Reserve(begin, end, &held_));
+    length_ = end;
+    table_ = runtime::PageTable(executor_->limits(), {&held_});
     const int32_t count = static_cast<int32_t>(end - begin);
     const int32_t bounds[2] = {0, count};
     const int32_t cached = static_cast<int32_t>(begin);
@@ -87,6 +108,9 @@ class Text {
  private:
   runtime::Executor* executor_;
   runtime::KvPages pages_;
+  runtime::HeldPages held_;
+  bool windows_ = false;
+  int64_t length_ = 0;  // of the text that was computed last
   std::vector<int32_t> tokens_, positions_, table_, lengths_;
   std::vector<float> logits_;
 };
@@ -95,7 +119,7 @@ absl::Status CheckRoom(const runtime::ExecutorLimits& limits, int64_t longest) {
   if (!limits.has_kv_cache) {
     return InvalidArgument("-p, -n: expected a plan with a KV cache, found one without");
   }
-  const int64_t room = std::min(limits.context_length, limits.total_pages * limits.page_positions);
+  const int64_t room = runtime::LongestText(limits);
   if (longest > room) {
     return InvalidArgument("-p, -n, -d: expected texts of at most ", room,
                            " positions, the context's length, found ", longest);
@@ -106,6 +130,7 @@ absl::Status CheckRoom(const runtime::ExecutorLimits& limits, int64_t longest) {
 // One repetition of one test with its probe. Runs on the engine's thread.
 absl::Status MeasureOnce(Engine* engine, const StepCost& cost, Text* text, ReadProbe* reads,
                          ProductTypes types, Test* test) {
+  NINFER_RETURN_IF_ERROR(text->Prepare(test->depth));
   if (test->prefill) {
     const double start = Seconds();
     NINFER_RETURN_IF_ERROR(text->Compute(test->depth, test->depth + test->tokens));
@@ -272,11 +297,7 @@ absl::StatusOr<Table> MeasureThroughput(Engine* engine, const std::string& label
   NINFER_ASSIGN_OR_RETURN(ReadProbe reads, ReadProbe::Create(engine->pool(), most_bytes));
   Text text(engine->executor(), longest);
   absl::Status status;
-  engine->Run([&] {
-    status = text.Reserve();
-    if (status.ok()) status = text.Compute(0, std::max<int64_t>(deepest, 1));
-    if (status.ok() && longest > 1) status = text.Step(longest - 1, longest);
-  });
+  engine->Run([&] { status = text.Begin(deepest); });
   NINFER_RETURN_IF_ERROR(status);
   NINFER_RETURN_IF_ERROR(MeasureAll(engine, cost, options, state, &text, &reads, &tests));
   return TableOf(label, engine, cost, options.peer != nullptr ? options.peer->name() : "", tests);

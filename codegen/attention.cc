@@ -206,8 +206,9 @@ class AttentionEmitter {
                [&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[2], p[3]); });
       });
       if (all_scores_ != nullptr) {  // kept, so they are to be the probabilities
-        e_.Call("normalise", {first, rows, pages}, [this](const std::vector<LV>& p) {
-          e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[2]); });
+        e_.Call("normalise", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
+          e_.For(e_.I64(0), p[1], 1,
+                 [&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[2], p[3]); });
         });
       }
       e_.For(begin, pages, 1, [&](LV page) {
@@ -226,9 +227,9 @@ class AttentionEmitter {
     });
   }
 
-  // The first page that a row of the tile sees. With form naive all scores are kept: the first.
+  // The first page that a row of the tile sees. The table may name none before it.
   LV FirstPage() {
-    if (rule_.window == 0 || all_scores_ != nullptr) return e_.I64(0);
+    if (rule_.window == 0) return e_.I64(0);
     llvm::IRBuilder<>& b = e_.b();
     LV first = LoadIndex(tile_.FirstPosition(), e_.I64(0));
     LV begin = b.CreateSub(first, e_.I64(rule_.window - 1));

@@ -117,10 +117,17 @@ void AttentionScratch::WholeSoftmax(LV scores, LV r, LV first, LV pages) {
   e_.StoreFloat(Exponentiate(seen, count, maximum), Sum(r), DType::kF32, 1);
 }
 
-void AttentionScratch::Normalise(LV scores, LV r, LV pages) {
+void AttentionScratch::Normalise(LV scores, LV r, LV first, LV pages) {
   llvm::IRBuilder<>& b = e_.b();
   LV sum = e_.SplatValue(e_.LoadFloat(Sum(r), DType::kF32, 1), e_.lanes());
-  e_.For(e_.I64(0), b.CreateMul(pages, e_.I64(kPage)), e_.lanes(), [&](LV j) {
+  LV begin = b.CreateMul(first, e_.I64(kPage));
+  if (rule_.window > 0) {
+    e_.For(e_.I64(0), begin, e_.lanes(), [&](LV j) {
+      LV address = e_.Offset(scores, b.CreateMul(j, e_.I64(4)));
+      e_.StoreFloat(e_.Splat(0, e_.lanes()), address, DType::kF32, e_.lanes());
+    });
+  }
+  e_.For(begin, b.CreateMul(pages, e_.I64(kPage)), e_.lanes(), [&](LV j) {
     LV address = e_.Offset(scores, b.CreateMul(j, e_.I64(4)));
     LV weight = e_.LoadFloat(address, DType::kF32, e_.lanes());
     e_.StoreFloat(b.CreateFDiv(weight, sum), address, DType::kF32, e_.lanes());

@@ -51,8 +51,9 @@ class AttentionScratch {
   void UpdateSoftmax(LV page, LV r);
   // The same for all scores of pages [first, pages) at once.
   void WholeSoftmax(LV scores, LV r, LV first, LV pages);
-  // Divides the weights of all pages before `pages` by their sum, which is one from then on.
-  void Normalise(LV scores, LV r, LV pages);
+  // Divides the weights of pages [first, pages) by their sum, which is one from then on; those of
+  // pages before are zero.
+  void Normalise(LV scores, LV r, LV first, LV pages);
 
  private:
   static constexpr int64_t kPage = program::KvLayout::kPagePositions;

@@ -27,6 +27,7 @@ struct ninfer_plan {
 struct ninfer_eager {
   std::unique_ptr<EagerExecutor> executor;
   std::string message;
+  std::vector<ninfer_kv_group> kv_groups;
 };
 
 namespace {
@@ -113,7 +114,11 @@ absl::Status RunOpenEager(const ninfer_request* request, ninfer_result* result) 
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<EagerExecutor> executor,
                           EagerExecutor::Create(options, CallbacksOf(request->callbacks)));
   result->plan->sections = ninfer::plan::SerializeSections(executor->plan());
-  result->eager = new ninfer_eager{std::move(executor), ""};
+  std::vector<ninfer_kv_group> groups;
+  for (const ninfer::runtime::KvGroupLimits& group : executor->limits().kv_groups) {
+    groups.push_back({group.window, group.total_pages, group.pages_held});
+  }
+  result->eager = new ninfer_eager{std::move(executor), "", std::move(groups)};
   return absl::OkStatus();
 }
 
@@ -167,9 +172,11 @@ void ninfer_release_eager(ninfer_eager* eager) { delete eager; }
 
 void ninfer_eager_limits(const ninfer_eager* eager, ninfer_limits* limits) {
   const ninfer::runtime::ExecutorLimits& from = eager->executor->limits();
-  *limits = {from.max_tokens,         from.max_sequences,  from.max_rows,
-             from.pages_per_sequence, from.page_positions, from.total_pages,
-             from.context_length,     from.has_kv_cache,   0};
+  *limits = {from.max_tokens,         from.max_sequences,
+             from.max_rows,           from.pages_per_sequence,
+             from.page_positions,     from.context_length,
+             eager->kv_groups.data(), static_cast<int64_t>(eager->kv_groups.size()),
+             from.has_kv_cache,       0};
 }
 
 int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* logits,
@@ -180,17 +187,22 @@ int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* l
   input.rope_len = SpanOf(step->rope_len, step->token_count);
   input.seq_bounds = SpanOf(step->seq_bounds, step->sequence_count + 1);
   input.cached_lens = SpanOf(step->cached_lens, step->sequence_count);
-  input.page_table = SpanOf(step->page_table, step->sequence_count * step->pages_per_sequence);
+  input.page_table = SpanOf(step->page_table,
+                            step->kv_group_count * step->sequence_count * step->pages_per_sequence);
   input.rows = SpanOf(step->rows, step->row_count);
   return Report(eager->executor->Step(input, logits), eager, message);
 }
 
-void ninfer_eager_clear_page(ninfer_eager* eager, int32_t page) {
-  eager->executor->ClearPage(page);
+void ninfer_eager_clear_page(ninfer_eager* eager, int32_t group, int32_t page) {
+  eager->executor->ClearPage(group, page);
 }
 
 int64_t ninfer_eager_bytes_per_token(const ninfer_eager* eager, int64_t cached) {
   return eager->executor->BytesPerToken(cached);
+}
+
+int64_t ninfer_eager_cache_bytes(const ninfer_eager* eager, int64_t positions) {
+  return eager->executor->CacheBytes(positions);
 }
 
 int64_t ninfer_eager_scratch_bytes(const ninfer_eager* eager) {

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/page_table.h"
 #include "base/status.h"
 #include "compiler/compile.h"
+#include "runtime/kv_pages.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -15,6 +17,15 @@ constexpr int64_t kPage = program::KvLayout::kPagePositions;
 
 // Bytes of one page of one layer in eager's layout.
 int64_t PageElements(const eager::KvPool& pool) { return 2 * pool.heads * kPage * pool.head_dim; }
+
+// How far back the layer with this state sees, as the page table says which it is written through.
+int64_t WindowOf(const ir::Function& step, const ir::Value* state) {
+  for (const auto& node : step.nodes()) {
+    if (node->op() != ir::Op::kKvAppend || node->operand(0) != state) continue;
+    return PageTableWindow(node->operand(5)->name()).value_or(0);
+  }
+  return 0;
+}
 
 std::vector<int32_t> Copy(absl::Span<const int32_t> values) {
   return std::vector<int32_t>(values.begin(), values.end());
@@ -77,24 +88,37 @@ absl::Status EagerExecutor::ReadLimits(const Options& options) {
   limits_.max_rows = std::min(bound("R", limits_.max_tokens), limits_.max_tokens);
   limits_.page_positions = kPage;
   limits_.pages_per_sequence = bound("G", (limits_.context_length + kPage - 1) / kPage);
-  limits_.total_pages = options.kv_pages > 0 ? options.kv_pages : limits_.pages_per_sequence;
   limits_.has_kv_cache = plan_.metadata.has_kv_cache;
+  ReadKvGroups(options.kv_pages);
   checker_ = std::make_unique<runtime::StepChecker>(limits_, plan_.metadata.vocab_size);
-  const ir::Function* step = module_.FindFunction("step");
-  for (const auto& parameter : step->parameters()) {
+  return absl::OkStatus();
+}
+
+void EagerExecutor::ReadKvGroups(int64_t total_pages) {
+  const ir::Function& step = *module_.FindFunction("step");
+  plan::Plan cache;  // what a plan would say of the caches
+  cache.metadata.context_length = limits_.context_length;
+  cache.symbols = {{"T", 1, limits_.max_tokens}, {"G", 1, limits_.pages_per_sequence}};
+  for (const auto& parameter : step.parameters()) {
     const ir::Type& type = parameter->type();
     if (!type.is_kv) continue;
     eager::KvPool pool;
     pool.dtype = type.dtype;
     pool.heads = type.shape[0].offset;
     pool.head_dim = type.shape[1].offset;
+    cache.kv_layers.push_back({pool.dtype, pool.heads, pool.head_dim, kPage,
+                               PageElements(pool) * int64_t{sizeof(float)},
+                               WindowOf(step, parameter.get())});
     pools_.push_back(std::move(pool));
   }
-  return absl::OkStatus();
+  kv_groups_ = plan::KvGroups(cache);
+  limits_.kv_groups = runtime::KvLimitsOf(kv_groups_, total_pages, limits_.max_sequences);
 }
 
-void EagerExecutor::ClearPage(int32_t page) {
-  for (eager::KvPool& pool : pools_) {
+void EagerExecutor::ClearPage(int group, int32_t page) {
+  if (group < 0 || group >= static_cast<int>(kv_groups_.size())) return;
+  for (const int layer : kv_groups_[group].layers) {
+    eager::KvPool& pool = pools_[layer];
     if (page < 0 || page >= pool.pages) continue;
     const int64_t elements = PageElements(pool);
     std::fill_n(pool.data.begin() + page * elements, elements, 0.0f);
@@ -104,16 +128,22 @@ void EagerExecutor::ClearPage(int32_t page) {
 // A context may have far more pages than any text fills: a page is made, of zeros, when a step
 // first uses it.
 void EagerExecutor::MakePages(const runtime::StepInput& input) {
-  if (pools_.empty()) return;
-  int64_t pages = pools_[0].pages;
-  for (size_t s = 0; s < input.cached_lens.size(); ++s) {
-    const int64_t length = input.cached_lens[s] + input.seq_bounds[s + 1] - input.seq_bounds[s];
-    const int32_t* table = input.page_table.data() + s * limits_.pages_per_sequence;
-    for (int64_t i = 0; i * kPage < length; ++i) pages = std::max<int64_t>(pages, table[i] + 1);
-  }
-  for (eager::KvPool& pool : pools_) {
-    pool.pages = pages;
-    pool.data.resize(pages * PageElements(pool));
+  const size_t entries = kv_groups_.empty() ? 0 : input.page_table.size() / kv_groups_.size();
+  const size_t width = limits_.pages_per_sequence;
+  for (size_t group = 0; group < kv_groups_.size(); ++group) {
+    int64_t pages = pools_[kv_groups_[group].layers[0]].pages;
+    for (size_t s = 0; s < input.cached_lens.size(); ++s) {
+      const int64_t length = input.cached_lens[s] + input.seq_bounds[s + 1] - input.seq_bounds[s];
+      const int64_t first = limits_.kv_groups[group].FirstSeen(input.cached_lens[s]) / kPage;
+      const int32_t* table = input.page_table.data() + group * entries + s * width;
+      for (int64_t i = first; i * kPage < length; ++i) {
+        pages = std::max<int64_t>(pages, table[i] + 1);
+      }
+    }
+    for (const int layer : kv_groups_[group].layers) {
+      pools_[layer].pages = pages;
+      pools_[layer].data.resize(pages * PageElements(pools_[layer]));
+    }
   }
 }
 
@@ -125,7 +155,15 @@ absl::Status EagerExecutor::Step(const runtime::StepInput& input, float* logits)
   arguments.positions = Copy(input.positions);
   arguments.seq_bounds = Copy(input.seq_bounds);
   arguments.cached_lens = Copy(input.cached_lens);
-  arguments.page_table = Copy(input.page_table);
+  for (size_t group = 0; group < kv_groups_.size(); ++group) {
+    const size_t size = input.page_table.size() / kv_groups_.size();
+    std::vector<int32_t> table = Copy(input.page_table.subspan(group * size, size));
+    if (kv_groups_[group].window == 0) {
+      arguments.page_table = std::move(table);
+    } else {
+      arguments.window_tables.push_back(std::move(table));
+    }
+  }
   arguments.rows = Copy(input.rows);
   arguments.rope_len = Copy(input.rope_len);
   std::vector<eager::Tensor> results;
@@ -198,9 +236,16 @@ void EagerExecutor::Record(const ir::Node& node, absl::Span<const eager::Tensor>
 
 int64_t EagerExecutor::BytesPerToken(int64_t cached) const {
   int64_t bytes = weight_bytes_;
-  for (const eager::KvPool& pool : pools_) {
-    bytes += cached * 2 * pool.heads * pool.head_dim * int64_t{sizeof(float)};
+  for (const plan::KvGroup& group : kv_groups_) {
+    const int64_t seen = group.window > 0 ? std::min(cached, group.window - 1) : cached;
+    bytes += seen * group.page_bytes / kPage;
   }
+  return bytes;
+}
+
+int64_t EagerExecutor::CacheBytes(int64_t positions) const {
+  int64_t bytes = 0;
+  for (const plan::KvGroup& group : kv_groups_) bytes += group.Bytes(positions, kPage);
   return bytes;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "compiler/options.h"
 #include "eager/eager.h"
+#include "plan/kv_groups.h"
 #include "runtime/executor.h"
 #include "runtime/step_check.h"
 #include "runtime/tensor_dump.h"
@@ -26,9 +27,10 @@ class EagerExecutor : public runtime::Executor {
 
   const plan::Metadata& metadata() const override { return plan_.metadata; }
   const runtime::ExecutorLimits& limits() const override { return limits_; }
-  void ClearPage(int32_t page) override;
+  void ClearPage(int group, int32_t page) override;
   absl::Status Step(const runtime::StepInput& input, float* logits) override;
   int64_t BytesPerToken(int64_t cached) const override;
+  int64_t CacheBytes(int64_t positions) const override;
   int64_t scratch_bytes() const override { return interpreter_->peak_scratch_bytes(); }
   std::string description() const override;
 
@@ -39,6 +41,7 @@ class EagerExecutor : public runtime::Executor {
  private:
   EagerExecutor() : module_("") {}
   absl::Status ReadLimits(const Options& options);
+  void ReadKvGroups(int64_t total_pages);
   bool HasRowsOfStep(const ir::Type& type) const;
   std::string NameOf(const ir::Node& node, const ir::Value& value);
   bool DumpMatches(const ir::Function& function);
@@ -53,6 +56,7 @@ class EagerExecutor : public runtime::Executor {
   std::unique_ptr<runtime::TensorDump> dump_;
   std::map<std::string, int> seen_;  // names of the step that is being dumped
   std::vector<eager::KvPool> pools_;
+  std::vector<plan::KvGroup> kv_groups_;  // as limits_.kv_groups
   int64_t weight_bytes_ = 0;
   int threads_ = 1;
 };

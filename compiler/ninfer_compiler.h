@@ -18,7 +18,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised by every change to this header that an older caller or library would misread. */
-#define NINFER_COMPILER_INTERFACE 2
+#define NINFER_COMPILER_INTERFACE 3
 
 /* The only function whose meaning never changes: callers compare its result before they call
  * another. */
@@ -100,9 +100,14 @@ void ninfer_release_result(struct ninfer_result* result);
 void ninfer_open_eager(const struct ninfer_request* request, struct ninfer_result* result);
 void ninfer_release_eager(struct ninfer_eager* eager);
 
+struct ninfer_kv_group {
+  int64_t window, total_pages, pages_held;
+};
 struct ninfer_limits {
-  int64_t max_tokens, max_sequences, max_rows, pages_per_sequence, page_positions, total_pages;
+  int64_t max_tokens, max_sequences, max_rows, pages_per_sequence, page_positions;
   int64_t context_length;
+  const struct ninfer_kv_group* kv_groups; /* [kv_group_count], living as long as the handle */
+  int64_t kv_group_count;
   int32_t has_kv_cache;
   int32_t reserved; /* 0 */
 };
@@ -114,16 +119,17 @@ struct ninfer_step {
   const int32_t* rope_len;    /* [token_count] */
   const int32_t* seq_bounds;  /* [sequence_count + 1] */
   const int32_t* cached_lens; /* [sequence_count] */
-  const int32_t* page_table;  /* [sequence_count, pages_per_sequence] */
+  const int32_t* page_table;  /* [kv_group_count, sequence_count, pages_per_sequence] */
   const int32_t* rows;        /* [row_count] */
-  int64_t token_count, sequence_count, pages_per_sequence, row_count;
+  int64_t token_count, sequence_count, pages_per_sequence, row_count, kv_group_count;
 };
 /* `logits` receives [row_count, vocabulary] f32. The message of a failure lives until the next call
  * on `eager`. */
 int32_t ninfer_eager_step(struct ninfer_eager* eager, const struct ninfer_step* step, float* logits,
                           const char** message);
-void ninfer_eager_clear_page(struct ninfer_eager* eager, int32_t page);
+void ninfer_eager_clear_page(struct ninfer_eager* eager, int32_t group, int32_t page);
 int64_t ninfer_eager_bytes_per_token(const struct ninfer_eager* eager, int64_t cached);
+int64_t ninfer_eager_cache_bytes(const struct ninfer_eager* eager, int64_t positions);
 int64_t ninfer_eager_scratch_bytes(const struct ninfer_eager* eager);
 /* Writes the tensors that "dump_tensors" matched in all steps so far as safetensors; rows of later
    steps follow those of earlier ones. */

@@ -92,7 +92,8 @@ void FillTables(const program::Program& program, plan::Plan* plan) {
   }
   for (const program::KvState& kv : program.kv) {
     plan->kv_layers.push_back({kv.layout.dtype, kv.layout.heads, kv.layout.head_dim,
-                               program::KvLayout::kPagePositions, kv.layout.page_bytes()});
+                               program::KvLayout::kPagePositions, kv.layout.page_bytes(),
+                               kv.window});
   }
   for (const program::PackedWeight& weight : program.weights) {
     plan->weights.push_back({weight.name, std::string(formats::InfoOf(weight.format).name),

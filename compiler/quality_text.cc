@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "compiler/eager_executor.h"
 #include "compiler/quality.h"
+#include "runtime/kv_pages.h"
 #include "runtime/sampling/sampling.h"
 #include "text/tokenizer.h"
 
@@ -55,22 +56,17 @@ Texts Cut(const std::vector<int32_t>& ids, absl::optional<int32_t> bos, int64_t 
 class TextSampler {
  public:
   TextSampler(runtime::Executor& executor, int32_t first, int64_t length)
-      : executor_(executor), first_(first), length_(length) {}
+      : executor_(executor), first_(first), length_(length), pages_(&executor) {}
 
   absl::Status Sample(int64_t count, uint64_t seed, Texts* out) {
-    const int64_t pages =
-        (length_ + executor_.limits().page_positions - 1) / executor_.limits().page_positions;
     std::vector<runtime::Sampler> samplers;
+    held_.resize(count);
     for (int64_t s = 0; s < count; ++s) {
       runtime::SamplingOptions sampling;
       sampling.sample = true;
       sampling.seed = seed + static_cast<uint64_t>(s);
       samplers.emplace_back(sampling);
       texts_.push_back({first_});
-      for (int64_t p = 0; p < executor_.limits().pages_per_sequence; ++p) {
-        table_.push_back(static_cast<int32_t>(s * pages + std::min(p, pages - 1)));
-      }
-      for (int64_t p = 0; p < pages; ++p) executor_.ClearPage(static_cast<int32_t>(s * pages + p));
     }
     std::vector<float> logits(count * executor_.metadata().vocab_size);
     for (int64_t position = 0; position + 1 < length_; ++position) {
@@ -97,22 +93,27 @@ class TextSampler {
   absl::Status Step(int64_t position, std::vector<float>& logits) {
     const auto count = static_cast<int32_t>(texts_.size());
     std::vector<int32_t> tokens, bounds = {0}, rows;
+    std::vector<const runtime::HeldPages*> held;
     for (int32_t s = 0; s < count; ++s) {
+      NINFER_RETURN_IF_ERROR(pages_.Reserve(position, position + 1, &held_[s]));
+      held.push_back(&held_[s]);
       tokens.push_back(texts_[s].back());
       bounds.push_back(s + 1);
       rows.push_back(s);
     }
     const std::vector<int32_t> positions(count, static_cast<int32_t>(position));
     const std::vector<int32_t> lengths(count, static_cast<int32_t>(length_));
-    return executor_.Step({tokens, positions, bounds, positions, table_, rows, lengths},
+    const std::vector<int32_t> table = runtime::PageTable(executor_.limits(), held);
+    return executor_.Step({tokens, positions, bounds, positions, table, rows, lengths},
                           logits.data());
   }
 
   runtime::Executor& executor_;
   const int32_t first_;
   const int64_t length_;
+  runtime::KvPages pages_;
+  std::vector<runtime::HeldPages> held_;  // by text
   Texts texts_;
-  std::vector<int32_t> table_;
 };
 
 }  // namespace

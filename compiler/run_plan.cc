@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "plan/reader.h"
 #include "plan/writer.h"
+#include "runtime/kv_pages.h"
 
 namespace ninfer::compiler {
 
@@ -27,11 +28,8 @@ absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
   const int64_t vocab = executor.metadata().vocab_size;
   const runtime::ExecutorLimits& limits = executor.limits();
   const auto count = static_cast<int64_t>(ids.size());
-  std::vector<int32_t> pages(limits.pages_per_sequence);
-  for (size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<int32_t>(i);
-  for (int64_t p = 0; p * limits.page_positions < count && limits.has_kv_cache; ++p) {
-    executor.ClearPage(static_cast<int32_t>(p));
-  }
+  runtime::KvPages pages(&executor);
+  runtime::HeldPages held;
   std::vector<float> logits(count * vocab);
   for (int64_t done = 0; done < count;) {
     const int64_t most = std::min(limits.max_rows, limits.max_tokens);
@@ -47,7 +45,12 @@ absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
     const std::vector<int32_t> rope_len(rows.size(), static_cast<int32_t>(count));
     const int32_t bounds[] = {0, static_cast<int32_t>(next - done)};
     const int32_t cached[] = {static_cast<int32_t>(done)};
-    runtime::StepInput input{tokens, positions, bounds, cached, pages, rows, rope_len};
+    std::vector<int32_t> table;
+    if (limits.has_kv_cache) {
+      NINFER_RETURN_IF_ERROR(pages.Reserve(done, next, &held));
+      table = runtime::PageTable(limits, {&held});
+    }
+    runtime::StepInput input{tokens, positions, bounds, cached, table, rows, rope_len};
     NINFER_RETURN_IF_ERROR(executor.Step(input, logits.data() + done * vocab));
     done = next;
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/page_table.h"
 #include "base/status.h"
 #include "eager/evaluator.h"
 
@@ -69,11 +70,17 @@ absl::Status Complete(StepArguments& a, int64_t pages, int64_t most_pages) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<const std::vector<int32_t>*> Find(const StepArguments& a, absl::string_view name) {
+// `windows` counts the window tables found so far.
+absl::StatusOr<const std::vector<int32_t>*> Find(const StepArguments& a, absl::string_view name,
+                                                 size_t* windows) {
+  const absl::optional<int64_t> window = PageTableWindow(name);
+  if (window.value_or(0) > 0 && (*windows)++ < a.window_tables.size()) {
+    return &a.window_tables[*windows - 1];
+  }
+  if (window.has_value()) return &a.page_table;
   const std::pair<absl::string_view, const std::vector<int32_t>*> table[] = {
-      {"tokens", &a.tokens},           {"positions", &a.positions},   {"seq_bounds", &a.seq_bounds},
-      {"cached_lens", &a.cached_lens}, {"page_table", &a.page_table}, {"rows", &a.rows},
-      {"rope_len", &a.rope_len},
+      {"tokens", &a.tokens},           {"positions", &a.positions}, {"seq_bounds", &a.seq_bounds},
+      {"cached_lens", &a.cached_lens}, {"rows", &a.rows},           {"rope_len", &a.rope_len},
   };
   for (const auto& [known, values] : table) {
     if (known == name) return values;
@@ -94,8 +101,10 @@ absl::StatusOr<Step> ResolveStep(const StepArguments& arguments, absl::Span<cons
   const int64_t sequences = static_cast<int64_t>(complete.seq_bounds.size()) - 1;
   Step step;
   step.dims.assign(symbols.size(), -1);
+  size_t windows = 0;
   for (const NamedType& named : names) {
-    NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t>* values, Find(complete, named.name));
+    NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t>* values,
+                            Find(complete, named.name, &windows));
     std::vector<int64_t> shape = {static_cast<int64_t>(values->size())};
     if (named.type.rank() == 2) {
       if (values->size() % sequences != 0) {

@@ -25,8 +25,8 @@ struct Step {
 
 // Absent arguments: seq_bounds is one sequence of all tokens; cached_lens is each sequence's first
 // position, else 0; positions go on from cached_lens; the page table gives each of S sequences the
-// next `pages` / S pages in order; rows are all rows; rope_len is the length of the text after the
-// step.
+// next `pages` / S pages in order, and serves where window tables are absent; rows are all rows;
+// rope_len is the length of the text after the step.
 absl::StatusOr<Step> ResolveStep(const StepArguments& arguments, absl::Span<const NamedType> names,
                                  absl::Span<const ir::Symbol> symbols, int64_t pages);
 

@@ -45,6 +45,9 @@ struct KvPool {
 // can be (see runtime/executor.h for their meaning).
 struct StepArguments {
   std::vector<int32_t> tokens, positions, seq_bounds, cached_lens, page_table, rows, rope_len;
+  // Of layers with a window, in the order of @step's parameters; page_table in place of absent
+  // ones. Entries before a window may be kNoPage.
+  std::vector<std::vector<int32_t>> window_tables;
 };
 
 // Called after every op when set: dumps, comparisons, poisoning checks.

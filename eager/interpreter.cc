@@ -1,5 +1,6 @@
 // The interpreter of graphs: constants folded at creation, then @step by the evaluator.
 // Tested by tests/eager_test.cc, tests/eager_models_test.cc.
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
@@ -81,7 +82,8 @@ absl::StatusOr<std::vector<Tensor>> Interpreter::Run(const StepArguments& argume
   if (given != caches) {
     return InvalidArgument("@step: expected ", caches, " KV caches, found ", given);
   }
-  const int64_t pages = caches == 0 ? 0 : kv->front().pages;
+  int64_t pages = caches == 0 ? 0 : kv->front().pages;
+  for (size_t i = 0; i < caches; ++i) pages = std::min(pages, (*kv)[i].pages);
   NINFER_ASSIGN_OR_RETURN(Step values,
                           ResolveStep(arguments, names, state_->module->symbols(), pages));
   std::vector<Slot> slots;

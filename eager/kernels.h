@@ -96,7 +96,7 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
 absl::Status KvAppend(KvStore* kv, const Tensor& k, const Tensor& v, const Tensor& positions,
                       const Tensor& seq_bounds, const Tensor& page_table);
 Tensor KvBounds(const Context& context, const Tensor& cached_lens, const Tensor& seq_bounds);
-// [C, heads, head_dim]
+// [C, heads, head_dim]; zeros where the table names no page, which a mask must hide.
 absl::StatusOr<Tensor> KvRows(const Context& context, KvPart part, const KvStore& kv,
                               const Tensor& key_bounds, const Tensor& page_table);
 // Rows of `pages` entries; entries after a text's last page are 0.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/page_table.h"
 #include "base/status.h"
 #include "eager/kernels.h"
 
@@ -32,6 +33,14 @@ int64_t VisibleKeys(const Tensor& positions, int64_t t0, int64_t t1) {
   for (int64_t t = t0; t < t1; ++t)
     count = std::max<int64_t>(count, (*positions.ints)[t] + int64_t{1});
   return count;
+}
+
+// The first page that rows [t0, t1) see; pages before it need not be there.
+int64_t FirstPage(const ScoreRule& rule, const Tensor& positions, int64_t t0, int64_t t1) {
+  if (rule.window == 0 || t0 == t1) return 0;
+  const int64_t first =
+      *std::min_element(positions.ints->begin() + t0, positions.ints->begin() + t1);
+  return std::max<int64_t>(0, first - rule.window + 1) / kPagePositions;
 }
 
 // Turns scaled scores of a row at `position` of query head `h` into weights; 0 where masked.
@@ -122,10 +131,13 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
   const int64_t sequences = seq_bounds.elements() - 1, dim = kv.head_dim();
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, q.shape[0]));
   NINFER_RETURN_IF_ERROR(CheckPositions(positions));
-  std::vector<std::vector<int64_t>> pages(sequences);
+  std::vector<std::vector<int64_t>> pages(sequences);  // kNoPage where none is seen
   for (int64_t s = 0; s < sequences; ++s) {
-    const int64_t count = VisibleKeys(positions, (*seq_bounds.ints)[s], (*seq_bounds.ints)[s + 1]);
-    for (int64_t position = 0; position < count; position += kPagePositions) {
+    const int64_t t0 = (*seq_bounds.ints)[s], t1 = (*seq_bounds.ints)[s + 1];
+    const int64_t count = VisibleKeys(positions, t0, t1);
+    pages[s].assign(FirstPage(rule, positions, t0, t1), kNoPage);
+    for (int64_t position = static_cast<int64_t>(pages[s].size()) * kPagePositions;
+         position < count; position += kPagePositions) {
       NINFER_ASSIGN_OR_RETURN(const int64_t page, PageOf(kv, page_table, s, position));
       pages[s].push_back(page);
     }
@@ -143,6 +155,11 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
       for (size_t i = 0; i < pages[s].size(); ++i) {
         const int64_t first = static_cast<int64_t>(i) * kPagePositions;
         const int64_t rows = std::min(kPagePositions, count - first);
+        if (pages[s][i] == kNoPage) {  // every score is masked
+          std::fill_n(keys.floats->begin() + first * dim, rows * dim, 0.0f);
+          std::fill_n(values.floats->begin() + first * dim, rows * dim, 0.0f);
+          continue;
+        }
         kv.Read(KvPart::kKeys, pages[s][i], g, rows, keys.floats->data() + first * dim);
         kv.Read(KvPart::kValues, pages[s][i], g, rows, values.floats->data() + first * dim);
       }

@@ -1,7 +1,9 @@
 // The KV cache: appending, bounds, keys and values as tensors, the page table of a scratch cache.
 // Tested by tests/eager_state_test.cc.
+#include <algorithm>
 #include <cstring>
 
+#include "base/page_table.h"
 #include "base/status.h"
 #include "eager/kernels.h"
 
@@ -90,8 +92,14 @@ absl::StatusOr<Tensor> KvRows(const Context& context, KvPart part, const KvStore
   for (size_t s = 0; s + 1 < bounds.size(); ++s) {
     const int64_t length = bounds[s + 1] - bounds[s];
     for (int64_t first = 0; first < length; first += kPagePositions) {
-      NINFER_ASSIGN_OR_RETURN(const int64_t page, PageOf(kv, page_table, s, first));
       const int64_t count = std::min(kPagePositions, length - first);
+      const size_t entry = s * page_table.shape[1] + first / kPagePositions;
+      if (entry < page_table.ints->size() && (*page_table.ints)[entry] == kNoPage) {
+        std::fill_n(y.floats->begin() + (bounds[s] + first) * heads * dim, count * heads * dim,
+                    0.0f);
+        continue;
+      }
+      NINFER_ASSIGN_OR_RETURN(const int64_t page, PageOf(kv, page_table, s, first));
       for (int64_t g = 0; g < heads; ++g) {
         kv.Read(part, page, g, count, rows.data());
         for (int64_t i = 0; i < count; ++i) {

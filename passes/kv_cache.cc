@@ -2,10 +2,13 @@
 //
 //   keys, values [T, G, d]  ->  kv_append to the layer's state, then kv_keys, kv_values [C, G, d]
 //
-// The step then takes only the tokens that are not cached yet: cached_lens, page_table and one
+// The step then takes only the tokens that are not cached yet: cached_lens, page tables and one
 // state `kv.N` a layer become parameters, the new states results. Capacity is fixed (pages), length
 // is the symbol C: no plan is made anew as a text grows. With a cache, T is bounded by the prefill
 // chunk instead of by the context.
+//
+// Layers whose masks have a window shorter than the context read through a page table of their own,
+// `page_table.4096`, so that they need not hold the pages that lie before it.
 //
 // It happens for all layers or for none, as one rewrite: every attention must match, and every
 // other node must be row by row in T, for otherwise a text cut into chunks would give something
@@ -20,7 +23,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
+#include "base/page_table.h"
 #include "base/status.h"
 #include "ir/builder.h"
 #include "passes/attention_match.h"
@@ -89,10 +94,17 @@ bool MatchLayers(Step& step) {
 
 // What the first rewrite adds for all layers.
 struct Cache {
-  Value* page_table = nullptr;
+  absl::btree_map<int64_t, Value*> page_tables;  // by window
+  int64_t context = 0;
   Value* key_bounds = nullptr;
   int keys = -1;  // the symbol C
 };
+
+// How far back the layer's rows see; 0: to the text's start.
+int64_t WindowOf(const SpelledAttention& layer, int64_t context) {
+  const int64_t window = layer.mask->attr_int_or("window", 0);
+  return window < context ? window : 0;
+}
 
 absl::StatusOr<Cache> AddCache(ir::Module& module, Step& step, const PassOptions& options) {
   ir::Function& function = *step.function;
@@ -105,6 +117,7 @@ absl::StatusOr<Cache> AddCache(ir::Module& module, Step& step, const PassOptions
   module.symbols()[step.tokens].max =
       std::max(module.symbols()[step.tokens].min, std::min(context, options.max_tokens));
   Cache cache;
+  cache.context = context;
   if (module.FindSymbol("C") >= 0 || module.FindSymbol("G") >= 0) {
     return InvalidArgument("dimensions C and G are kept for the cache, found one in the graph");
   }
@@ -112,8 +125,11 @@ absl::StatusOr<Cache> AddCache(ir::Module& module, Step& step, const PassOptions
   const int pages = module.AddSymbol("G", 1, (context + kPage - 1) / kPage);
   const Dim s = Dim::Symbolic(step.sequences);
   Value* cached_lens = function.AddParameter("cached_lens", Type{DType::kI32, {s}});
-  cache.page_table =
-      function.AddParameter("page_table", Type{DType::kI32, {s, Dim::Symbolic(pages)}});
+  for (const SpelledAttention& layer : step.layers) cache.page_tables[WindowOf(layer, context)];
+  for (auto& [window, table] : cache.page_tables) {
+    table =
+        function.AddParameter(PageTableName(window), Type{DType::kI32, {s, Dim::Symbolic(pages)}});
+  }
   const Node* first = function.nodes().empty() ? nullptr : function.nodes()[0].get();
   ir::Builder builder(&module, &function, first);
   cache.key_bounds = builder.Make(Op::kKvBounds, {cached_lens, step.seq_bounds});
@@ -143,13 +159,14 @@ absl::Status CacheLayer(ir::Module& module, Step& step, const Cache& cache,
   state->set_provenance(layer.k->provenance());
   ir::Builder builder(&module, &function, layer.scores);
   builder.set_provenance(layer.scores->result()->provenance());
+  Value* page_table = cache.page_tables.at(WindowOf(layer, cache.context));
   Value* appended = builder.Make(
-      Op::kKvAppend, {state, layer.k, layer.v, step.positions, step.seq_bounds, cache.page_table});
+      Op::kKvAppend, {state, layer.k, layer.v, step.positions, step.seq_bounds, page_table});
   const Dim keys = Dim::Symbolic(cache.keys);
   Type type = layer.k->type();
   type.shape[0] = keys;
-  Value* k = builder.Make(Op::kKvKeys, {appended, cache.key_bounds, cache.page_table}, {}, &type);
-  Value* v = builder.Make(Op::kKvValues, {appended, cache.key_bounds, cache.page_table}, {}, &type);
+  Value* k = builder.Make(Op::kKvKeys, {appended, cache.key_bounds, page_table}, {}, &type);
+  Value* v = builder.Make(Op::kKvValues, {appended, cache.key_bounds, page_table}, {}, &type);
   const int64_t times = layer.query_heads() / layer.kv_heads();
   k = ByQueryHead(builder, k, times);  // [H, C, d]
   v = ByQueryHead(builder, v, times);  // [H, C, d]

@@ -12,6 +12,7 @@
 // Tested by tests/program_passes_test.cc (tests/program/passes/lower.kp),
 // tests/program_planner_test.cc.
 #include "absl/strings/strip.h"
+#include "base/page_table.h"
 #include "base/status.h"
 #include "ir/text.h"
 #include "passes/lower_internal.h"
@@ -68,6 +69,7 @@ class Lowering {
   absl::StatusOr<int> WeightOf(const Region& region, size_t index, int64_t& segments);
   void AddOutputs(const Region& region, const Kernel& kernel, program::Launch& launch);
   void AddScores(const Region& region, Kernel& kernel, program::Launch& launch);
+  void NoteWindow(const program::Launch& launch);
   int AddBuffer(std::string name, ir::Type type);
   absl::Status MapResults();
   int64_t ContextLength() const;
@@ -213,6 +215,17 @@ void Lowering::NoteTiedTables() {
 
 // --- kernels and launches ------------------------------------------------------------------------
 
+// A cache's window is that of the page table which it is written through.
+void Lowering::NoteWindow(const program::Launch& launch) {
+  for (const Operand& state : launch.operands) {
+    for (const Operand& table : launch.operands) {
+      if (state.kind != OperandKind::kKv || table.kind != OperandKind::kArgument) continue;
+      const auto window = PageTableWindow(program_.arguments[table.index].name);
+      if (window.has_value()) program_.kv[state.index].window = *window;
+    }
+  }
+}
+
 absl::StatusOr<int> Lowering::WeightOf(const Region& region, size_t index, int64_t& segments) {
   const ir::Value* parameter = region.body->parameters()[index].get();
   const ir::Value* value = region.sources[index].value;
@@ -318,6 +331,7 @@ absl::Status Lowering::LowerRegion(Region& region) {
   AddScores(region, kernel, launch);
   const absl::Status taken = program::CheckBody(kernel, program_.symbols);
   if (!taken.ok()) return InvalidArgument("lower: ", region.name, ": ", taken.message());
+  if (region.family == Family::kKvAppend) NoteWindow(launch);
   launch.kernel = kernels_->Add(std::move(kernel));
   program_.launches.push_back(std::move(launch));
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "base/page_table.h"
 #include "base/status.h"
 #include "ir/text.h"
 #include "passes/lower_internal.h"
@@ -30,7 +31,8 @@ absl::string_view NameStem(const ir::Value& parameter, const KernelParam& param,
   switch (param.kind) {
     case OperandKind::kWeight:
       return "w";
-    case OperandKind::kArgument:
+    case OperandKind::kArgument:  // layers of another window share kernels that do not see it
+      if (PageTableWindow(parameter.name()).has_value()) return "page_table";
       return parameter.name();
     default:
       return "x";

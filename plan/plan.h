@@ -46,6 +46,7 @@ struct Symbol {
 struct KvLayer {
   DType dtype = DType::kF32;
   int64_t heads = 0, head_dim = 0, page_positions = 64, page_bytes = 0;
+  int64_t window = 0;  // positions that a row sees, its own among them; 0: all before it
 };
 
 struct Weight {

@@ -68,12 +68,13 @@ void CodeBuffer(Codec& c, T& buffer) {
 }
 
 template <typename Codec, typename T>
-void CodeKvLayer(Codec& c, T& layer) {
+void CodeKvLayer(Codec& c, int version, T& layer) {
   c.Type("dtype", layer.dtype);
   c.I64("heads", layer.heads);
   c.I64("head dim", layer.head_dim);
   c.I64("page positions", layer.page_positions);
   c.I64("page bytes", layer.page_bytes);
+  if (version >= 2) c.I64("window", layer.window);
 }
 
 template <typename Codec, typename T>
@@ -227,7 +228,7 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
                     [](auto& codec, auto& item) { CodeBuffer(codec, item); });
     case Section::kKvGeometry:
       return c.List("layers", plan.kv_layers, 36,
-                    [](auto& codec, auto& item) { CodeKvLayer(codec, item); });
+                    [version](auto& codec, auto& item) { CodeKvLayer(codec, version, item); });
     case Section::kWeights:
       c.U64("weight bytes", plan.weight_bytes);
       return c.List("weights", plan.weights, 48,

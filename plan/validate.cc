@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/page_table.h"
 #include "base/status.h"
 
 namespace ninfer::plan {
@@ -60,6 +61,7 @@ absl::Status CheckTables(const Plan& plan, absl::string_view file) {
     const std::string context = absl::StrCat(file, ": section kv geometry: layer ", i, ": ");
     NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "heads", layer.heads, 1, 1 << 20));
     NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "head dim", layer.head_dim, 1, 1 << 20));
+    NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "window", layer.window, 0, kMaxDim));
     NINFER_RETURN_IF_ERROR(
         Within<int64_t>(context + "page positions", layer.page_positions, 1, 1 << 20));
     if (layer.page_positions != plan.kv_layers[0].page_positions) {
@@ -151,6 +153,31 @@ uint64_t OperandLimit(const Plan& plan, const Entry& entry, OperandKind kind) {
   return 0;
 }
 
+// A launch that reads or writes a layer's cache does it through the page table of the layer's
+// window: pages of another would lie outside the pool.
+absl::Status CheckPageTables(const Plan& plan, const Entry& entry, const Launch& launch,
+                             const std::string& context) {
+  for (const Operand& pool : launch.operands) {
+    if (pool.kind != OperandKind::kKv) continue;
+    const std::string expected = PageTableName(plan.kv_layers[pool.index].window);
+    bool found = false;
+    for (const Operand& operand : launch.operands) {
+      if (operand.kind != OperandKind::kArgument) continue;
+      const std::string& name = entry.arguments[operand.index];
+      if (name != expected && PageTableWindow(name).has_value()) {
+        return InvalidArgument(context, "layer ", pool.index, ": expected ", expected,
+                               " as page table, found ", name);
+      }
+      found |= name == expected;
+    }
+    if (!found) {
+      return InvalidArgument(context, "layer ", pool.index, ": expected ", expected,
+                             " as page table, found none");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckLaunch(const Plan& plan, const Entry& entry, size_t index,
                          absl::string_view file) {
   const Launch& launch = entry.launches[index];
@@ -171,7 +198,7 @@ absl::Status CheckLaunch(const Plan& plan, const Entry& entry, size_t index,
                              ": expected below ", limit, ", found ", operand.index);
     }
   }
-  return absl::OkStatus();
+  return CheckPageTables(plan, entry, launch, context);
 }
 
 absl::Status CheckEntry(const Plan& plan, const Entry& entry, absl::string_view file) {

@@ -97,7 +97,12 @@ absl::Status ProgramParser::ParseKv() {
     return InvalidArgument(file(), ":", first.line, ": expected kv<..>[heads,head_dim], found ",
                            TypeToString(type, p_.symbols));
   }
-  p_.kv.push_back({std::move(name), {type.dtype, type.shape[0].offset, type.shape[1].offset}});
+  int64_t window = 0;
+  if (Is("window")) {
+    NINFER_ASSIGN_OR_RETURN(window, Field("window"));
+  }
+  p_.kv.push_back(
+      {std::move(name), {type.dtype, type.shape[0].offset, type.shape[1].offset}, window});
   return absl::OkStatus();
 }
 

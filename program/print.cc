@@ -57,7 +57,9 @@ class ProgramPrinter {
     }
     for (const KvState& kv : p_.kv) {
       absl::StrAppend(&text_, "kv ", NameText("%", kv.name), " : kv<", DTypeName(kv.layout.dtype),
-                      ">[", kv.layout.heads, ",", kv.layout.head_dim, "]\n");
+                      ">[", kv.layout.heads, ",", kv.layout.head_dim, "]");
+      if (kv.window > 0) absl::StrAppend(&text_, " window ", kv.window);
+      text_.push_back('\n');
     }
     PrintWeights();
     for (const Kernel& kernel : p_.kernels) PrintKernel(kernel);

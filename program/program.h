@@ -91,7 +91,7 @@ struct PackedWeight {
 enum class OperandKind : uint8_t {
   kBuffer,    // arena
   kWeight,    // packed weight
-  kArgument,  // step argument: tokens, positions, seq_bounds, cached_lens, page_table, rows,
+  kArgument,  // step argument: tokens, positions, seq_bounds, cached_lens, page tables, rows,
               // rope_len
   kKv,        // the KV pool of a layer
 };
@@ -177,6 +177,10 @@ struct Argument {
 struct KvState {
   std::string name;  // "kv.0"
   KvLayout layout;
+  // How far back rows see, their own position among them; 0: to the text's start. States of one
+  // window are read and written through the argument PageTableName(window), whose entries before
+  // the window may name no page.
+  int64_t window = 0;
 };
 
 struct Program {

@@ -9,6 +9,7 @@
 //   list stands at the head of check_body.cc); units and KV layout as the body implies;
 // - buffers: unique names; ld and bytes as the type implies, at most 2^46 bytes; offsets aligned
 //   to 64;
+// - caches: read and written through the page table of their window, and seen no further back;
 // - launches: as many operands as parameters, of the kind and type that the parameter has; a
 //   buffer is written by one launch and read by later ones only; a replicated launch is rowwise
 //   and writes replicated buffers, another launch writes none;
@@ -23,6 +24,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
+#include "base/page_table.h"
 #include "base/status.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
@@ -80,6 +82,7 @@ class ProgramVerifier {
   absl::Status VerifyBuffer(const Buffer& buffer);
   absl::Status VerifyLaunch(const Launch& launch);
   absl::Status VerifyOperand(const Kernel& kernel, size_t index, const Operand& operand);
+  absl::Status VerifyCaches(const Kernel& kernel, const Launch& launch) const;
   absl::Status VerifyOutput() const;
 
   const Program& p_;
@@ -122,6 +125,10 @@ absl::Status ProgramVerifier::VerifyArguments() {
     }
     if (!IsFloat(kv.layout.dtype) || kv.layout.heads < 1 || kv.layout.head_dim < 1) {
       return InvalidArgument("kv %", kv.name, ": expected floats, heads and head_dim of 1 or more");
+    }
+    if (kv.window < 0 || kv.window > kMaxBound) {
+      return InvalidArgument("kv %", kv.name, ": expected a window in [0, 2^40], found ",
+                             kv.window);
     }
   }
   return absl::OkStatus();
@@ -307,6 +314,31 @@ absl::Status ProgramVerifier::VerifyLaunch(const Launch& launch) {
   if (launch.replicated && !rowwise) {
     return InvalidArgument("expected a replicated launch to be rowwise, found ",
                            FamilyName(kernel.family));
+  }
+  return VerifyCaches(kernel, launch);
+}
+
+// Another table would name pages of another pool, or none where the layer looks.
+absl::Status ProgramVerifier::VerifyCaches(const Kernel& kernel, const Launch& launch) const {
+  for (const auto& node : kernel.body->nodes()) {
+    const bool append = node->op() == ir::Op::kKvAppend;
+    if (!append && node->op() != ir::Op::kPagedAttention) continue;
+    const int pool = ParameterIndex(*kernel.body, node->operand(append ? 0 : 1));
+    const int table = ParameterIndex(*kernel.body, node->operand(append ? 5 : 4));
+    if (pool < 0 || launch.operands[pool].kind != OperandKind::kKv) continue;
+    const KvState& kv = p_.kv[launch.operands[pool].index];
+    const std::string expected = PageTableName(kv.window);
+    const bool argument = table >= 0 && launch.operands[table].kind == OperandKind::kArgument;
+    if (!argument || p_.arguments[launch.operands[table].index].name != expected) {
+      return InvalidArgument("expected %", expected, " as page table of %", kv.name,
+                             ", found another operand");
+    }
+    const int64_t window = append ? kv.window : node->attr_int_or("window", 0);
+    if (kv.window > 0 && (window == 0 || window > kv.window)) {
+      return InvalidArgument("expected attention over %", kv.name, " to see ", kv.window,
+                             " positions at most, found ",
+                             window == 0 ? "all" : absl::StrCat(window));
+    }
   }
   return absl::OkStatus();
 }

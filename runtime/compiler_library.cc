@@ -86,6 +86,7 @@ struct CompilerLibrary::Functions {
   decltype(&ninfer_eager_step) eager_step = nullptr;
   decltype(&ninfer_eager_clear_page) eager_clear_page = nullptr;
   decltype(&ninfer_eager_bytes_per_token) eager_bytes_per_token = nullptr;
+  decltype(&ninfer_eager_cache_bytes) eager_cache_bytes = nullptr;
   decltype(&ninfer_eager_scratch_bytes) eager_scratch_bytes = nullptr;
   decltype(&ninfer_eager_write_dump) eager_write_dump = nullptr;
 
@@ -115,6 +116,7 @@ absl::Status CompilerLibrary::Functions::FindAll(const std::string& path) {
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_step", &eager_step));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_clear_page", &eager_clear_page));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_bytes_per_token", &eager_bytes_per_token));
+  NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_cache_bytes", &eager_cache_bytes));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_scratch_bytes", &eager_scratch_bytes));
   return Find(path, "ninfer_eager_write_dump", &eager_write_dump);
 }
@@ -131,7 +133,10 @@ class CompilerLibrary::Eager : public EagerEngine {
     limits_.max_rows = limits.max_rows;
     limits_.pages_per_sequence = limits.pages_per_sequence;
     limits_.page_positions = limits.page_positions;
-    limits_.total_pages = limits.total_pages;
+    for (int64_t i = 0; i < limits.kv_group_count; ++i) {
+      const ninfer_kv_group& group = limits.kv_groups[i];
+      limits_.kv_groups.push_back({group.window, group.total_pages, group.pages_held});
+    }
     limits_.context_length = limits.context_length;
     limits_.has_kv_cache = limits.has_kv_cache != 0;
     checker_ = std::make_unique<StepChecker>(limits_, sections_.metadata.vocab_size);
@@ -141,9 +146,14 @@ class CompilerLibrary::Eager : public EagerEngine {
   const plan::Metadata& metadata() const override { return sections_.metadata; }
   const ExecutorLimits& limits() const override { return limits_; }
   const std::string& tokenizer() const override { return sections_.tokenizer; }
-  void ClearPage(int32_t page) override { functions_->eager_clear_page(eager_, page); }
+  void ClearPage(int group, int32_t page) override {
+    functions_->eager_clear_page(eager_, group, page);
+  }
   int64_t BytesPerToken(int64_t cached) const override {
     return functions_->eager_bytes_per_token(eager_, cached);
+  }
+  int64_t CacheBytes(int64_t positions) const override {
+    return functions_->eager_cache_bytes(eager_, positions);
   }
   int64_t scratch_bytes() const override { return functions_->eager_scratch_bytes(eager_); }
   std::string description() const override { return "eager"; }
@@ -162,6 +172,7 @@ class CompilerLibrary::Eager : public EagerEngine {
     step.sequence_count = static_cast<int64_t>(input.cached_lens.size());
     step.pages_per_sequence = limits_.pages_per_sequence;
     step.row_count = static_cast<int64_t>(input.rows.size());
+    step.kv_group_count = static_cast<int64_t>(limits_.kv_groups.size());
     const char* message = "";
     const int32_t status = functions_->eager_step(eager_, &step, logits, &message);
     return ToStatus(status, message);

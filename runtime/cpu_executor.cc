@@ -8,7 +8,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "base/machine.h"
+#include "base/page_table.h"
 #include "base/status.h"
+#include "runtime/kv_pages.h"
 
 namespace ninfer::runtime {
 namespace {
@@ -19,18 +21,6 @@ constexpr int64_t kMostPages = int64_t{1} << 24;   // a thousand million positio
 
 uint64_t AlignStride(uint64_t bytes) {
   return (bytes + kStrideAlignment - 1) / kStrideAlignment * kStrideAlignment;
-}
-
-const plan::Symbol* FindSymbol(const plan::Plan& plan, absl::string_view name) {
-  for (const plan::Symbol& symbol : plan.symbols) {
-    if (symbol.name == name) return &symbol;
-  }
-  return nullptr;
-}
-
-int64_t UpperBound(const plan::Plan& plan, absl::string_view name, int64_t fallback) {
-  const plan::Symbol* symbol = FindSymbol(plan, name);
-  return symbol != nullptr ? symbol->max : fallback;
 }
 
 }  // namespace
@@ -78,14 +68,12 @@ absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
   dims_.assign(plan.symbols.size(), 0);
   limits_.context_length = plan.metadata.context_length;
   limits_.has_kv_cache = plan.metadata.has_kv_cache;
-  limits_.max_tokens = UpperBound(plan, "T", 1);
-  limits_.max_sequences = UpperBound(plan, "S", 1);
-  limits_.max_rows = UpperBound(plan, "R", limits_.max_tokens);
+  limits_.max_tokens = plan::UpperBound(plan, "T", 1);
+  limits_.max_sequences = plan::UpperBound(plan, "S", 1);
+  limits_.max_rows = plan::UpperBound(plan, "R", limits_.max_tokens);
   if (!plan.kv_layers.empty()) limits_.page_positions = plan.kv_layers[0].page_positions;
   limits_.pages_per_sequence =
-      UpperBound(plan, "G", PagesFor(limits_.context_length, limits_.page_positions));
-  limits_.total_pages = total_pages > 0 ? total_pages : limits_.pages_per_sequence;
-  if (!limits_.has_kv_cache) limits_.total_pages = 0;
+      plan::UpperBound(plan, "G", PagesFor(limits_.context_length, limits_.page_positions));
   limits_.context_length =
       std::min(limits_.context_length, limits_.pages_per_sequence * limits_.page_positions);
   if (!limits_.has_kv_cache && !plan.kv_layers.empty()) {
@@ -97,11 +85,25 @@ absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
     return InvalidArgument("plan: symbols: expected at most ", kMostValues,
                            " values in a step's arguments");
   }
-  if (limits_.total_pages > kMostPages) {
-    return InvalidArgument("cache: expected at most ", kMostPages, " pages, found ",
-                           limits_.total_pages);
-  }
+  if (limits_.has_kv_cache) NINFER_RETURN_IF_ERROR(ReadKvGroups(total_pages));
   checker_ = std::make_unique<StepChecker>(limits_, plan.metadata.vocab_size);
+  return absl::OkStatus();
+}
+
+absl::Status CpuExecutor::ReadKvGroups(int64_t total_pages) {
+  kv_groups_ = plan::KvGroups(plan_->plan);
+  const int64_t tables = limits_.max_sequences * std::max<int64_t>(limits_.pages_per_sequence, 1);
+  if (static_cast<int64_t>(kv_groups_.size()) > kMostValues / std::max<int64_t>(tables, 1)) {
+    return InvalidArgument("plan: kv geometry: expected at most ", kMostValues,
+                           " entries in all page tables, found ", kv_groups_.size(), " of ",
+                           tables);
+  }
+  limits_.kv_groups = KvLimitsOf(kv_groups_, total_pages, limits_.max_sequences);
+  for (const KvGroupLimits& group : limits_.kv_groups) {
+    if (group.total_pages <= kMostPages) continue;
+    return InvalidArgument("cache: expected at most ", kMostPages, " pages, found ",
+                           group.total_pages);
+  }
   return absl::OkStatus();
 }
 
@@ -135,16 +137,20 @@ absl::Status CpuExecutor::Allocate() {
                                          pool_.size() * (replica_stride_ + scratch_stride_),
                                      "arena"));
   if (!limits_.has_kv_cache) return absl::OkStatus();
-  used_pages_.assign(limits_.total_pages, false);
-  for (const plan::KvLayer& layer : plan_->plan.kv_layers) {
-    // At most 2^24 pages of 2^40 bytes: no overflow.
-    // A short text touches the first pages of each layer only: there, huge pages would mostly be
-    // empty.
-    NINFER_ASSIGN_OR_RETURN(
-        std::unique_ptr<plan::Memory> pool,
-        plan::Memory::Allocate(static_cast<uint64_t>(limits_.total_pages * layer.page_bytes),
-                               "cache", plan::kHugePage));
-    kv_pools_.push_back(std::move(pool));
+  kv_pools_.resize(plan_->plan.kv_layers.size());
+  for (size_t group = 0; group < kv_groups_.size(); ++group) {
+    const int64_t pages = limits_.kv_groups[group].total_pages;
+    used_pages_.emplace_back(pages, false);
+    for (const int layer : kv_groups_[group].layers) {
+      // At most 2^24 pages of 2^40 bytes: no overflow.
+      // A short text touches the first pages of each layer only: there, huge pages would mostly be
+      // empty.
+      NINFER_ASSIGN_OR_RETURN(
+          kv_pools_[layer],
+          plan::Memory::Allocate(
+              static_cast<uint64_t>(pages * plan_->plan.kv_layers[layer].page_bytes), "cache",
+              plan::kHugePage));
+    }
   }
   return absl::OkStatus();
 }
@@ -154,7 +160,7 @@ absl::Status CpuExecutor::PlaceArguments() {
     if (name == "tokens" || name == "positions" || name == "rope_len") return limits_.max_tokens;
     if (name == "seq_bounds") return limits_.max_sequences + 1;
     if (name == "cached_lens") return limits_.max_sequences;
-    if (name == "page_table") return limits_.max_sequences * limits_.pages_per_sequence;
+    if (GroupOf(name) >= 0) return limits_.max_sequences * limits_.pages_per_sequence;
     if (name == "rows") return limits_.max_rows;
     return -1;
   };
@@ -234,16 +240,26 @@ bool CpuExecutor::IsProbabilities(const plan::Launch& launch, const plan::Buffer
          type->dtype == DType::kF32 && type->rows == "T" && type->trailing.size() == 2;
 }
 
-void CpuExecutor::ClearPage(int32_t page) {
-  if (page < 0 || page >= limits_.total_pages) return;
+void CpuExecutor::ClearPage(int group, int32_t page) {
+  if (group < 0 || group >= static_cast<int>(kv_groups_.size())) return;
+  if (page < 0 || page >= limits_.kv_groups[group].total_pages) return;
   // Memory from the system is zero, and is not touched before it must be.
-  if (used_pages_[page]) {
-    for (size_t i = 0; i < kv_pools_.size(); ++i) {
-      const int64_t bytes = plan_->plan.kv_layers[i].page_bytes;
-      std::memset(kv_pools_[i]->data() + page * bytes, 0, bytes);
+  if (used_pages_[group][page]) {
+    for (const int layer : kv_groups_[group].layers) {
+      const int64_t bytes = plan_->plan.kv_layers[layer].page_bytes;
+      std::memset(kv_pools_[layer]->data() + page * bytes, 0, bytes);
     }
   }
-  used_pages_[page] = true;
+  used_pages_[group][page] = true;
+}
+
+// The layer group whose page table has this name; -1 where it is no group's.
+int CpuExecutor::GroupOf(absl::string_view page_table) const {
+  const absl::optional<int64_t> window = PageTableWindow(page_table);
+  for (size_t i = 0; i < kv_groups_.size(); ++i) {
+    if (window == kv_groups_[i].window) return static_cast<int>(i);
+  }
+  return -1;
 }
 
 int32_t* CpuExecutor::DimOf(absl::string_view name) {
@@ -264,7 +280,10 @@ void CpuExecutor::CopyArguments(const StepInput& input) {
     if (name == "positions") copy(input.positions, arguments_[i]);
     if (name == "seq_bounds") copy(input.seq_bounds, arguments_[i]);
     if (name == "cached_lens") copy(input.cached_lens, arguments_[i]);
-    if (name == "page_table") copy(input.page_table, arguments_[i]);
+    if (const int group = GroupOf(name); group >= 0) {
+      const size_t size = input.page_table.size() / kv_groups_.size();
+      copy(input.page_table.subspan(group * size, size), arguments_[i]);
+    }
     if (name == "rows") copy(input.rows, arguments_[i]);
     if (name == "rope_len") copy(input.rope_len, arguments_[i]);
   }
@@ -409,8 +428,18 @@ int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
     bytes += static_cast<int64_t>(plan.weights[index].bytes) / plan.weights[index].n;
   }
   if (!limits_.has_kv_cache) return bytes;
-  for (const plan::KvLayer& layer : plan.kv_layers) {
-    bytes += std::max<int64_t>(cached, 0) * layer.page_bytes / layer.page_positions;
+  for (const plan::KvGroup& group : kv_groups_) {
+    int64_t seen = std::max<int64_t>(cached, 0);
+    if (group.window > 0) seen = std::min(seen, group.window - 1);
+    bytes += seen * group.page_bytes / limits_.page_positions;
+  }
+  return bytes;
+}
+
+int64_t CpuExecutor::CacheBytes(int64_t positions) const {
+  int64_t bytes = 0;
+  for (const plan::KvGroup& group : kv_groups_) {
+    bytes += group.Bytes(positions, limits_.page_positions);
   }
   return bytes;
 }

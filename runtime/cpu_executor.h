@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "plan/kv_groups.h"
 #include "plan/memory.h"
 #include "runtime/cpu_image.h"
 #include "runtime/executor.h"
@@ -20,7 +21,7 @@ namespace ninfer::runtime {
 
 struct CpuExecutorOptions {
   int threads = 0;          // 0: what the affinity mask and the cgroup's quota allow
-  int64_t total_pages = 0;  // of the cache; 0: enough for one sequence as long as the context
+  int64_t total_pages = 0;  // of the cache, as KvLimitsOf takes them
   bool perf_map = false;
   // Receives the buffers that it matches, each after the launch that writes it. Must outlive the
   // executor; steps take longer with it.
@@ -36,9 +37,10 @@ class CpuExecutor : public Executor {
 
   const plan::Metadata& metadata() const override { return plan_->plan.metadata; }
   const ExecutorLimits& limits() const override { return limits_; }
-  void ClearPage(int32_t page) override;
+  void ClearPage(int group, int32_t page) override;
   absl::Status Step(const StepInput& input, float* logits) override;
   int64_t BytesPerToken(int64_t cached) const override;
+  int64_t CacheBytes(int64_t positions) const override;
   int64_t scratch_bytes() const override { return static_cast<int64_t>(arena_->bytes()); }
   std::string description() const override;
 
@@ -59,6 +61,7 @@ class CpuExecutor : public Executor {
 
   CpuExecutor(std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options);
   absl::Status ReadLimits(int64_t total_pages);
+  absl::Status ReadKvGroups(int64_t total_pages);
   absl::Status CheckOutput() const;
   absl::Status Allocate();
   absl::Status PlaceArguments();
@@ -66,6 +69,7 @@ class CpuExecutor : public Executor {
   void* OperandAddress(const plan::Operand& operand, int thread) const;
   uint8_t* BufferAddress(uint32_t buffer, int thread) const;
   int32_t* DimOf(absl::string_view symbol);
+  int GroupOf(absl::string_view page_table) const;
 
   void CopyArguments(const StepInput& input);
   void RunThread(int thread, const StepInput& input, float* logits);
@@ -87,8 +91,9 @@ class CpuExecutor : public Executor {
   // [arena][replicas of thread 0][of thread 1]...[scratch of thread 0]...
   std::unique_ptr<plan::Memory> arena_;
   uint64_t replica_stride_ = 0, scratch_stride_ = 0;
+  std::vector<plan::KvGroup> kv_groups_;                 // as limits_.kv_groups
   std::vector<std::unique_ptr<plan::Memory>> kv_pools_;  // one for each layer
-  std::vector<bool> used_pages_;                         // handed out before: no longer zero
+  std::vector<std::vector<bool>> used_pages_;  // by group: handed out before, no longer zero
 
   std::vector<int32_t> argument_data_;
   std::vector<int32_t*> arguments_;  // by index in entry_->arguments

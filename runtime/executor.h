@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -14,16 +15,30 @@ namespace ninfer::runtime {
 
 // One step over S sequences whose new tokens lie one after the other. Sequence s owns rows
 // seq_bounds[s] .. seq_bounds[s+1) of tokens and positions; cached_lens[s] positions are already in
-// its pages; page_table[s * pages_per_sequence + i] is the page of positions 64 i .. 64 i + 63.
+// its pages; page_table[(g * S + s) * pages_per_sequence + i] is the page of positions 64 i .. 64 i
+// + 63 in the pools of layer group g. A group with a window needs no page of which no row of the
+// step sees a position.
 // `rows` are the rows whose logits are wanted, ascending. rope_len[t] is the length of text by
 // which frequencies that depend on it are chosen.
 struct StepInput {
   absl::Span<const int32_t> tokens, positions;  // [T]
   absl::Span<const int32_t> seq_bounds;         // [S+1]
   absl::Span<const int32_t> cached_lens;        // [S]
-  absl::Span<const int32_t> page_table;         // [S, pages_per_sequence]
+  absl::Span<const int32_t> page_table;         // [kv_groups, S, pages_per_sequence]
   absl::Span<const int32_t> rows;               // [R]
   absl::Span<const int32_t> rope_len;           // [T]
+};
+
+// Layers whose caches hold the same positions, for they look back equally far.
+struct KvGroupLimits {
+  int64_t window = 0;  // positions that a row sees, its own among them; 0: all before it
+  int64_t total_pages = 0;
+  int64_t pages_held = 0;  // most that one sequence needs at once
+
+  // The first position that a row at `position` sees.
+  int64_t FirstSeen(int64_t position) const {
+    return window == 0 || position < window ? 0 : position - window + 1;
+  }
 };
 
 struct ExecutorLimits {
@@ -32,7 +47,7 @@ struct ExecutorLimits {
   int64_t max_rows = 0;            // R
   int64_t pages_per_sequence = 0;  // G
   int64_t page_positions = 64;
-  int64_t total_pages = 0;
+  std::vector<KvGroupLimits> kv_groups;  // by window, the layers without one first
   int64_t context_length = 0;
   bool has_kv_cache = true;  // false: every step takes whole texts and cached_lens are 0
 };
@@ -42,12 +57,14 @@ class Executor {
   virtual ~Executor() = default;
   virtual const plan::Metadata& metadata() const = 0;
   virtual const ExecutorLimits& limits() const = 0;
-  // Makes a page ready for new positions: zeroes it in every layer.
-  virtual void ClearPage(int32_t page) = 0;
+  // Makes a page ready for new positions: zeroes it in every layer of the group.
+  virtual void ClearPage(int group, int32_t page) = 0;
   // `logits` receives [R, vocab_size] f32. Arguments outside the limits are refused, never run.
   virtual absl::Status Step(const StepInput& input, float* logits) = 0;
   // Bytes that one decode step with `cached` positions reads: weights, and the cache.
   virtual int64_t BytesPerToken(int64_t cached) const = 0;
+  // Bytes of the cache that a text of so many positions holds.
+  virtual int64_t CacheBytes(int64_t positions) const = 0;
   virtual int64_t scratch_bytes() const = 0;    // arena, replicas and thread scratch
   virtual std::string description() const = 0;  // "compiled zen4, 2 threads"
 };

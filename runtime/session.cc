@@ -177,10 +177,14 @@ double GenerationStats::bandwidth() const {
 }
 
 int64_t LongestText(const ExecutorLimits& limits) {
-  const int64_t longest =
+  int64_t longest =
       std::min(limits.context_length, limits.pages_per_sequence * limits.page_positions);
   if (!limits.has_kv_cache) return std::min(limits.context_length, limits.max_tokens);
-  return std::min(longest, limits.total_pages * limits.page_positions);
+  for (const KvGroupLimits& group : limits.kv_groups) {
+    if (group.total_pages >= group.pages_held) continue;  // pages enough, however long the text
+    longest = std::min(longest, group.total_pages * limits.page_positions);
+  }
+  return longest;
 }
 
 Session::Session(Executor* executor, const Tokenizer* tokenizer)

@@ -18,10 +18,19 @@ absl::Status ExpectSize(absl::string_view what, size_t found, int64_t expected) 
 
 }  // namespace
 
+StepChecker::StepChecker(const ExecutorLimits& limits, int64_t vocab_size)
+    : limits_(limits), vocab_size_(vocab_size) {
+  for (const KvGroupLimits& group : limits.kv_groups) holders_.emplace_back(group.total_pages);
+}
+
 absl::Status StepChecker::Check(const StepInput& input) {
   NINFER_RETURN_IF_ERROR(CheckShapes(input));
   NINFER_RETURN_IF_ERROR(CheckSequences(input));
-  return limits_.has_kv_cache ? CheckPages(input) : absl::OkStatus();
+  ++step_;
+  for (size_t group = 0; limits_.has_kv_cache && group < holders_.size(); ++group) {
+    NINFER_RETURN_IF_ERROR(CheckPages(input, group));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status StepChecker::CheckShapes(const StepInput& input) const {
@@ -35,8 +44,9 @@ absl::Status StepChecker::CheckShapes(const StepInput& input) const {
   NINFER_RETURN_IF_ERROR(ExpectSize("rope_len", input.rope_len.size(), tokens));
   NINFER_RETURN_IF_ERROR(ExpectSize("cached_lens", input.cached_lens.size(), sequences));
   if (limits_.has_kv_cache) {
+    const int64_t tables = static_cast<int64_t>(limits_.kv_groups.size()) * sequences;
     NINFER_RETURN_IF_ERROR(
-        ExpectSize("page_table", input.page_table.size(), sequences * limits_.pages_per_sequence));
+        ExpectSize("page_table", input.page_table.size(), tables * limits_.pages_per_sequence));
   }
   for (int32_t token : input.tokens) {
     NINFER_RETURN_IF_ERROR(Expect("token", token, 0, vocab_size_ - 1));
@@ -73,21 +83,24 @@ absl::Status StepChecker::CheckSequences(const StepInput& input) const {
   return absl::OkStatus();
 }
 
-absl::Status StepChecker::CheckPages(const StepInput& input) {
-  ++step_;
-  for (size_t s = 0; s < input.cached_lens.size(); ++s) {
+absl::Status StepChecker::CheckPages(const StepInput& input, size_t group) {
+  const KvGroupLimits& group_limits = limits_.kv_groups[group];
+  const size_t sequences = input.cached_lens.size();
+  for (size_t s = 0; s < sequences; ++s) {
     const int64_t cached = input.cached_lens[s];
     const int64_t end = cached + input.seq_bounds[s + 1] - input.seq_bounds[s];
+    const int64_t first_read = group_limits.FirstSeen(cached) / limits_.page_positions;
     const int64_t first_written = cached / limits_.page_positions;
     const int64_t pages = PagesFor(end, limits_.page_positions);
     NINFER_RETURN_IF_ERROR(Expect("pages of a sequence", pages, 1, limits_.pages_per_sequence));
-    for (int64_t i = 0; i < pages; ++i) {
-      const int32_t page = input.page_table[s * limits_.pages_per_sequence + i];
-      NINFER_RETURN_IF_ERROR(Expect("page", page, 0, limits_.total_pages - 1));
-      Holder& holder = holder_[page];
+    const int32_t* table =
+        input.page_table.data() + (group * sequences + s) * limits_.pages_per_sequence;
+    for (int64_t i = first_read; i < pages; ++i) {
+      NINFER_RETURN_IF_ERROR(Expect("page", table[i], 0, group_limits.total_pages - 1));
+      Holder& holder = holders_[group][table[i]];
       const bool written = i >= first_written;
       if (holder.step == step_ && (written || holder.written)) {
-        return InvalidArgument("step: page ", page,
+        return InvalidArgument("step: page ", table[i],
                                ": expected one place for a page that is written, found two");
       }
       holder = {step_, written};

@@ -54,8 +54,11 @@ absl::Status TextStepper::ComputeAgain(int64_t chunk, int64_t length,
 }
 
 void TextStepper::Truncate(int64_t length) {
-  // Pages stay: later tokens overwrite their positions, and none is read before it is written.
-  text_.resize(std::min<size_t>(text_.size(), static_cast<size_t>(length)));
+  length = std::min(length, this->length());
+  if (!pages_->Holds(length, held_pages_)) length = 0;
+  // The last page may keep more: later tokens overwrite it, and no row sees it before that.
+  pages_->Truncate(length, &held_pages_);
+  text_.resize(static_cast<size_t>(length));
   rope_len_.resize(text_.size());
   last_ = {};
 }
@@ -70,7 +73,7 @@ absl::Status TextStepper::AppendChunk(absl::Span<const int32_t> tokens, int64_t 
   const ExecutorLimits& limits = executor_->limits();
   const int64_t begin = limits.has_kv_cache ? old_length : 0;
   if (limits.has_kv_cache) {
-    NINFER_RETURN_IF_ERROR(pages_->Reserve(this->length(), &held_pages_));
+    NINFER_RETURN_IF_ERROR(pages_->Reserve(begin, this->length(), &held_pages_));
   }
   // Without a cache all rows may be more than one step gives: the text is computed again for the
   // others.
@@ -91,8 +94,8 @@ absl::Status TextStepper::Run(int64_t begin, int64_t first, int64_t count) {
   std::iota(rows.begin(), rows.end(), static_cast<int32_t>(first));
   const int32_t bounds[2] = {0, static_cast<int32_t>(tokens)};
   const int32_t cached[1] = {static_cast<int32_t>(begin)};
-  std::vector<int32_t> page_table = held_pages_;
-  page_table.resize(limits.pages_per_sequence);
+  std::vector<int32_t> page_table;
+  if (limits.has_kv_cache) page_table = PageTable(limits, {&held_pages_});
 
   StepInput input;
   input.tokens = absl::MakeConstSpan(text_).subspan(begin);

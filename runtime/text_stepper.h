@@ -30,8 +30,9 @@ class TextStepper {
   absl::Status Append(absl::Span<const int32_t> tokens, int64_t chunk, int64_t length,
                       const std::function<bool()>& cancelled);
 
-  // Goes back to the first `length` tokens, as if no more had been appended; there are no last
-  // logits until the next Append.
+  // Goes back to the first `length` tokens, as if no more had been appended, or to none at all when
+  // what lies before a window of theirs is no longer held: see length(). There are no last logits
+  // until the next Append.
   void Truncate(int64_t length);
   const std::vector<int32_t>& text() const { return text_; }
 
@@ -51,7 +52,7 @@ class TextStepper {
   std::vector<float>* all_logits_;
   int64_t vocab_;
   std::vector<int32_t> text_, rope_len_;
-  std::vector<int32_t> held_pages_;
+  HeldPages held_pages_;
   std::vector<float> logits_;  // of the rows of one step
   absl::Span<const float> last_;
 };

@@ -1,6 +1,7 @@
 // Attention in its three forms, for 1 to 4 sequences of unequal lengths on shuffled pages, against
 // double precision. What lies behind a sequence's last position is garbage, what lies on pages of
-// nobody is NaN. A sequence alone, a token alone and any cut of the units give the same bits.
+// nobody is NaN, and there is no page before a window. A sequence alone, a token alone and any cut
+// of the units give the same bits.
 #include <gtest/gtest.h>
 
 #include "tests/codegen_kv_testing.h"
@@ -69,7 +70,7 @@ void ExpectSameAlone(const KernelHarness& harness, int kernel, const AttentionCa
       const Sequence last = {shape[s].length() - 1, 1};
       for (const Sequence& part : {shape[s], last}) {
         const int64_t skipped = part.cached - shape[s].cached;
-        Step alone({part}, c.layout(), {rows[s]}, 991 + s);
+        Step alone({part}, c.layout(), {rows[s]}, 991 + s, c.form_of_scores.window);
         alone.operands.tensors["q"] =
             TakeRows(together.tensors.at("q"), first + skipped, part.tokens);
         if (c.form_of_scores.alibi) alone.operands.tensors["slopes"] = Slopes(c);
@@ -95,7 +96,7 @@ void ExpectEqualAndIndependent(const std::vector<AttentionCase>& cases) {
       const StepShape& shape = StepShapes()[j];
       Random random(100 * i + j);
       const std::vector<Rows> rows = RandomRows(shape, c.layout(), random);
-      Step step(shape, c.layout(), rows, 7 * i + j);
+      Step step(shape, c.layout(), rows, 7 * i + j, c.form_of_scores.window);
       Tensor& q = step.operands.tensors["q"];
       q = RandomTensor({step.tokens(), c.buffer_columns()}, c.queries, random);
       if (c.form_of_scores.alibi) step.operands.tensors["slopes"] = Slopes(c);

@@ -52,10 +52,12 @@ inline Tensor RandomTensor(std::vector<int64_t> shape, DType dtype, Random& rand
   return Rounded(Tensor::Floats(std::move(shape), std::move(values)), dtype);
 }
 
-// A step's operands but the queries: positions, bounds, page table and a pool that holds `rows`.
+// A step's operands but the queries: positions, bounds, page table and a pool that holds `rows`,
+// those on pages that a window (0: none) reaches.
 class Step {
  public:
-  Step(const StepShape& shape, const KvLayout& layout, const std::vector<Rows>& rows, uint64_t seed)
+  Step(const StepShape& shape, const KvLayout& layout, const std::vector<Rows>& rows, uint64_t seed,
+       int64_t window = 0)
       : shape_(shape), layout_(layout) {
     Random random(seed);
     std::vector<int32_t> free;
@@ -70,9 +72,12 @@ class Step {
     std::vector<int32_t> positions, bounds = {0}, table;
     for (size_t s = 0; s < shape.size(); ++s) {
       const int64_t used = (shape[s].length() + kPage - 1) / kPage;
+      const int64_t seen =
+          window > 0 ? std::max<int64_t>(shape[s].cached - window + 1, 0) / kPage : 0;
       for (int64_t i = 0; i < kPages; ++i) {
-        table.push_back(i < used ? free.back() : int32_t{1} << 20);  // not to be looked at
-        if (i >= used) continue;
+        const bool held = seen <= i && i < used;
+        table.push_back(held ? free.back() : int32_t{1} << 20);  // not to be looked at
+        if (!held) continue;
         FillPage(free.back(), i, rows.empty() ? nullptr : &rows[s], random, store);
         free.pop_back();
       }

@@ -5,6 +5,7 @@ if(TARGET goldens_full_test)
   target_compile_definitions(goldens_full_test PRIVATE NINFER_ALL_MODELS)
 endif()
 ninfer_test(invariance_test SOURCES invariance_test.cc DEPS ${deps})
+ninfer_test(window_test SOURCES window_test.cc DEPS ${deps})
 ninfer_test(compile_errors_test SOURCES compile_errors_test.cc DEPS test_support
             PROGRAMS ninfer-compile)
 ninfer_test(compile_flags_test SOURCES compile_flags_test.cc DEPS passes plan test_support

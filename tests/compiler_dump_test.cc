@@ -49,9 +49,9 @@ class CompilerDumpTest : public ::testing::Test {
     Sequence a, b;
     for (int i = 0; i < 70; ++i) a.ids.push_back(i * 7 % 37);
     for (int i = 0; i < 5; ++i) b.ids.push_back(i * 5 % 37);
-    a.pages = {2, 0};
-    b.pages = {1, 3};
-    for (const int32_t page : {0, 1, 2, 3}) executor.ClearPage(page);
+    a.pages = {{2, 0}};
+    b.pages = {{1, 3}};
+    for (const int32_t page : {0, 1, 2, 3}) executor.ClearPage(0, page);
     for (const auto& [i, j] : std::vector<std::pair<int, int>>{{9, 3}, {59, 1}, {1, 1}, {1, 0}}) {
       const absl::Status status = RunStep(executor, {&a, &b}, {i, j});
       ASSERT_TRUE(status.ok()) << status;

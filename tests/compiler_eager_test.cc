@@ -51,8 +51,8 @@ TEST_F(CompilerEagerTest, ACacheChangesNothingButTheLastDigits) {
 TEST_F(CompilerEagerTest, TextsOnShuffledPagesEqualEachAlone) {
   const auto executor = Open({{"kv_pages", 6}});
   const std::vector<float> alone = Run(*executor);
-  Sequence first{ids_, {5, 2}}, second{{ids_.begin(), ids_.begin() + 70}, {0, 3}};
-  for (const int32_t page : {5, 2, 0, 3}) executor->ClearPage(page);
+  Sequence first{ids_, {{5, 2}}}, second{{ids_.begin(), ids_.begin() + 70}, {{0, 3}}};
+  for (const int32_t page : {5, 2, 0, 3}) executor->ClearPage(0, page);
   for (const auto& [a, b] : std::vector<std::pair<int, int>>{{60, 3}, {1, 60}, {29, 7}}) {
     const absl::Status status = RunStep(*executor, {&first, &second}, {a, b});
     ASSERT_TRUE(status.ok()) << status;
@@ -73,10 +73,11 @@ TEST_F(CompilerEagerTest, PrecisionIsReducedOnlyWhenAskedFor) {
 
 TEST_F(CompilerEagerTest, StepsOutsideTheLimitsAreRefused) {
   const auto executor = Open({{"context", 64}});
-  Sequence longer{ids_, {0, 1}};
+  const runtime::HeldPages pages(1, {0});
+  Sequence longer{ids_, pages};
   const absl::Status status = RunStep(*executor, {&longer}, {longer.left()});
   EXPECT_THAT(status.message(), HasSubstr("step: tokens: expected 1 to 64, found 90"));
-  Sequence unknown{{1, 2, 99}, {0}};
+  Sequence unknown{{1, 2, 99}, pages};
   EXPECT_THAT(RunStep(*executor, {&unknown}, {3}).message(),
               HasSubstr("step: token: expected 0 to 36, found 99"));
 }

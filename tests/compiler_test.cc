@@ -279,7 +279,7 @@ TEST_F(CompilerTest, TheCInterfaceRefusesInOneLine) {
   old.request.interface = 99;
   ninfer_compile(&old.request, &old.result);
   EXPECT_EQ(old.result.status, NINFER_BAD_INPUT);
-  EXPECT_THAT(old.result.message, HasSubstr("expected interface 2, found 99"));
+  EXPECT_THAT(old.result.message, HasSubstr("expected interface 3, found 99"));
   CInterface cancelled(Options());
   cancelled.request.callbacks.cancelled = [](void*) { return 1; };
   ninfer_compile(&cancelled.request, &cancelled.result);
@@ -322,18 +322,24 @@ TEST_F(CompilerTest, TheCInterfaceRunsTheEagerInterpreter) {
   EXPECT_EQ(limits.context_length, 200);
   EXPECT_EQ(limits.pages_per_sequence, 4);
   EXPECT_EQ(limits.has_kv_cache, 1);
+  ASSERT_EQ(limits.kv_group_count, 1);
+  EXPECT_EQ(limits.kv_groups[0].window, 0);
+  EXPECT_EQ(limits.kv_groups[0].total_pages, 4);
+  EXPECT_EQ(limits.kv_groups[0].pages_held, 4);
   const int32_t tokens[] = {1, 2, 3}, positions[] = {0, 1, 2}, lengths[] = {3, 3, 3};
   const int32_t bounds[] = {0, 3}, cached[] = {0}, table[] = {0, 1, 2, 3}, rows[] = {2};
-  ninfer_step step = {tokens, positions, lengths, bounds, cached, table, rows, 3, 1, 4, 1};
+  ninfer_step step = {tokens, positions, lengths, bounds, cached, table, rows, 3, 1, 4, 1, 1};
   std::vector<float> logits(37);
   const char* message = nullptr;
-  ninfer_eager_clear_page(eager, 0);
+  ninfer_eager_clear_page(eager, 0, 0);
   ASSERT_EQ(ninfer_eager_step(eager, &step, logits.data(), &message), NINFER_OK) << message;
   EXPECT_GT(*std::max_element(logits.begin(), logits.end()), 0);
   step.token_count = 2;
   EXPECT_EQ(ninfer_eager_step(eager, &step, logits.data(), &message), NINFER_BAD_INPUT);
   EXPECT_THAT(message, HasSubstr("expected"));
   EXPECT_GT(ninfer_eager_bytes_per_token(eager, 0), 0);
+  EXPECT_GT(ninfer_eager_cache_bytes(eager, 1), 0);
+  EXPECT_EQ(ninfer_eager_cache_bytes(eager, 200), 4 * ninfer_eager_cache_bytes(eager, 1));
   EXPECT_EQ(ninfer_eager_write_dump(eager, "x", &message), NINFER_BAD_INPUT);
   ninfer_release_eager(eager);
 }

@@ -15,6 +15,7 @@
 #include "plan/reader.h"
 #include "plan/writer.h"
 #include "runtime/cpu_executor.h"
+#include "runtime/kv_pages.h"
 #include "runtime/session.h"
 #include "tests/eager_models.h"
 
@@ -59,7 +60,8 @@ inline absl::StatusOr<std::unique_ptr<runtime::CpuExecutor>> Execute(
 
 // A text on its pages, taken into steps together with others.
 struct Sequence {
-  std::vector<int32_t> ids, pages;
+  std::vector<int32_t> ids;
+  runtime::HeldPages pages;
   std::vector<float> logits = {};  // of the tokens done so far, [done, vocab]
   int64_t done = 0;
 
@@ -70,6 +72,7 @@ struct Sequence {
 inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Sequence*>& sequences,
                             const std::vector<int64_t>& counts) {
   std::vector<int32_t> tokens, positions, bounds = {0}, cached, table, rows, rope_len;
+  std::vector<const runtime::HeldPages*> pages;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const Sequence& sequence = *sequences[s];
     if (counts[s] == 0) continue;
@@ -81,10 +84,9 @@ inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Seque
     }
     bounds.push_back(static_cast<int32_t>(tokens.size()));
     cached.push_back(static_cast<int32_t>(sequence.done));
-    for (int64_t p = 0; p < executor.limits().pages_per_sequence; ++p) {
-      table.push_back(p < static_cast<int64_t>(sequence.pages.size()) ? sequence.pages[p] : 0);
-    }
+    pages.push_back(&sequence.pages);
   }
+  if (executor.limits().has_kv_cache) table = runtime::PageTable(executor.limits(), pages);
   const int64_t vocab = executor.metadata().vocab_size;
   std::vector<float> logits(rows.size() * vocab);
   const absl::Status status =
@@ -99,23 +101,21 @@ inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Seque
   return absl::OkStatus();
 }
 
-// Pages 0, 1, 2, ... enough for the text.
-inline std::vector<int32_t> PagesInOrder(const runtime::Executor& executor, int64_t positions) {
-  std::vector<int32_t> pages;
-  const int64_t size = executor.limits().page_positions;
-  for (int64_t p = 0; p * size < positions; ++p) pages.push_back(static_cast<int32_t>(p));
-  return pages;
-}
-
-// Logits [ids, vocab] of one text in steps of at most `chunk` tokens (0: whole, and so is every
-// step of an executor without a cache, which takes the text once).
+// Logits [ids, vocab] of one text in steps of at most `chunk` tokens (0: as many as a step takes;
+// an executor without a cache takes the text once).
 inline absl::StatusOr<std::vector<float>> RunText(runtime::Executor& executor,
                                                   const std::vector<int32_t>& ids,
                                                   int64_t chunk = 0) {
-  Sequence text{ids, PagesInOrder(executor, static_cast<int64_t>(ids.size()))};
-  for (const int32_t page : text.pages) executor.ClearPage(page);
+  Sequence text{ids, {}};
+  runtime::KvPages pages(&executor);
+  const runtime::ExecutorLimits& limits = executor.limits();
   while (text.left() > 0) {
-    const int64_t count = chunk == 0 ? text.left() : std::min(chunk, text.left());
+    const int64_t most = limits.has_kv_cache ? limits.max_tokens : text.left();
+    const int64_t count = std::min({chunk == 0 ? most : chunk, most, text.left()});
+    if (limits.has_kv_cache) {
+      const absl::Status held = pages.Reserve(text.done, text.done + count, &text.pages);
+      if (!held.ok()) return held;
+    }
     const absl::Status status = RunStep(executor, {&text}, {count});
     if (!status.ok()) return status;
   }

@@ -98,9 +98,10 @@ void ninfer_release_eager(ninfer_eager* eager) { delete eager; }
 
 void ninfer_eager_limits(const ninfer_eager* eager, ninfer_limits* limits) {
   const ninfer::runtime::ExecutorLimits& l = eager->executor.limits();
-  *limits = {l.max_tokens,         l.max_sequences,  l.max_rows,
-             l.pages_per_sequence, l.page_positions, l.total_pages,
-             l.context_length,     l.has_kv_cache,   0};
+  static ninfer_kv_group group;
+  group = {l.kv_groups[0].window, l.kv_groups[0].total_pages, l.kv_groups[0].pages_held};
+  *limits = {l.max_tokens,     l.max_sequences, l.max_rows, l.pages_per_sequence, l.page_positions,
+             l.context_length, &group,          1,          l.has_kv_cache,       0};
 }
 
 int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* logits,
@@ -119,7 +120,10 @@ int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* l
   *message = eager->message.c_str();
   return status.ok() ? NINFER_OK : NINFER_BAD_INPUT;
 }
-void ninfer_eager_clear_page(ninfer_eager* eager, int32_t page) { eager->executor.ClearPage(page); }
+void ninfer_eager_clear_page(ninfer_eager* eager, int32_t group, int32_t page) {
+  eager->executor.ClearPage(group, page);
+}
+int64_t ninfer_eager_cache_bytes(const ninfer_eager*, int64_t positions) { return 3 * positions; }
 int64_t ninfer_eager_bytes_per_token(const ninfer_eager* eager, int64_t cached) {
   return eager->executor.BytesPerToken(cached);
 }

@@ -5,8 +5,10 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/hash.h"
 #include "runtime/executor.h"
 #include "runtime/step_check.h"
@@ -23,7 +25,7 @@ class FakeExecutor : public Executor {
     limits_.max_sequences = 2;
     limits_.max_rows = 4;
     limits_.pages_per_sequence = 4;
-    limits_.total_pages = has_kv_cache ? 8 : 0;
+    if (has_kv_cache) limits_.kv_groups = {{0, 8, 4}};
     limits_.context_length = 200;
     limits_.has_kv_cache = has_kv_cache;
   }
@@ -32,9 +34,13 @@ class FakeExecutor : public Executor {
   const ExecutorLimits& limits() const override { return limits_; }
   plan::Metadata* mutable_metadata() { return &metadata_; }
   ExecutorLimits* mutable_limits() { return &limits_; }
-  void ClearPage(int32_t page) override {
-    cleared_.push_back(page);
-    pages_[page].assign(64, -1);
+  // A second group of layers that see `window` positions.
+  void AddWindow(int64_t window, int64_t total_pages, int64_t pages_held) {
+    limits_.kv_groups.push_back({window, total_pages, pages_held});
+  }
+  void ClearPage(int group, int32_t page) override {
+    if (group == 0) cleared_.push_back(page);
+    pages_[{group, page}].assign(64, -1);
   }
 
   absl::Status Step(const StepInput& input, float* logits) override {
@@ -44,16 +50,24 @@ class FakeExecutor : public Executor {
     step_sizes_.push_back(static_cast<int>(input.tokens.size()));
     rope_lens_.insert(rope_lens_.end(), input.rope_len.begin(), input.rope_len.end());
     std::vector<int32_t> text;  // of one sequence
-    if (limits_.has_kv_cache) {
-      for (int32_t p = 0; p < input.cached_lens[0]; ++p) {
-        text.push_back(pages_[input.page_table[p / 64]][p % 64]);
-      }
+    const int groups = static_cast<int>(limits_.kv_groups.size());
+    for (int32_t p = 0; groups > 0 && p < input.cached_lens[0]; ++p) {
+      text.push_back(At(input, 0, p));
     }
     size_t row = 0;
     for (size_t t = 0; t < input.tokens.size(); ++t) {
       const int32_t position = input.positions[t];
-      if (limits_.has_kv_cache)
-        pages_[input.page_table[position / 64]][position % 64] = input.tokens[t];
+      for (int group = 0; group < groups; ++group) {
+        At(input, group, position) = input.tokens[t];
+        // What a window's layers see must be the text, too.
+        const int64_t first = limits_.kv_groups[group].FirstSeen(position);
+        for (int64_t p = first; group > 0 && p <= position; ++p) {
+          const int32_t expected =
+              p < static_cast<int64_t>(text.size()) ? text[p] : input.tokens[t];
+          if (At(input, group, p) == expected) continue;
+          return absl::InternalError(absl::StrCat("group ", group, " lost position ", p));
+        }
+      }
       text.push_back(input.tokens[t]);
       if (row < input.rows.size() && input.rows[row] == static_cast<int32_t>(t)) {
         Logits(text, logits + row * metadata_.vocab_size);
@@ -76,6 +90,7 @@ class FakeExecutor : public Executor {
   void Force(int64_t length, int32_t id) { forced_[length] = id; }
 
   int64_t BytesPerToken(int64_t cached) const override { return 1000 + cached; }
+  int64_t CacheBytes(int64_t positions) const override { return 2 * positions; }
   int64_t scratch_bytes() const override { return 0; }
   std::string description() const override { return "fake"; }
 
@@ -86,7 +101,12 @@ class FakeExecutor : public Executor {
  private:
   plan::Metadata metadata_;
   ExecutorLimits limits_;
-  std::map<int32_t, std::vector<int32_t>> pages_;
+  int32_t& At(const StepInput& input, int group, int64_t position) {
+    const size_t place = group * limits_.pages_per_sequence + position / 64;
+    return pages_[{group, input.page_table[place]}][position % 64];
+  }
+
+  std::map<std::pair<int, int32_t>, std::vector<int32_t>> pages_;
   std::map<int64_t, int32_t> forced_;
   std::vector<int32_t> cleared_, rope_lens_;
   std::vector<int> step_sizes_;

@@ -59,7 +59,7 @@ class InspectTest(unittest.TestCase):
                             ("graph", ["func @step"]),
                             ("launches", ["barrier", "tokens", "kv.5"]),
                             ("buffers", ["launches 0 to", "reuses"]),
-                            ("cache", ["layer 5", "64 positions"]),
+                            ("cache", ["layer 5", "64 positions", "no window: layers 0 1 2 3 4 5,", "as long as the context"]),
                             ("weights", ["panel", " bytes"]),
                             ("code", ["stack 0", "launches", "needs "]),
                             ("lines", ["linear_", "0  line ", "%0 = linear %x, %w"]),

@@ -161,12 +161,12 @@ TEST_P(InvarianceTest, TextsInOneStepOnShuffledPagesGiveTheBitsOfEachAlone) {
     std::vector<Sequence*> running;
     size_t next_page = count;
     for (size_t s = 0; s < count; ++s) {
-      texts[s].pages.clear();
+      texts[s].pages = {{}};
       texts[s].logits.clear();
       texts[s].done = 0;
       for (int64_t p = 0; p * 64 < lengths[s]; ++p) {
-        texts[s].pages.push_back(shuffled[next_page++ % shuffled.size()]);
-        executor->ClearPage(texts[s].pages.back());
+        texts[s].pages[0].push_back(shuffled[next_page++ % shuffled.size()]);
+        executor->ClearPage(0, texts[s].pages[0].back());
       }
       running.push_back(&texts[s]);
     }
@@ -204,11 +204,12 @@ TEST_P(InvarianceTest, PagesThatHeldAnotherTextGiveTheSameBitsOnceCleared) {
 }
 
 TEST_P(InvarianceTest, RowsAskedForDoNotChangeTheirBits) {
-  const std::vector<int32_t> pages = PagesInOrder(*executor_, text_.size());
-  for (const int32_t page : pages) executor_->ClearPage(page);
-  std::vector<int32_t> positions(text_.size()), table = pages;
+  runtime::KvPages pages(executor_.get());
+  runtime::HeldPages held;
+  ASSERT_TRUE(pages.Reserve(0, text_.size(), &held).ok());
+  const std::vector<int32_t> table = runtime::PageTable(executor_->limits(), {&held});
+  std::vector<int32_t> positions(text_.size());
   std::iota(positions.begin(), positions.end(), 0);
-  table.resize(executor_->limits().pages_per_sequence);
   const int32_t bounds[] = {0, static_cast<int32_t>(text_.size())}, cached[] = {0};
   const std::vector<int32_t> rows = {0, 63, 64, 149}, lengths(text_.size(), 150);
   std::vector<float> logits(rows.size() * vocab_), expected;

@@ -95,7 +95,7 @@ inline absl::StatusOr<Logits> RunTexts(const ir::Module& module, const Weights& 
       arguments.seq_bounds.push_back(static_cast<int32_t>(arguments.tokens.size()));
     }
     if (arguments.tokens.empty()) break;
-    if (HasParameter(module, "page_table")) arguments.page_table = page_table;
+    if (!pools.empty()) arguments.page_table = page_table;
     // Logits of at most R rows come at a time; the step may be run again, states and all.
     const int64_t count = static_cast<int64_t>(arguments.tokens.size());
     Logits rows;

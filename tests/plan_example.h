@@ -23,7 +23,7 @@ inline void AddExampleEntry(Plan* plan) {
                    {"logits", "f32[R,4]", 32, false, 0, 256, 1, 1}};
   Entry entry;
   entry.name = "step";
-  entry.arguments = {"tokens", "rows"};
+  entry.arguments = {"tokens", "rows", "page_table.48"};
   entry.output = 1;
   entry.few_rows = 1;
   entry.arena_bytes = 256;
@@ -33,7 +33,8 @@ inline void AddExampleEntry(Plan* plan) {
                                          {{OperandKind::kArgument, 0},
                                           {OperandKind::kWeight, 0},
                                           {OperandKind::kKv, 0},
-                                          {OperandKind::kBuffer, 0}}));
+                                          {OperandKind::kBuffer, 0},
+                                          {OperandKind::kArgument, 2}}));
   entry.launches[0].replicated = true;
   entry.launches[0].symbol = 0;
   entry.launches[0].provenance = "layer 0";
@@ -60,7 +61,7 @@ inline Plan ExamplePlan() {
   metadata.rope_crossing = 48;
   metadata.weights_dtype = metadata.activations_dtype = metadata.kv_dtype = "f32";
   plan.symbols = {{"T", 1, 2}, {"R", 1, 2}};
-  plan.kv_layers = {{DType::kBF16, 1, 2, 64, 256}};
+  plan.kv_layers = {{DType::kBF16, 1, 2, 64, 256, 48}};
   plan.weights = {{"embed", "plain-f32", 4, 4, 1, 0, 64}, {"head", "panel-f32", 4, 4, 1, 64, 64}};
   plan.weight_bytes = 128;
   plan.kernels = {{"embedding", "rowwise", 0}, {"head", "linear", 64}};

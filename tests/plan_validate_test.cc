@@ -43,6 +43,8 @@ TEST(PlanValidate, TablesAreBounded) {
             "found 100");
   EXPECT_EQ(MessageOf([](Plan& p) { p.kv_layers[0].heads = 0; }),
             "p: section kv geometry: layer 0: heads: expected 1 to 1048576, found 0");
+  EXPECT_EQ(MessageOf([](Plan& p) { p.kv_layers[0].window = -1; }),
+            "p: section kv geometry: layer 0: window: expected 0 to 2147483647, found -1");
   EXPECT_EQ(MessageOf([](Plan& p) { p.weights[1].offset = 128; }),
             "p: section weights: head: expected to end within 128 bytes, found 64 bytes at offset "
             "128");
@@ -51,6 +53,21 @@ TEST(PlanValidate, TablesAreBounded) {
   EXPECT_EQ(MessageOf([](Plan& p) { p.kernels[0].scratch_bytes = ~uint64_t{0}; }),
             "p: section kernels: embedding: scratch bytes: expected 0 to 1099511627776, found "
             "18446744073709551615");
+}
+
+TEST(PlanValidate, ACacheIsReadThroughThePageTableOfItsWindow) {
+  const std::string launch = "p: section entries: step: launch 0: layer 0: expected ";
+  EXPECT_EQ(MessageOf([](Plan& p) { p.kv_layers[0].window = 0; }),
+            launch + "page_table as page table, found page_table.48");
+  EXPECT_EQ(MessageOf([](Plan& p) { p.entries[0].arguments[2] = "page_table"; }),
+            launch + "page_table.48 as page table, found page_table");
+  EXPECT_EQ(MessageOf([](Plan& p) { p.entries[0].launches[0].operands.pop_back(); }),
+            launch + "page_table.48 as page table, found none");
+  EXPECT_EQ(MessageOf([](Plan& p) {
+              p.entries[0].arguments.push_back("page_table");
+              p.entries[0].launches[0].operands.push_back({OperandKind::kArgument, 3});
+            }),
+            launch + "page_table.48 as page table, found page_table");
 }
 
 TEST(PlanValidate, CodeLiesWithinItsImage) {
@@ -83,9 +100,9 @@ TEST(PlanValidate, LaunchesNameWhatExists) {
   EXPECT_EQ(MessageOf([](Plan& p) { p.entries[0].launches[1].block = 0; }),
             "p: section entries: step: launch 1: block: expected 1 to 2147483647, found 0");
   EXPECT_EQ(MessageOf([](Plan& p) {
-              p.entries[0].launches[1].operands[0] = {OperandKind::kArgument, 2};
+              p.entries[0].launches[1].operands[0] = {OperandKind::kArgument, 3};
             }),
-            "p: section entries: step: launch 1: operand of kind 2: expected below 2, found 2");
+            "p: section entries: step: launch 1: operand of kind 2: expected below 3, found 3");
   EXPECT_EQ(MessageOf([](Plan& p) { p.entries[0].output = 2; }),
             "p: section entries: step: output: expected 0 to 1, found 2");
   EXPECT_EQ(MessageOf([](Plan& p) {

@@ -43,6 +43,15 @@ TEST_P(TextFile, ReadsAndPrintsByteForByteAndVerifies) {
 INSTANTIATE_TEST_SUITE_P(Program, TextFile, ::testing::ValuesIn(TextFiles()),
                          [](const auto& info) { return info.param; });
 
+TEST(ProgramText, AWindowOfACacheReadsBack) {
+  const std::string text = absl::StrReplaceAll(
+      TextOf("layer"), {{"kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[1,4] window 4096"}});
+  const auto program = Parse(text, "layer");
+  ASSERT_TRUE(program.ok()) << program.status();
+  EXPECT_EQ(program->kv[0].window, 4096);
+  EXPECT_EQ(Print(*program), text);
+}
+
 TEST(ProgramText, ProgramsOfRandomGraphsReadBack) {
   int programs = 0;
   for (uint64_t seed = 0; seed < 300; ++seed) {

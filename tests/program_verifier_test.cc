@@ -49,6 +49,10 @@ const BadProgram kBadPrograms[] = {
      "argument %rows: expected i32, found f32[R]"},
     {"KvHeads", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[0,4]",
      "kv %kv.0: expected floats, heads and head_dim of 1 or more"},
+    {"KvWindow", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[1,4] window -1",
+     "kv %kv.0: expected a window in [0, 2^40], found -1"},
+    {"PageTableOfAnotherWindow", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[1,4] window 8",
+     "launch 3: expected %page_table.8 as page table of %kv.0, found another operand"},
     {"FewerWeightsThanExpressions", "@norm, @head\n}", "@norm, @head, @qkv\n}",
      "weights: expected 10 as @weights returns, found 9"},
     {"WeightShape", "@qkv : panel_bf16 n 16 k 8", "@qkv : panel_bf16 n 15 k 8",
@@ -144,6 +148,28 @@ TEST(ProgramVerifier, AnIndexOutsideIsRefused) {
   program.launches[3].kernel = -1;
   EXPECT_EQ(std::string(Verify(program).message()),
             "launch 3: expected a kernel below 10, found -1");
+}
+
+// Pages behind a window are not there: attention that sees further would read none.
+TEST(ProgramVerifier, AttentionSeesNoFurtherThanItsCache) {
+  Program program = ReadProgram("layer");
+  program.kv[0].window = 8;
+  for (Argument& argument : program.arguments) {
+    if (argument.name == "page_table") argument.name = "page_table.8";
+  }
+  EXPECT_EQ(std::string(Verify(program).message()),
+            "launch 4: expected attention over %kv.0 to see 8 positions at most, found all");
+  const auto see = [&](int64_t window) {
+    for (Kernel& kernel : program.kernels) {
+      for (const auto& node : kernel.body->nodes()) {
+        if (node->op() == ir::Op::kPagedAttention) node->set_attr("window", window);
+      }
+    }
+    return std::string(Verify(program).message());
+  };
+  EXPECT_EQ(see(9), "launch 4: expected attention over %kv.0 to see 8 positions at most, found 9");
+  EXPECT_EQ(see(8), "");
+  EXPECT_EQ(see(3), "");
 }
 
 TEST(ProgramVerifier, AScratchPoolHoldsWholePages) {

@@ -81,7 +81,10 @@ TEST(CompilerLibrary, TheEagerEngineIsAnExecutor) {
   ASSERT_TRUE(engine.ok()) << engine.status();
   FakeExecutor direct;
   EXPECT_EQ((*engine)->limits().max_tokens, direct.limits().max_tokens);
-  EXPECT_EQ((*engine)->limits().total_pages, direct.limits().total_pages);
+  ASSERT_EQ((*engine)->limits().kv_groups.size(), 1);
+  EXPECT_EQ((*engine)->limits().kv_groups[0].total_pages, direct.limits().kv_groups[0].total_pages);
+  EXPECT_EQ((*engine)->limits().kv_groups[0].pages_held, direct.limits().kv_groups[0].pages_held);
+  EXPECT_EQ((*engine)->CacheBytes(5), 15);
   EXPECT_EQ((*engine)->metadata().vocab_size, 50);
   EXPECT_EQ((*engine)->BytesPerToken(5), 1005);
   EXPECT_EQ((*engine)->scratch_bytes(), 77);
@@ -104,7 +107,7 @@ TEST(CompilerLibrary, TheEagerEngineRefusesABadStepItself) {
 
 TEST(CompilerLibrary, AnotherInterfaceOrNoLibraryIsRefused) {
   EXPECT_EQ(CompilerLibrary::OpenFile(FAKE_OLD_COMPILER).status().message(),
-            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 2, found 999"));
+            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 3, found 999"));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("/nowhere.so").status().message(),
                                "/nowhere.so: cannot open the compiler: "));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("libm.so.6").status().message(),

@@ -79,7 +79,10 @@ TEST(CpuExecutor, LimitsComeFromThePlan) {
   EXPECT_EQ(limits.max_sequences, kToySequences);
   EXPECT_EQ(limits.max_rows, kToyRows);
   EXPECT_EQ(limits.pages_per_sequence, kToyPages);
-  EXPECT_EQ(limits.total_pages, 16);
+  ASSERT_EQ(limits.kv_groups.size(), 1);
+  EXPECT_EQ(limits.kv_groups[0].window, 0);
+  EXPECT_EQ(limits.kv_groups[0].total_pages, 16);
+  EXPECT_EQ(limits.kv_groups[0].pages_held, kToyPages);
   EXPECT_EQ(limits.context_length, kToyContext);
   EXPECT_EQ(MakeToy(2)->description(), "compiled toy, 2 threads");
 }
@@ -159,10 +162,12 @@ TEST(CpuExecutor, ATakenPageIsCleared) {
   const auto executor = MakeToy(1);
   Sequence sequence{Text(3, 1), {2}, 0};
   Step(executor.get(), {&sequence}, {3});
-  executor->ClearPage(2);
-  executor->ClearPage(2);
-  executor->ClearPage(-1);
-  executor->ClearPage(16);
+  executor->ClearPage(0, 2);
+  executor->ClearPage(0, 2);
+  executor->ClearPage(0, -1);
+  executor->ClearPage(0, 16);
+  executor->ClearPage(1, 2);
+  executor->ClearPage(-1, 2);
   Sequence again{{0, 0, 0, 1}, {2}, 3};  // claims three cached positions, which are zero now
   const std::vector<float> logits = Step(executor.get(), {&again}, {1})[0];
   EXPECT_EQ(logits, ToyLogits({1}));

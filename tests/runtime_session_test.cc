@@ -75,6 +75,33 @@ TEST(Session, AKeptCacheLeavesOnlyWhatIsNewToCompute) {
   EXPECT_EQ(again.stats.reused_tokens, 1);
 }
 
+// Of layers that see 10 positions two pages are held: of a text of 152 positions 64 to 152.
+TEST(Session, ATextThatGoesBackBehindItsWindowIsComputedFromItsStart) {
+  GenerateOptions options = Greedy(3);
+  options.keep_cache = true;
+  const std::vector<int32_t> text = Prompt(150);
+  for (const auto& [common, reused] : {std::pair<int, int>{150, 149},
+                                       {140, 140},
+                                       {128, 128},
+                                       {73, 73},
+                                       {72, 0},
+                                       {64, 0},
+                                       {5, 0},
+                                       {0, 0}}) {
+    FakeExecutor executor, fresh;
+    executor.AddWindow(10, 2, 2);
+    Session session(&executor, nullptr);
+    ASSERT_TRUE(session.Generate(text, options).ok());
+    std::vector<int32_t> other = Prompt(155);
+    for (size_t i = common; i < other.size(); ++i) other[i] = (other[i] + 1) % 50;
+    if (common == 150) other.resize(150);
+    const absl::StatusOr<Generation> kept = session.Generate(other, options);
+    ASSERT_TRUE(kept.ok()) << kept.status();
+    EXPECT_EQ(kept->stats.reused_tokens, reused) << common;
+    EXPECT_EQ(kept->ids, Finish(&fresh, other, Greedy(3)).ids) << common;
+  }
+}
+
 TEST(Session, WithoutACacheEveryStepTakesTheWholeText) {
   FakeExecutor executor(/*has_kv_cache=*/false);
   Finish(&executor, Prompt(40), Greedy(3));
@@ -220,6 +247,17 @@ TEST(Session, PagesComeBackAfterEachGeneration) {
   for (int i = 0; i < 5; ++i) {
     ASSERT_TRUE(session.Generate(Prompt(150), Greedy(40)).ok());
   }
+}
+
+TEST(Session, WindowsDoNotLimitTheTextThatPagesHold) {
+  FakeExecutor executor;
+  executor.mutable_limits()->kv_groups.clear();
+  executor.AddWindow(10, 2, 2);
+  EXPECT_EQ(LongestText(executor.limits()), 200);
+  executor.mutable_limits()->kv_groups[0].total_pages = 1;  // too few for the largest step
+  EXPECT_EQ(LongestText(executor.limits()), 64);
+  executor.mutable_limits()->kv_groups = {{0, 2, 4}, {10, 2, 2}};
+  EXPECT_EQ(LongestText(executor.limits()), 128);
 }
 
 TEST(Session, PromptTokensAreNeverCountedAsGenerated) {

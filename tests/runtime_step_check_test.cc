@@ -21,7 +21,7 @@ ExecutorLimits Limits() {
   limits.max_sequences = 2;
   limits.max_rows = 3;
   limits.pages_per_sequence = 3;
-  limits.total_pages = 8;
+  limits.kv_groups = {{0, 8, 3}};
   limits.context_length = 180;
   return limits;
 }
@@ -124,10 +124,39 @@ TEST(StepCheck, ReadingASharedPageIsAllowed) {
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(checker.Check(input).ok());
 }
 
+// The window of 20 reaches back to position 45 from the first sequence's rows, not to page 0 of the
+// second's. The tables of the group follow those of the layers that see all.
+TEST(StepCheck, PagesOfAWindowExistWhereARowSeesThem) {
+  ExecutorLimits limits = Limits();
+  limits.kv_groups.push_back({20, 4, 2});
+  const auto message_of = [&](const std::function<void(Arguments&)>& spoil) {
+    return MessageOf(
+        [&](Arguments& a) {
+          a.cached_lens = {64, 130};
+          a.positions = {64, 65, 66, 130, 131};
+          a.page_table = {6, 1, 0, 3, 2, 5, /*window:*/ 3, 1, -1, -1, 0, 2};
+          spoil(a);
+        },
+        limits);
+  };
+  EXPECT_EQ(message_of([](Arguments&) {}), "");
+  EXPECT_EQ(message_of([](Arguments& a) { a.page_table.resize(6); }),
+            "step: page_table: expected 12 values, found 6");
+  EXPECT_EQ(message_of([](Arguments& a) { a.page_table[6] = -1; }),
+            "step: page: expected 0 to 3, found -1");
+  EXPECT_EQ(message_of([](Arguments& a) { a.page_table[11] = 4; }),
+            "step: page: expected 0 to 3, found 4");
+  EXPECT_EQ(message_of([](Arguments& a) { a.page_table[9] = 99; }), "");
+  EXPECT_EQ(message_of([](Arguments& a) { a.page_table[11] = 3; }),
+            "step: page 3: expected one place for a page that is written, found two");
+  // The same number is another page in another group.
+  EXPECT_EQ(message_of([](Arguments& a) { a.page_table[11] = 2; }), "");
+}
+
 TEST(StepCheck, WithoutACacheNothingIsCachedAndPagesAreNotAskedFor) {
   ExecutorLimits limits = Limits();
   limits.has_kv_cache = false;
-  limits.total_pages = 0;
+  limits.kv_groups.clear();
   EXPECT_EQ(MessageOf([](Arguments&) {}, limits), "step: cached length: expected 0 to 0, found 64");
   EXPECT_EQ(MessageOf(
                 [](Arguments& a) {

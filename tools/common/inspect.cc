@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "plan/kv_groups.h"
 
 namespace ninfer::tools {
 namespace {
@@ -144,16 +145,24 @@ std::string PrintBuffers(const Plan& plan) {
 
 std::string PrintCache(const Plan& plan) {
   std::string text;
-  int64_t page = 0;
   for (size_t i = 0; i < plan.kv_layers.size(); ++i) {
     const plan::KvLayer& layer = plan.kv_layers[i];
-    absl::StrAppendFormat(&text,
-                          "layer %-3d %s, %d heads of %d, %d positions and %d bytes a page\n", i,
-                          DTypeName(layer.dtype), layer.heads, layer.head_dim, layer.page_positions,
-                          layer.page_bytes);
-    page += layer.page_bytes;
+    absl::StrAppendFormat(
+        &text, "layer %-3d %s, %d heads of %d, %d positions and %d bytes a page%s\n", i,
+        DTypeName(layer.dtype), layer.heads, layer.head_dim, layer.page_positions, layer.page_bytes,
+        layer.window > 0 ? absl::StrCat(", window ", layer.window) : "");
   }
-  absl::StrAppendFormat(&text, "%d bytes a page in all layers\n", page);
+  int64_t total = 0;
+  for (const plan::KvGroup& group : plan::KvGroups(plan)) {
+    const int64_t bytes =
+        group.Bytes(plan.metadata.context_length, plan.kv_layers[0].page_positions);
+    absl::StrAppendFormat(
+        &text, "%s: layers %s, %d bytes a page in all of them, %d pages a text at most, %d bytes\n",
+        group.window > 0 ? absl::StrCat("window ", group.window) : "no window",
+        absl::StrJoin(group.layers, " "), group.page_bytes, group.pages_held, bytes);
+    total += bytes;
+  }
+  absl::StrAppendFormat(&text, "%d bytes for a text as long as the context\n", total);
   return text;
 }
 

@@ -46,6 +46,13 @@ std::string FormatStats(const runtime::Model& model, const runtime::Generation& 
                           plan->huge_page_bytes / kMega);
   }
   absl::StrAppendFormat(&text, "scratch   %.1f MB\n", model.executor()->scratch_bytes() / kMega);
+  const runtime::Executor& executor = *model.executor();
+  if (executor.limits().has_kv_cache) {
+    absl::StrAppendFormat(&text,
+                          "kv cache  %.1f MB, %.1f MB when the text is as long as the context\n",
+                          executor.CacheBytes(stats.prompt_tokens + stats.generated_tokens) / kMega,
+                          executor.CacheBytes(executor.limits().context_length) / kMega);
+  }
   absl::StrAppendFormat(&text, "prompt    %d tokens, %.1f tokens/s, first token after %.1f ms\n",
                         stats.prompt_tokens, stats.prefill_rate(), stats.first_token_seconds * 1e3);
   absl::StrAppendFormat(&text, "generated %d tokens, %.1f tokens/s, ended by: %s, digest %s\n",
@@ -93,6 +100,10 @@ std::string FormatJson(const runtime::Model& model, const runtime::Generation& g
   numbers["bytes_per_token"] = stats.bytes_per_token();
   numbers["bytes_per_second"] = stats.bandwidth();
   numbers["scratch_bytes"] = model.executor()->scratch_bytes();
+  numbers["cache_bytes"] =
+      model.executor()->CacheBytes(stats.prompt_tokens + stats.generated_tokens);
+  numbers["context_cache_bytes"] =
+      model.executor()->CacheBytes(model.executor()->limits().context_length);
   if (bandwidth > 0) {
     numbers["measured_bytes_per_second"] = bandwidth;
     numbers["share_of_bandwidth"] = stats.bandwidth() / bandwidth;

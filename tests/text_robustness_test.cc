@@ -173,6 +173,16 @@ TEST(TextRobustnessTest, StepsThatDoubleATextOverAndOverEnd) {
   }
 }
 
+TEST(TextRobustnessTest, AnIdFarBeyondTheNumberOfTokensIsRefused) {
+  const auto refused = Tokenizer::FromFolder(FolderWith(
+      "far",
+      {{"tokenizer.json", R"({"model":{"type":"BPE","vocab":{"h":0,"i":4000000},"merges":[]}})"}}));
+  EXPECT_TRUE(
+      absl::EndsWith(refused.status().message(),
+                     "the vocabulary: expected ids below 65552 for 2 tokens, found 4000000"))
+      << refused.status();
+}
+
 TEST(TextRobustnessTest, AListOfMoreStepsThanAnyTokenizerHasIsRefused) {
   const auto refused = FromSteps(R"("decoder":{"type":"Sequence","decoders":[)" +
                                  Times(100000, R"({"type":"Fuse"})") + "]}");

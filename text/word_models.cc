@@ -1,7 +1,9 @@
 // Tested by tests/text_zoo_test.cc.
 #include "text/word_models.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace ninfer {
 
@@ -11,6 +13,10 @@ WordPiece::WordPiece(const Tables* tables) : WordModel(tables) {
     if ((tables->flags[id] & kInModel) == 0 || tables->piece(id).empty()) continue;
     keys.emplace_back(tables->piece(id), id);
   }
+  // Tables that were damaged may have a piece twice.
+  const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end(), same), keys.end());
   arrays_ = BuildTrie(std::move(keys));
   trie_ = {arrays_.first, arrays_.labels, arrays_.values};
   inner_ = Trie::kRoot;

@@ -54,6 +54,29 @@ TEST(ChatTemplateLimits, AnEndlessTemplateStopsAfterItsSteps) {
               HasSubstr("limit: nested deeper than"));
 }
 
+TEST(ChatTemplateLimits, TextsThatBuiltinsLookAtAreCounted) {
+  const std::string text = "{% set s = ' ' * 5000000 %}{% for i in range(99999) %}";
+  for (const char* use : {"{{ s | trim }}", "{{ s.strip() }}", "{{ s.lstrip('x') }}",
+                          "{{ s.removeprefix('a') }}", "{{ s is lower }}", "{{ s.startswith(s) }}",
+                          "{{ [s] | map('trim') | join }}", "{{ [s] | select('upper') | list }}"}) {
+    EXPECT_THAT(Try(text + use + "{% endfor %}").error, HasSubstr("limit: more than")) << use;
+  }
+}
+
+TEST(ChatTemplateLimits, AWidthBeyondMeaningIsAnErrorAndNotAnotherWidth) {
+  for (const char* use : {"'%10001d' % 1", "'%*d' % (10001, 1)", "'%.10001s' % 'a'",
+                          "'{:10001}'.format(1)", "'{:.10001}'.format('a')"}) {
+    EXPECT_EQ(Try(absl::StrCat("{{ ", use, " }}")).error, "limit: a width of more than 10000")
+        << use;
+  }
+  EXPECT_EQ(Try("{{ '%.501f' % 1 }}").error, "limit: a precision of more than 500");
+  EXPECT_EQ(Try("{{ 'a' | indent(10001, true) }}").error, "limit: an indent of more than 10000");
+  EXPECT_EQ(Try("{{ [1] | tojson(indent=10001) }}").error, "limit: an indent of more than 10000");
+  EXPECT_EQ(Try("{{ 'a'.expandtabs(10001) }}").error, "limit: a tab of more than 10000");
+  EXPECT_EQ(Try("{{ ('%10000d' % 1) | length }}").text, "10000");
+  EXPECT_EQ(Try("{{ ([1] | tojson(indent=2000)) | length }}").text, "2005");
+}
+
 TEST(ChatTemplateLimits, TextsAndListsDoNotFillTheMemory) {
   const char* const kGreedy[] = {
       "{{ 'a' * 99999999999 }}",

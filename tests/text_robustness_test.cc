@@ -173,12 +173,65 @@ TEST(TextRobustnessTest, StepsThatDoubleATextOverAndOverEnd) {
   }
 }
 
+TEST(TextRobustnessTest, AnIdFarBeyondTheNumberOfTokensIsRefused) {
+  const auto refused = Tokenizer::FromFolder(FolderWith(
+      "far",
+      {{"tokenizer.json", R"({"model":{"type":"BPE","vocab":{"h":0,"i":4000000},"merges":[]}})"}}));
+  EXPECT_TRUE(
+      absl::EndsWith(refused.status().message(),
+                     "the vocabulary: expected ids below 65552 for 2 tokens, found 4000000"))
+      << refused.status();
+}
+
 TEST(TextRobustnessTest, AListOfMoreStepsThanAnyTokenizerHasIsRefused) {
   const auto refused = FromSteps(R"("decoder":{"type":"Sequence","decoders":[)" +
                                  Times(100000, R"({"type":"Fuse"})") + "]}");
   EXPECT_TRUE(
       absl::EndsWith(refused.status().message(),
                      "expected at most 128 normalizers, pre-tokenizers or decoders, found 100000"))
+      << refused.status();
+}
+
+// The seconds that `text` takes with the tokenizer of this tokenizer.json.
+double SecondsFor(const std::string& json, const std::string& text, Ids* ids) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto tokenizer = Tokenizer::FromFolder(FolderWith("timed", {{"tokenizer.json", json}}));
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  if (tokenizer.ok()) *ids = (*tokenizer)->Encode(text, false);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+TEST(TextRobustnessTest, TokensThatTakeTheBlanksAroundThemAreNotQuadratic) {
+  const std::string json = WithSteps(
+      R"("added_tokens":[{"id":3,"content":" ","single_word":false,"lstrip":true,"rstrip":true,)"
+      R"("normalized":false,"special":false}])");
+  Ids ids;
+  EXPECT_LT(SecondsFor(json, "h" + std::string(1 << 20, ' ') + "i", &ids), 30);
+  EXPECT_EQ(ids.size(), 2u + (1 << 20));
+}
+
+TEST(TextRobustnessTest, LongPiecesOfWordPieceCostNoMoreThanTheirLength) {
+  std::string vocab = R"("[U]":0,"a":1,"##a":2)";
+  for (int i = 0; i < 20; ++i) {
+    absl::StrAppend(&vocab, ",\"##", std::string(20000 + i, 'a'), "b\":", 3 + i);
+  }
+  const std::string json =
+      R"({"model":{"type":"WordPiece","unk_token":"[U]","continuing_subword_prefix":"##",)"
+      R"("max_input_chars_per_word":100000000,"vocab":{)" +
+      vocab + "}}}";
+  Ids ids;
+  EXPECT_LT(SecondsFor(json, std::string(20000, 'a'), &ids), 30);
+  EXPECT_EQ(ids.size(), 20000u);
+}
+
+TEST(TextRobustnessTest, APostProcessorOfEndlessTokensIsRefused) {
+  const auto refused =
+      FromSteps(R"("post_processor":{"type":"TemplateProcessing","single":[)" +
+                Times(1000, R"({"SpecialToken":{"id":"x","type_id":0}})") +
+                R"(,{"Sequence":{"id":"A","type_id":0}}],"special_tokens":{"x":{"id":"x","ids":[)" +
+                Times(1000, "0") + R"(],"tokens":["h"]}}})");
+  EXPECT_TRUE(absl::EndsWith(refused.status().message(),
+                             "single: expected at most 65536 tokens, found more"))
       << refused.status();
 }
 

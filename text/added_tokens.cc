@@ -71,6 +71,9 @@ void AddedTokenMatcher::Split(absl::string_view text, bool special,
       if (!IsWhitespace(c.value)) break;
       begin -= c.length;
     }
+    // What lies before `covered` are blanks that the token before took: they are not looked at
+    // again.
+    if (entry->rstrip) end = std::max(end, covered);
     while (entry->rstrip && end < text.size()) {
       const CodePoint c = DecodeAt(text, end);
       if (!IsWhitespace(c.value)) break;

@@ -8,21 +8,54 @@
 
 namespace ninfer {
 
+namespace {
+
+// Finds a key that comes twice in one object. (The document parser's callback could, but with one
+// it takes time quadratic in a list of objects.)
+class KeyWatcher : public nlohmann::json_sax<Json> {
+ public:
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool start_object(std::size_t) override {
+    keys_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (twice_.empty() && !keys_.back().insert(name).second) twice_ = absl::StrCat("'", name, "'");
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+  const std::string& twice() const { return twice_; }
+
+ private:
+  std::vector<absl::flat_hash_set<std::string>> keys_;  // of each open object
+  std::string twice_;
+};
+
+}  // namespace
+
 absl::StatusOr<Json> ParseJsonObject(absl::string_view text, absl::string_view name) {
   // Of a key that comes twice the parser would keep the last value, and so lose a piece.
-  std::vector<absl::flat_hash_set<std::string>> open_objects;
-  std::string twice;
-  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == Json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == Json::parse_event_t::key && twice.empty()) {
-      const auto& key = value.get_ref<const std::string&>();
-      if (!open_objects.back().insert(key).second) twice = absl::StrCat("'", key, "'");
-    }
-    return true;
-  };
-  Json json = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return InvalidArgument(name, ": not valid JSON");
+  KeyWatcher watcher;
+  const bool valid = Json::sax_parse(text.begin(), text.end(), &watcher);
+  Json json;
+  if (valid) json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (!valid || json.is_discarded()) return InvalidArgument(name, ": not valid JSON");
+  const std::string& twice = watcher.twice();
   if (!twice.empty()) return InvalidArgument(name, ": ", twice, " comes twice in one object");
   if (!json.is_object()) return WrongType(name, "an object", &json);
   return json;

@@ -101,6 +101,8 @@ bool MaySplitBlanks(const TokenizerSpec& spec) {
   return has_blank;
 }
 
+constexpr uint64_t kMostUnused = 1 << 16;  // ids that a vocabulary may leave out in any case
+
 // At most three quarters full.
 size_t SlotCount(size_t entries) { return std::bit_ceil(std::max<size_t>(entries * 4 / 3 + 1, 2)); }
 
@@ -185,6 +187,18 @@ void AppendSection(TablesSection index, const T& values, TablesHeader* header, s
 absl::Status CheckSpec(const TokenizerSpec& spec) {
   if (spec.pieces.empty()) return InvalidArgument("the vocabulary is empty");
   uint64_t pool = 0;
+  // Tables have a row for each id: a file of a line must not ask for millions.
+  uint64_t ids = spec.pieces.size();
+  uint64_t named = std::count(spec.present.begin(), spec.present.end(), true);
+  for (const AddedToken& token : spec.added) {
+    ids = std::max<uint64_t>(ids, int64_t{token.id} + 1);
+    ++named;
+  }
+  const uint64_t most = kMostUnused + 8 * named;
+  if (ids > most) {
+    return InvalidArgument("the vocabulary: expected ids below ", most, " for ", named,
+                           " tokens, found ", ids - 1);
+  }
   for (const std::string& piece : spec.pieces) {
     pool += piece.size();
     if (!IsValidUtf8(piece)) return InvalidArgument("a piece of the vocabulary is not UTF-8");

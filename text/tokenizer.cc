@@ -18,6 +18,14 @@
 
 namespace ninfer {
 
+namespace {
+
+// Bytes of pieces that are looked up whole. A model may take time quadratic in a piece to say
+// whether it can be, and words are not longer.
+constexpr size_t kMaxWhole = 256;
+
+}  // namespace
+
 struct Tokenizer::Impl {
   std::unique_ptr<uint64_t[]> storage;  // aligned
   size_t size = 0;
@@ -97,7 +105,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromSpec(TokenizerSpec spe
   ModelScratch scratch;
   std::vector<int32_t> ids;
   for (uint32_t id = 0; id < tables.vocab_size; ++id) {
-    if ((tables.flags[id] & kInModel) == 0 || tables.piece(id).empty()) continue;
+    const size_t piece_size = tables.piece(id).size();
+    if ((tables.flags[id] & kInModel) == 0 || piece_size == 0 || piece_size > kMaxWhole) continue;
     ids.clear();
     tokenizer->impl_->model->EncodeWord(tables.piece(id), &scratch, &ids);
     if (ids.size() == 1 && ids[0] == static_cast<int32_t>(id)) flags[id] |= kWhole;

@@ -9,6 +9,7 @@ namespace ninfer {
 namespace {
 
 constexpr int kMaxDepth = 16;
+constexpr size_t kMaxParts = 1 << 16;  // of a template, which may name a list of ids often
 
 // The ids of a special token of a TemplateProcessing.
 absl::Status AppendTemplateIds(const Json& processor, const std::string& token,
@@ -66,6 +67,9 @@ absl::StatusOr<std::vector<TemplatePart>> ReadTemplateParts(const Json& processo
     for (const int32_t token : ids) {
       part.id = token;
       parts.push_back(part);
+    }
+    if (parts.size() > kMaxParts) {
+      return InvalidArgument(place, ": expected at most ", kMaxParts, " tokens, found more");
     }
   }
   return parts;

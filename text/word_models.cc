@@ -2,16 +2,28 @@
 #include "text/word_models.h"
 
 #include <algorithm>
-
-#include "absl/strings/str_cat.h"
-#include "text/unicode.h"
+#include <utility>
+#include <vector>
 
 namespace ninfer {
 
 WordPiece::WordPiece(const Tables* tables) : WordModel(tables) {
+  std::vector<std::pair<absl::string_view, uint32_t>> keys;
   for (uint32_t id = 0; id < tables->vocab_size; ++id) {
-    if ((tables->flags[id] & kInModel) != 0)
-      longest_ = std::max(longest_, tables->piece(id).size());
+    if ((tables->flags[id] & kInModel) == 0 || tables->piece(id).empty()) continue;
+    keys.emplace_back(tables->piece(id), id);
+  }
+  // Tables that were damaged may have a piece twice.
+  const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end(), same), keys.end());
+  arrays_ = BuildTrie(std::move(keys));
+  trie_ = {arrays_.first, arrays_.labels, arrays_.values};
+  inner_ = Trie::kRoot;
+  for (const char c : tables->program.continuing_subword_prefix) {
+    inner_ = trie_.Child(inner_, static_cast<uint8_t>(c));
+    has_inner_ = inner_ != Trie::kRoot;
+    if (!has_inner_) break;
   }
 }
 
@@ -21,21 +33,20 @@ void WordPiece::EncodeWord(absl::string_view word, ModelScratch*, std::vector<in
   size_t characters = 0;
   for (const char c : word) characters += (c & 0xC0) != 0x80;
   bool known = characters <= program.max_word;
-  std::string spelled;
   for (size_t start = 0; known && start < word.size();) {
-    absl::string_view prefix;
-    if (start > 0) prefix = program.continuing_subword_prefix;
-    size_t end = std::min(word.size(), start + longest_);
-    while (end < word.size() && (word[end] & 0xC0) == 0x80) --end;
-    int32_t id = -1;
-    for (; end > start; end -= DecodeBefore(word, end).length) {
-      spelled.assign(prefix.data(), prefix.size());
-      absl::StrAppend(&spelled, word.substr(start, end - start));
-      id = FindInModel(spelled);
-      if (id >= 0) break;
+    uint32_t node = start > 0 ? inner_ : Trie::kRoot;
+    size_t end = start;
+    uint32_t id = kNoRank;
+    for (size_t at = start; at < word.size() && (start == 0 || has_inner_);) {
+      node = trie_.Child(node, static_cast<uint8_t>(word[at++]));
+      if (node == Trie::kRoot) break;
+      const bool whole = at == word.size() || (word[at] & 0xC0) != 0x80;
+      if (!whole || trie_.values[node] == kNoRank) continue;
+      id = trie_.values[node];
+      end = at;
     }
-    known = id >= 0;
-    if (known) ids->push_back(id);
+    known = id != kNoRank;
+    if (known) ids->push_back(static_cast<int32_t>(id));
     start = end;
   }
   if (known) return;

@@ -4,6 +4,7 @@
 #define NINFER_TEXT_WORD_MODELS_H_
 
 #include "text/model.h"
+#include "text/trie.h"
 
 namespace ninfer {
 
@@ -16,7 +17,10 @@ class WordPiece : public WordModel {
                   std::vector<int32_t>* ids) const override;
 
  private:
-  size_t longest_ = 0;  // bytes of the longest piece
+  TrieArrays arrays_;
+  Trie trie_;                     // of the pieces
+  uint32_t inner_ = Trie::kRoot;  // behind the continuing prefix
+  bool has_inner_ = true;         // some piece has that prefix
 };
 
 class WordLevel : public WordModel {

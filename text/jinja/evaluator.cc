@@ -369,6 +369,7 @@ Value Evaluator::CallFunction(const Value& callee, Args& args) {
       return run_.FailUndefined(callee);
     case Kind::kFunction:
       if (callee.function->native == nullptr) return CallMacro(*callee.function, args);
+      if (!run_.StepCall(callee.function->self, args)) return Value();
       return callee.function->native(run_, callee.function->self, args);
     case Kind::kLoop:
       return CallLoop(callee.loop, args);

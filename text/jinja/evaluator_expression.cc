@@ -182,7 +182,7 @@ Value Evaluator::EvalFilter(const Node* node, Scope* scope) {
   Args args;
   if (!run_.failed()) EvalArguments(node, scope, &args);
   run_.line = node->line;
-  return run_.failed() ? Value() : native(run_, input, args);
+  return run_.failed() || !run_.StepCall(input, args) ? Value() : native(run_, input, args);
 }
 
 bool Evaluator::EvalTest(const Node* node, Scope* scope) {
@@ -195,7 +195,7 @@ bool Evaluator::EvalTest(const Node* node, Scope* scope) {
   Args args;
   if (!run_.failed()) EvalArguments(node, scope, &args);
   run_.line = node->line;
-  return !run_.failed() && Truthy(native(run_, input, args));
+  return !run_.failed() && run_.StepCall(input, args) && Truthy(native(run_, input, args));
 }
 
 }  // namespace jinja

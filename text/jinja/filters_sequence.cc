@@ -280,7 +280,7 @@ Value Map(Run& run, const Value& self, Args& args) {
   }
   for (const Value& item : items) {
     Args call = {{args.positional.begin() + 1, args.positional.end()}, args.named};
-    if (!run.Step()) break;
+    if (!run.StepCall(item, call)) break;
     out.push_back(filter(run, item, call));
   }
   return run.List(std::move(out), Flavour::kGenerator);
@@ -306,8 +306,8 @@ Value Select(Run& run, const Value& self, Args& args) {
   std::vector<Value> out;
   for (const Value& item : items) {
     const Value seen = by_attribute ? GetPath(run, item, args.positional[0]) : item;
-    if (!run.Step()) break;
     Args call = {{args.positional.begin() + next, args.positional.end()}, args.named};
+    if (!run.StepCall(seen, call)) break;
     const bool passes = Truthy(test == nullptr ? seen : test(run, seen, call));
     if (passes == keep) out.push_back(item);
   }

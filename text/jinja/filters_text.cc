@@ -14,6 +14,7 @@ namespace jinja {
 namespace {
 
 constexpr char kArgumentError[] = "FilterArgumentError";
+constexpr int kMostIndent = 10000;
 
 template <std::string (*map)(absl::string_view)>
 Value Mapped(Run& run, const Value& self, Args& args) {
@@ -75,7 +76,11 @@ Value Indent(Run& run, const Value& self, Args& args) {
   if (bound.has(0) && bound[0].is_string()) {
     indent = bound[0].text();
   } else {
-    indent.assign(static_cast<size_t>(std::clamp<Int>(bound.Integer(0, 4), 0, 10000)), ' ');
+    const Int width = std::max<Int>(bound.Integer(0, 4), 0);
+    if (width > kMostIndent) {
+      return run.Fail(kLimitError, "an indent of more than ", kMostIndent);
+    }
+    indent.assign(static_cast<size_t>(width), ' ');
   }
   const bool blank = bound.Flag(2, false);
   std::string out;
@@ -298,7 +303,11 @@ Value ToJsonFilter(Run& run, const Value& self, Args& args) {
     if (bound[1].is_string()) {
       style.indent = bound[1].text();
     } else if (bound[1].is_int()) {
-      style.indent.assign(static_cast<size_t>(std::clamp<Int>(bound[1].as_int(), 0, 1000)), ' ');
+      const Int width = std::max<Int>(bound[1].as_int(), 0);
+      if (width > kMostIndent) {
+        return run.Fail(kLimitError, "an indent of more than ", kMostIndent);
+      }
+      style.indent.assign(static_cast<size_t>(width), ' ');
     } else {
       return run.Fail(kTypeError, "tojson: indent must be a number or a string");
     }

@@ -14,10 +14,12 @@ namespace ninfer {
 namespace jinja {
 
 constexpr int kMostWidth = 10000;
+constexpr int kMostDigits = 500;  // behind the point
 
 std::string FixedText(double value, int digits) {
   char buffer[512 + 320];
-  const int size = std::snprintf(buffer, sizeof(buffer), "%.*f", std::min(digits, 500), value);
+  const int size =
+      std::snprintf(buffer, sizeof(buffer), "%.*f", std::min(digits, kMostDigits), value);
   return std::string(buffer, size);
 }
 
@@ -38,7 +40,7 @@ struct Spec {
 
 std::string FloatText(double value, const Spec& spec) {
   if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value < 0 ? "-inf" : "inf";
-  const int precision = spec.precision < 0 ? 6 : std::min(spec.precision, 500);
+  const int precision = spec.precision < 0 ? 6 : spec.precision;
   char format[8] = {'%'};
   int at = 1;
   if (spec.alternate) format[at++] = '#';
@@ -127,6 +129,10 @@ std::string NumberText(Run& run, const Value& value, Spec spec) {
     run.Fail(kValueError, "Unknown format code for object of type '", TypeName(value), "'");
     return "";
   }
+  if (spec.precision > kMostDigits) {
+    run.Fail(kLimitError, "a precision of more than ", kMostDigits);
+    return "";
+  }
   double number = value.as_double();
   std::string text;
   if (spec.type == '%') {
@@ -141,12 +147,19 @@ std::string NumberText(Run& run, const Value& value, Spec spec) {
   return Dress(std::signbit(number) && !std::isnan(number), "", text, spec);
 }
 
-int ReadNumber(absl::string_view text, size_t* pos) {
+// A width or precision; an error where it is too large to be meant.
+int CheckedWidth(Run& run, Int value) {
+  if (value <= kMostWidth) return static_cast<int>(value);
+  run.Fail(kLimitError, "a width of more than ", kMostWidth);
+  return 0;
+}
+
+int ReadNumber(Run& run, absl::string_view text, size_t* pos) {
   int value = 0;
   while (*pos < text.size() && absl::ascii_isdigit(static_cast<unsigned char>(text[*pos]))) {
-    value = std::min(value * 10 + (text[(*pos)++] - '0'), kMostWidth);
+    value = std::min(value * 10 + (text[(*pos)++] - '0'), kMostWidth + 1);
   }
-  return value;
+  return CheckedWidth(run, value);
 }
 
 class PercentFormatter {
@@ -225,12 +238,10 @@ class PercentFormatter {
   }
 
   int Star(size_t* pos) {
-    if (*pos >= format_.size() || format_[*pos] != '*') return ReadNumber(format_, pos);
+    if (*pos >= format_.size() || format_[*pos] != '*') return ReadNumber(run_, format_, pos);
     ++*pos;
     const Value value = Take();
-    if (value.is_int() && value.as_int() >= 0) {
-      return static_cast<int>(std::min<Int>(value.as_int(), kMostWidth));
-    }
+    if (value.is_int() && value.as_int() >= 0) return CheckedWidth(run_, value.as_int());
     run_.Fail(kTypeError, "* wants int");
     return 0;
   }
@@ -306,11 +317,11 @@ Spec ParseSpec(Run& run, absl::string_view text) {
   if (at(pos) == '+' || at(pos) == '-' || at(pos) == ' ') spec.sign = at(pos++);
   if (at(pos) == '#') spec.alternate = at(pos++) == '#';
   if (at(pos) == '0') spec.zero = at(pos++) == '0';
-  spec.width = ReadNumber(text, &pos);
+  spec.width = ReadNumber(run, text, &pos);
   if (at(pos) == ',' || at(pos) == '_') spec.grouping = at(pos++);
   if (at(pos) == '.') {
     ++pos;
-    spec.precision = ReadNumber(text, &pos);
+    spec.precision = ReadNumber(run, text, &pos);
   }
   if (pos < text.size()) spec.type = at(pos++);
   if (pos < text.size()) run.Fail(kValueError, "Invalid format specifier ", ReprString(text));

@@ -24,6 +24,13 @@ bool Run::Step(int64_t steps) {
   return !failed();
 }
 
+bool Run::StepCall(const Value& self, const Args& args) {
+  size_t bytes = self.is_string() ? self.text().size() : 0;
+  for (const Value& value : args.positional) bytes += value.is_string() ? value.text().size() : 0;
+  for (const auto& [name, value] : args.named) bytes += value.is_string() ? value.text().size() : 0;
+  return StepBytes(bytes);
+}
+
 bool Run::Charge(size_t bytes) {
   bytes_ += static_cast<int64_t>(bytes);
   if (bytes_ > limits_.memory) {

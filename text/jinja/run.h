@@ -63,6 +63,8 @@ class Run {
   // False once the rendering has failed or goes over a limit.
   bool Step(int64_t steps = 1);
   bool StepBytes(size_t bytes) { return Step(1 + static_cast<int64_t>(bytes / 64)); }
+  // Before a builtin is called: it may look at every byte of the texts that it is given.
+  bool StepCall(const Value& self, const Args& args);
   bool Charge(size_t bytes);
 
   Value String(std::string text, bool markup = false);

@@ -252,7 +252,10 @@ Value RemoveSuffix(Run& run, const Value& self, Args& args) {
 
 Value ExpandTabs(Run& run, const Value& self, Args& args) {
   Bound bound(run, "expandtabs", args, {"tabsize"});
-  const auto size = static_cast<int>(std::clamp<Int>(bound.Integer(0, 8), 0, 1000));
+  constexpr int kMostBlanks = 10000;
+  const Int wanted = std::max<Int>(bound.Integer(0, 8), 0);
+  if (wanted > kMostBlanks) return run.Fail(kLimitError, "a tab of more than ", kMostBlanks);
+  const auto size = static_cast<int>(wanted);
   std::string out;
   int column = 0;
   for (const absl::string_view c : Characters(self.text())) {

@@ -23,8 +23,8 @@ namespace ninfer::runtime {
 namespace {
 
 // What a model folder's files may be called; others (a README, pictures) decide nothing.
-constexpr const char* kSuffixes[] = {".json", ".safetensors", ".bin",   ".model",
-                                     ".bpe",  ".txt",         ".jinja", ".index"};
+constexpr const char* kSuffixes[] = {".json", ".safetensors", ".bin",   ".model",   ".bpe",
+                                     ".txt",  ".jinja",       ".index", ".tiktoken"};
 // Shards of TensorFlow's checkpoints, whose names end in numbers.
 constexpr const char* kShard = ".data-";
 
@@ -36,9 +36,7 @@ absl::StatusOr<std::vector<std::string>> ModelFiles(const std::string& folder) {
   std::vector<std::string> names;
   while (const dirent* entry = readdir(directory)) {
     const std::string name = entry->d_name;
-    bool decides = absl::StrContains(name, kShard) || name == "checkpoint";
-    for (const char* suffix : kSuffixes) decides = decides || absl::EndsWith(name, suffix);
-    if (decides && FileExists(JoinPath(folder, name))) names.push_back(name);
+    if (IsModelFile(name) && FileExists(JoinPath(folder, name))) names.push_back(name);
   }
   closedir(directory);
   std::sort(names.begin(), names.end());
@@ -70,6 +68,12 @@ std::string LastPart(std::string folder) {
 }
 
 }  // namespace
+
+bool IsModelFile(const std::string& name) {
+  bool decides = absl::StrContains(name, kShard) || name == "checkpoint";
+  for (const char* suffix : kSuffixes) decides = decides || absl::EndsWith(name, suffix);
+  return decides;
+}
 
 std::string CacheFolder() {
   const std::string xdg = GetEnv("XDG_CACHE_HOME");

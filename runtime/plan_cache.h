@@ -13,6 +13,9 @@ namespace ninfer::runtime {
 // $XDG_CACHE_HOME/ninfer, else ~/.cache/ninfer; empty when neither is known.
 std::string CacheFolder();
 
+// Whether a file of this name in a model folder may decide what its plan holds.
+bool IsModelFile(const std::string& name);
+
 // The path of the plan of `model_folder` under `options`: changes with the content of the folder's
 // files, the options, the compiler library (by size and time of change) and this CPU's features.
 // Files are read whole by `threads` threads (0: one for each CPU).

@@ -195,6 +195,45 @@ class ProgramsTest(unittest.TestCase):
             done = self.expect_one_line(": cannot write: No such file or directory", "ninfer-run", self.plan, *flags)
             self.assertEqual(done.stdout, "")
 
+    def test_an_output_does_not_take_the_place_of_an_input_or_of_another_output(self):
+        model, plan, text = self.model(), self.path("aa.bin"), self.path("graph.ir")
+        shutil.copy(self.plan, plan)
+        subprocess.run([program("ninfer-compile"), DEMO, "-q", "--stop-after=fuse", "-o", text], check=True)
+        weights, link = os.path.join(model, "model.safetensors"), self.path("link")
+        os.symlink(weights, link)
+        prompt, new = self.path("prompt.txt"), self.path("new")
+        shutil.copy(text, prompt)
+        def state(path):
+            found = os.lstat(path)
+            return found.st_ino, found.st_size, found.st_mtime_ns
+
+        before = {path: state(path) for path in (weights, plan, text, prompt, link)}
+        for message, *command in (
+                ("-o: expected another file than the model has", "ninfer-compile", model, "-o", weights),
+                ("-o: expected another file than the model has", "ninfer-compile", model, "-o", link),
+                ("-o: expected another file than --from-ir", "ninfer-compile", "--from-ir", text, "--weights-from", model,
+                 "-o", text),
+                ("-o: expected another file than --weights-from has", "ninfer-compile", "--from-ir", text,
+                 "--weights-from", model, "-o", weights),
+                ("--logits: expected another file than the model", "ninfer-run", plan, "--logits", plan),
+                ("--logits: expected another file than the model has", "ninfer-run", model, "--logits", weights),
+                ("--logits: expected another file than --prompt-file", "ninfer-run", plan, "--prompt-file", prompt,
+                 "--logits", os.path.join(self.folder, ".", "prompt.txt")),
+                ("--dump-to: expected another file than --logits", "ninfer-run", plan, "--dump-tensors=.", "--logits", new,
+                 "--dump-to", os.path.join(self.folder, ".", "new")),
+                ("-o: expected another file than the text", "ninfer-opt", text, "-o", text)):
+            with self.subTest(command=command):
+                done = self.expect_one_line(message + ", found " + command[-1], *command)
+                self.assertEqual(done.stdout, "")
+        self.assertEqual({path: state(path) for path in before}, before)
+        self.assertFalse(os.path.exists(new))
+
+    def test_a_plan_in_its_model_folder_may_be_replaced(self):
+        model = self.model()
+        for _ in range(2):
+            done = self.run_program("ninfer-compile", model, "-q", "-o", os.path.join(model, "plan.bin"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+
     # Models.
 
     def test_sampling_defaults_out_of_bounds_are_refused_by_file_and_key(self):

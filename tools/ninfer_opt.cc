@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "ir/ops_markdown.h"
 #include "passes/runner.h"
+#include "tools/common/outputs.h"
 #include "tools/common/program.h"
 #include "tools/common/terminal.h"
 #include "tools/opt_graph.h"
@@ -85,6 +86,9 @@ bool PrintTables(const Flags& flags) {
 
 absl::Status Run(Flags& flags) {
   if (flags.input.empty()) return InvalidArgument("expected the path of a text, found none");
+  NINFER_RETURN_IF_ERROR(
+      CheckOutputs({{"-o", flags.output}, {"--logits", flags.run.logits}},
+                   {{"the text", flags.input}, {"--weights", flags.run.weights}}));
   NINFER_ASSIGN_OR_RETURN(OptGraph graph, ReadOptGraph(flags.input));
   if (flags.verify) NINFER_RETURN_IF_ERROR(Annotate(graph.Verify(), flags.input));
   passes::PassOptions& options = flags.options;

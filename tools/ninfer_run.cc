@@ -14,6 +14,7 @@
 #include "tools/common/chat_flags.h"
 #include "tools/common/chat_loop.h"
 #include "tools/common/npy.h"
+#include "tools/common/outputs.h"
 #include "tools/common/program.h"
 #include "tools/common/run_flags.h"
 #include "tools/common/run_report.h"
@@ -72,8 +73,11 @@ absl::Status WriteFiles(const RunFlags& flags, runtime::Model* model,
   return flags.dump_to.empty() ? absl::OkStatus() : model->WriteDump(flags.dump_to);
 }
 
-// That the files can be made, before anything is computed. What this leaves is gone at once.
+// That the files may be written and can be made, before anything is computed. What this leaves is
+// gone at once.
 absl::Status CheckFiles(const RunFlags& flags) {
+  NINFER_RETURN_IF_ERROR(
+      CheckOutputs({{"--logits", flags.logits}, {"--dump-to", flags.dump_to}}, InputsOf(flags)));
   for (const std::string* path : {&flags.logits, &flags.dump_to}) {
     if (!path->empty()) NINFER_RETURN_IF_ERROR(AtomicFile::Create(*path).status());
   }

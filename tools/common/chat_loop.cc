@@ -35,13 +35,14 @@ void Say(absl::string_view text) {
 class Conversation {
  public:
   Conversation(const runtime::Model& model, std::unique_ptr<runtime::Chat> chat,
-               ChatRequest request, runtime::GenerateOptions options)
+               ChatRequest request, runtime::GenerateOptions options, std::vector<NamedPath> inputs)
       : model_(model),
         chat_(std::move(chat)),
         first_(request.messages),
         request_(std::move(request)),
         options_(std::move(options)),
-        session_(model.executor(), model.tokenizer()) {
+        session_(model.executor(), model.tokenizer()),
+        inputs_(std::move(inputs)) {
     options_.keep_cache = true;
     options_.cancelled = [] { return Interrupted(); };
     options_.on_prompt_text = nullptr;
@@ -101,10 +102,13 @@ class Conversation {
 
   void Save(const std::string& path) {
     if (path.empty()) return Say("/save: expected a file, found none\n");
-    const absl::Status saved = WriteFile(
-        path,
-        absl::StrCat(
-            request_.messages.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n"));
+    absl::Status saved = CheckOutputs({{"/save", path}}, inputs_);
+    if (saved.ok()) {
+      saved = WriteFile(
+          path, absl::StrCat(
+                    request_.messages.dump(2, ' ', false, nlohmann::json::error_handler_t::replace),
+                    "\n"));
+    }
     Say(saved.ok() ? absl::StrCat("saved ", path, "\n") : absl::StrCat(saved.message(), "\n"));
   }
 
@@ -114,6 +118,7 @@ class Conversation {
   ChatRequest request_;
   runtime::GenerateOptions options_;
   runtime::Session session_;
+  const std::vector<NamedPath> inputs_;  // which /save does not write to
   absl::optional<runtime::Generation> last_;
 };
 
@@ -123,7 +128,8 @@ absl::Status ChatLoop(const RunFlags& flags, const runtime::Model& model,
                       runtime::GenerateOptions options) {
   NINFER_ASSIGN_OR_RETURN(ChatRequest request, ChatRequestOf(flags));
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
-  Conversation conversation(model, std::move(chat), std::move(request), std::move(options));
+  Conversation conversation(model, std::move(chat), std::move(request), std::move(options),
+                            InputsOf(flags));
   LineReader reader("> ");
   CatchEveryInterrupt();
   std::string line;

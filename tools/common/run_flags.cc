@@ -172,6 +172,15 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   AddCompilerFlags(app, flags);
 }
 
+std::vector<NamedPath> InputsOf(const RunFlags& flags) {
+  return {{"the model", flags.model.empty() ? runtime::DefaultPlanPath() : flags.model},
+          {"--prompt-file", flags.prompt_file.value_or("")},
+          {"--messages", flags.messages},
+          {"--tools", flags.tools},
+          {"--documents", flags.documents},
+          {"--chat-template", flags.chat_template}};
+}
+
 absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
   const int prompts =
       flags.prompt.has_value() + flags.prompt_file.has_value() + flags.prompt_ids.has_value();

@@ -35,7 +35,7 @@ class ProgramsTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        for name in ("ninfer-compile", "ninfer-run", "ninfer-opt", "ninfer-inspect", "ninfer-bench"):
+        for name in ("ninfer-compile", "ninfer-run", "ninfer-opt", "ninfer-inspect", "ninfer-bench", "ninfer-tokenize"):
             if not os.path.exists(program(name)):
                 raise unittest.SkipTest("not built: " + name)
         temporary = tempfile.TemporaryDirectory()
@@ -169,12 +169,30 @@ class ProgramsTest(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.expect_one_line("--print-changed: ", *before, "--print-changed=all")
 
-    def test_an_empty_prompt_is_refused_however_it_is_spelled(self):
-        for prompt in (("--prompt=",), ("--prompt", "")):
-            self.expect_one_line("--prompt: expected some text, found none", "ninfer-run", self.plan, *prompt)
+    def test_an_empty_value_is_refused_however_it_is_spelled_and_takes_no_other_argument(self):
+        for name, model, *flags in (("ninfer-run", self.plan, "--prompt", "--temperature", "--prompt-file", "--prompt-ids",
+                                     "--stop", "--logits", "--seed", "--weights", "--json"),
+                                    ("ninfer-compile", DEMO, "-o", "--default-prompt", "--context", "--quality"),
+                                    ("ninfer-tokenize", DEMO, "--file", "--certify"), ("ninfer-opt", "x.ir", "-o"),
+                                    ("ninfer-inspect", self.plan, "--section"), ("ninfer-bench", DEMO, "-n", "--type")):
+            for flag in flags:
+                with self.subTest(flag=flag):
+                    message = flag + ": expected a value, found none"
+                    self.expect_one_line(message, name, model, flag + "=", "--json")
+                    if flag not in ("--json", "--quality"):  # which stand alone
+                        self.expect_one_line(message, name, model, flag, "")
+                        self.expect_one_line(message, name, model, flag)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_a_short_flag_takes_a_value_behind_an_equals_sign_too(self):
+        self.assertEqual(self.run_program("ninfer-compile", DEMO, "-q", "-o=" + self.path("x.bin")).returncode, 0)
+        self.assertEqual(os.listdir(self.folder), ["x.bin"])
+
+    def test_an_empty_system_prompt_is_one(self):
+        self.expect_one_line("--system: expected --chat, found none", "ninfer-run", self.plan, "--system=")
 
     def test_a_seed_that_does_not_fit_is_refused(self):
-        for seed in ("-1", "18446744073709551616", "x", ""):
+        for seed in ("-1", "18446744073709551616", "x"):
             self.expect_one_line("--seed: expected 0 to 18446744073709551615, found \"%s\"" % seed, "ninfer-run",
                                  self.plan, "--seed", seed)
         self.assertEqual(self.run_program("ninfer-run", self.plan, "--seed", "18446744073709551615",

@@ -338,7 +338,7 @@ class RunTest(unittest.TestCase):
     # Refusals.
 
     def test_an_empty_prompt_is_refused_when_it_was_given(self):
-        self.expect_refusal("--prompt: expected some text, found none", self.plan, "--prompt", "")
+        self.expect_refusal("--prompt: expected a value, found none", self.plan, "--prompt", "")
 
     def test_prompts_that_do_not_fit_are_refused(self):
         self.expect_refusal("prompt: expected at most 1024 tokens, the context's length, found 1025", self.plan,

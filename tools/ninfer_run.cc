@@ -126,20 +126,6 @@ absl::Status Run(const RunFlags& flags) {
   return absl::OkStatus();
 }
 
-// CLI11 takes "--prompt=" for a flag without its value. Here it is one that is empty.
-std::vector<char*> WithEmptyPrompt(int argc, char** argv) {
-  static char prompt[] = "--prompt", empty[] = "";
-  std::vector<char*> arguments;
-  for (int i = 0; i < argc; ++i) {
-    if (argv[i] == absl::string_view("--prompt=")) {
-      arguments.insert(arguments.end(), {prompt, empty});
-    } else {
-      arguments.push_back(argv[i]);
-    }
-  }
-  return arguments;
-}
-
 }  // namespace
 }  // namespace ninfer::tools
 
@@ -147,10 +133,9 @@ int main(int argc, char** argv) {
   CLI::App app("Continues a text with a compiled language model.", "ninfer-run");
   ninfer::tools::RunFlags flags;
   ninfer::tools::AddRunFlags(&app, &flags);
-  std::vector<char*> arguments = ninfer::tools::WithEmptyPrompt(argc, argv);
-  const int count = static_cast<int>(arguments.size());
-  return ninfer::tools::RunProgram(app, count, arguments.data(), [&] {
+  const auto run = [&flags] {
     ninfer::tools::CatchInterrupt();
     return ninfer::tools::Run(flags);
-  });
+  };
+  return ninfer::tools::RunProgram(app, argc, argv, run, {"--system"});
 }

@@ -18,7 +18,7 @@
 #include "base/status.h"
 #include "plan/reader.h"
 #include "text/tokenizer.h"
-#include "tools/common/terminal.h"
+#include "tools/common/program.h"
 
 namespace ninfer::tools {
 namespace {
@@ -138,12 +138,8 @@ absl::Status RunCertify(const Flags& flags, const Tokenizer& tokenizer) {
 
 absl::Status Run(const Flags& flags) {
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Open(flags.model));
-  NINFER_RETURN_IF_ERROR(!flags.certify.empty()     ? RunCertify(flags, *tokenizer)
-                         : flags.decode.has_value() ? RunDecode(flags, *tokenizer)
-                                                    : RunEncode(flags, *tokenizer));
-  std::fflush(stdout);
-  if (std::ferror(stdout)) return InvalidArgument("standard output: cannot write");
-  return absl::OkStatus();
+  if (!flags.certify.empty()) return RunCertify(flags, *tokenizer);
+  return flags.decode.has_value() ? RunDecode(flags, *tokenizer) : RunEncode(flags, *tokenizer);
 }
 
 void AddFlags(CLI::App* app, Flags* flags) {
@@ -173,13 +169,6 @@ int main(int argc, char** argv) {
   CLI::App app("Turns text into token ids, and back.", "ninfer-tokenize");
   ninfer::tools::Flags flags;
   ninfer::tools::AddFlags(&app, &flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return ninfer::tools::Fail("ninfer-tokenize", ninfer::InvalidArgument(error.what()));
-  }
-  const absl::Status status = ninfer::tools::Run(flags);
-  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-tokenize", status);
+  const auto run = [&flags] { return ninfer::tools::Run(flags); };
+  return ninfer::tools::RunProgram(app, argc, argv, run, {"--decode"});
 }

@@ -189,9 +189,6 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
                            prompts);
   }
   NINFER_RETURN_IF_ERROR(CheckChatFlags(flags));
-  if (flags.prompt.has_value() && flags.prompt->empty()) {
-    return InvalidArgument("--prompt: expected some text, found none");
-  }
   if (flags.dump_tensors.empty() != flags.dump_to.empty()) {
     return InvalidArgument("expected --dump-tensors and --dump-to together, found one");
   }

@@ -1,0 +1,25 @@
+// Arguments of the command line before and after CLI11: what it would take amiss is put in order
+// or refused, and its complaints become "--flag: expected X, found Y". Tested by
+// tests/programs_test.py.
+#ifndef NINFER_TOOLS_COMMON_ARGUMENTS_H_
+#define NINFER_TOOLS_COMMON_ARGUMENTS_H_
+
+#include <CLI/CLI.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace ninfer::tools {
+
+// The arguments, without the program's name, each flag's value apart where CLI11 would not find it:
+// "--flag=" has an empty value there and takes the next argument in its place, "-f=x" has "=x".
+// Refuses a flag without its value, and an empty one unless the flag is in `may_be_empty`.
+absl::StatusOr<std::vector<std::string>> SplitValues(const CLI::App& app, int argc,
+                                                     const char* const* argv,
+                                                     const std::set<std::string>& may_be_empty);
+
+}  // namespace ninfer::tools
+
+#endif  // NINFER_TOOLS_COMMON_ARGUMENTS_H_

@@ -262,6 +262,25 @@ class ProgramsTest(unittest.TestCase):
             folder = self.model(generation_config={key: value})
             self.expect_one_line("generation_config.json: " + message, "ninfer-compile", folder, "-o", self.path("x.bin"))
 
+    def test_a_file_of_the_model_that_is_there_and_is_no_file_is_refused_by_what_it_is(self):
+        makers = (("a link to nothing", lambda path: os.symlink("nowhere", path)),
+                  ("a loop of links", lambda path: os.symlink(path, path)),
+                  ("a folder", os.mkdir), ("a named pipe", os.mkfifo))
+        for name, programs in (("tokenizer.json", ("ninfer-compile", "ninfer-tokenize")),
+                               ("tokenizer_config.json", ("ninfer-compile", "ninfer-tokenize")),
+                               ("special_tokens_map.json", ("ninfer-tokenize",)),
+                               ("generation_config.json", ("ninfer-compile",)), ("config.json", ("ninfer-compile",)),
+                               ("model.safetensors", ("ninfer-compile",))):
+            for kind, make in makers:
+                path = os.path.join(self.model(), name)
+                if os.path.exists(path):
+                    os.remove(path)
+                make(path)
+                for each in programs:
+                    with self.subTest(name=name, kind=kind, program=each):
+                        rest = ("-o", self.path("x.bin")) if each == "ninfer-compile" else ("text",)
+                        self.expect_one_line(path + ": expected a file, found " + kind, each, os.path.dirname(path), *rest)
+
     def test_weights_that_are_not_finite_are_named_and_not_blamed_on_the_compiler(self):
         name = "model.layers.2.mlp.up_proj.weight"
         folder = self.model()

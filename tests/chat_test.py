@@ -160,12 +160,14 @@ class ChatTest(unittest.TestCase):
     def test_files_that_are_no_conversations_are_refused(self):
         bad = self.path("bad.json", "[{")
         self.assertEqual(self.refused("--messages", bad), "ninfer-run: %s: not valid JSON" % bad)
-        self.assertEqual(self.refused("--messages", self.path("bad.json", "3")),
-                         "ninfer-run: messages: expected an array, found number")
+        for text, found in (("3", "number"), ("{}", "object"), ('{"messages": 3}', "in it number")):
+            self.assertEqual(self.refused("--messages", self.path("bad.json", text)),
+                             'ninfer-run: %s: expected an array of messages, or an object with the key "messages" that '
+                             'holds one, found %s' % (bad, found))
         self.assertEqual(self.refused("--messages", self.path("bad.json", "[]")),
-                         "ninfer-run: messages: expected at least one, found none")
+                         "ninfer-run: %s: expected one message at least, found none" % bad)
         self.assertEqual(self.refused("--messages", self.path("m.json", MESSAGES), "--tools", self.path("bad.json", "{}")),
-                         "ninfer-run: tools: expected an array, found object")
+                         "ninfer-run: %s: expected an array of tools, found object" % bad)
         self.assertIn("not valid JSON", self.refused("--messages", self.path("bad.json", "[" * 100000)))
         self.assertIn("chat template, line", self.refused("--messages", self.path("bad.json", '[{"role": "user"}]')))
 

@@ -184,6 +184,31 @@ class ProgramsTest(unittest.TestCase):
                         self.expect_one_line(message, name, model, flag)
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_wrong_flags_are_named_with_what_was_expected_and_found(self):
+        run, opt, inspect = ("ninfer-run", self.plan), ("ninfer-opt", "x.ir"), ("ninfer-inspect",)
+        tokenize = ("ninfer-tokenize", DEMO)
+        for message, *command in (
+                ("--temperature: expected a number, found 'abc'", *run, "--temperature=abc"),
+                ("--top-k: expected a whole number, found '1.5'", *run, "--top-k=1.5"),
+                ("--max-tokens: expected 0 to 2147483647, found -1", *run, "--max-tokens=-1"),
+                ("--max-tokens: expected 0 to 2147483647, found 'many'", *run, "--max-tokens=many"),
+                ("--threads: expected 1 to 1024, found 0", *run, "--threads", "0"),
+                ("--engine: expected compiled or eager, found 'foo'", *run, "--engine=foo"),
+                ("--prompt-ids: expected a value, found none", *run, "--prompt-ids"),
+                ("--seed: expected one value, found 2", *run, "--seed=1", "--seed=2"),
+                ("--json: expected true or false, found 'abc'", *run, "--json=abc"),
+                ("--weights: expected a model folder, found " + self.plan, *run, "--weights=int8"),
+                ("--disable-pass: expected a model folder, found " + self.plan, *run, "--disable-pass=cse"),
+                ("expected arguments that --help lists, found --nonsense stray -z", *run, "--nonsense", "stray", "-z"),
+                ("--attention: expected naive, efficient or flash, found 'x'", *opt, "--attention=x"),
+                ("--prompt-ids: expected a whole number, found 'x'", *opt, "--prompt-ids", "1,x"),
+                ("--prompt-ids: expected -2147483648 to 2147483647, found 2147483648", *opt, "--prompt-ids=2147483648"),
+                ("plan: expected a value, found none", *inspect),
+                ("expected one of a text, --file, --decode and --certify, found 2", *tokenize, "x", "--decode=1")):
+            with self.subTest(command=command):
+                done = self.expect_one_line("", *command)
+                self.assertEqual(done.stderr, "%s: %s\n" % (command[0], message))
+
     def test_a_short_flag_takes_a_value_behind_an_equals_sign_too(self):
         self.assertEqual(self.run_program("ninfer-compile", DEMO, "-q", "-o=" + self.path("x.bin")).returncode, 0)
         self.assertEqual(os.listdir(self.folder), ["x.bin"])

@@ -352,7 +352,7 @@ class RunTest(unittest.TestCase):
         self.expect_refusal("expected one of --prompt, --prompt-file and --prompt-ids, found 2", self.plan,
                             "--prompt=a", "--prompt-ids=1")
         self.expect_refusal("expected --dump-tensors and --dump-to together, found one", self.plan, "--dump-to=x")
-        self.expect_refusal("flags for the compiler: expected a model folder, found " + self.plan, self.plan,
+        self.expect_refusal("--weights: expected a model folder, found " + self.plan, self.plan,
                             "--weights=f32")
         self.expect_refusal(self.plan + ": --engine=eager: expected a model folder, found a plan", self.plan,
                             "--engine=eager")

@@ -31,15 +31,16 @@ void AddText(CLI::App& app, CompileFlags& flags, const char* name, const char* k
 void AddNumber(CLI::App& app, CompileFlags& flags, const char* name, const char* key,
                const std::string& help) {
   app.add_option_function<std::string>(
-      name,
-      [&flags, name, key](const std::string& text) {
-        int64_t value = 0;
-        if (!absl::SimpleAtoi(text, &value)) {
-          throw CLI::ValidationError(name, "expected a whole number, found " + text);
-        }
-        flags.options[key] = value;
-      },
-      help);
+         name,
+         [&flags, name, key](const std::string& text) {
+           int64_t value = 0;
+           if (!absl::SimpleAtoi(text, &value)) {
+             throw CLI::ValidationError(name, "expected a whole number, found '" + text + "'");
+           }
+           flags.options[key] = value;
+         },
+         help)
+      ->type_name("INT");
 }
 
 void AddNames(CLI::App& app, CompileFlags& flags, const char* name, const char* key,

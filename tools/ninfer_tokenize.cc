@@ -137,6 +137,11 @@ absl::Status RunCertify(const Flags& flags, const Tokenizer& tokenizer) {
 }
 
 absl::Status Run(const Flags& flags) {
+  const int given = flags.text.has_value() + flags.decode.has_value() + !flags.file.empty() +
+                    !flags.certify.empty();
+  if (given > 1) {
+    return InvalidArgument("expected one of a text, --file, --decode and --certify, found ", given);
+  }
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Open(flags.model));
   if (!flags.certify.empty()) return RunCertify(flags, *tokenizer);
   return flags.decode.has_value() ? RunDecode(flags, *tokenizer) : RunEncode(flags, *tokenizer);
@@ -144,16 +149,11 @@ absl::Status Run(const Flags& flags) {
 
 void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("model", flags->model, "A model folder or a plan")->required();
-  auto* text = app->add_option("text", flags->text, "The text; else --file, else standard input");
-  auto* file = app->add_option("--file", flags->file, "Encode the text of this file");
-  auto* decode = app->add_option("--decode", flags->decode, "Token ids to turn into text");
-  auto* certify = app->add_option("--certify", flags->certify,
-                                  "Print a hash over the ids of this file (docs/tokenizers.md)");
-  for (auto* one : {text, file, decode, certify}) {
-    for (auto* other : {text, file, decode, certify}) {
-      if (one != other) one->excludes(other);
-    }
-  }
+  app->add_option("text", flags->text, "The text; else --file, else standard input");
+  app->add_option("--file", flags->file, "Encode the text of this file");
+  app->add_option("--decode", flags->decode, "Token ids to turn into text");
+  app->add_option("--certify", flags->certify,
+                  "Print a hash over the ids of this file (docs/tokenizers.md)");
   app->add_flag("--no-special-tokens", flags->no_special_tokens,
                 "Leave out what the tokenizer puts around a text (BOS, EOS)");
   app->add_flag("--plain", flags->plain, "Special tokens in the text are ordinary text");

@@ -20,6 +20,13 @@ absl::StatusOr<std::vector<std::string>> SplitValues(const CLI::App& app, int ar
                                                      const char* const* argv,
                                                      const std::set<std::string>& may_be_empty);
 
+// What CLI11 complained of, in this project's words. Unknown arguments are named in their order.
+absl::Status Explain(const CLI::App& app, const CLI::ParseError& error);
+
+// Checks of a flag's value: a whole number from `least` to `most`, one of these words.
+CLI::Validator Between(int64_t least, int64_t most);
+CLI::Validator OneOf(const std::vector<std::string>& words);
+
 }  // namespace ninfer::tools
 
 #endif  // NINFER_TOOLS_COMMON_ARGUMENTS_H_

@@ -22,7 +22,7 @@ bool Parse(CLI::App& app, std::vector<std::string> arguments, absl::Status* stat
   } catch (const CLI::Success& help) {
     app.exit(help);
   } catch (const CLI::ParseError& error) {
-    *status = InvalidArgument(error.what());
+    *status = Explain(app, error);
   }
   return false;
 }

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "text/unicode.h"
+#include "tools/common/arguments.h"
 #include "tools/common/chat_flags.h"
 #include "tools/common/terminal.h"
 
@@ -50,7 +51,7 @@ void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--attention", flags->attention, "flash, efficient or naive")->group(group);
   app->add_option("--context", flags->context, "longest text; the model's own when absent")
       ->group(group)
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
+      ->check(Between(1, INT32_MAX));
   app->add_option("--disable-pass", flags->disable_pass, "an optional pass to leave out")
       ->group(group)
       ->delimiter(',')
@@ -149,7 +150,7 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");
   app->add_option("--max-tokens", flags->max_tokens, "most new tokens")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 31));
+      ->check(Between(0, INT32_MAX));
 #define SAMPLER(function, field, type, neutral, least, most, help) \
   AddSampler(app, #field, &flags->field, help);
 #include "runtime/sampling/samplers.def"
@@ -158,11 +159,11 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
       ->allow_extra_args(false);
   app->add_flag("--ignore-eos", flags->ignore_eos, "go on past the end of a text");
   app->add_option("--chunk", flags->chunk, "tokens of the prompt in one step")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
+      ->check(Between(1, INT32_MAX));
   app->add_option("--engine", flags->engine, "compiled, or eager for a model folder")
-      ->check(CLI::IsMember({"compiled", "eager"}));
+      ->check(OneOf({"compiled", "eager"}));
   app->add_option("--threads", flags->threads, "as many as there are CPUs when absent")
-      ->check(CLI::Range(1, 1024));
+      ->check(Between(1, 1024));
   app->add_option("--weights-memory", flags->weights_memory, "auto, map or copy");
   app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
   app->add_flag("--perf-map", flags->perf_map,
@@ -209,7 +210,10 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
   if (flags.context > 0) compiler["context"] = flags.context;
   if (!flags.disable_pass.empty()) compiler["disable_passes"] = flags.disable_pass;
   if (!compiler.empty() && !IsDirectory(flags.model)) {
-    return InvalidArgument("flags for the compiler: expected a model folder, found ",
+    // Keys are named as their flags are, but for two that hold a list.
+    const std::string flag = absl::StrReplaceAll(
+        compiler.begin().key(), {{"targets", "target"}, {"passes", "pass"}, {"_", "-"}});
+    return InvalidArgument("--", flag, ": expected a model folder, found ",
                            flags.model.empty() ? "the bundled plan" : flags.model);
   }
   runtime::ModelOptions options;

@@ -277,6 +277,30 @@ class ProgramsTest(unittest.TestCase):
             done = self.run_program("ninfer-compile", model, "-q", "-o", os.path.join(model, "plan.bin"))
             self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_values_that_mean_nothing_are_refused(self):
+        compile_ = ("ninfer-compile", DEMO, "-o", self.path("x.bin"))
+        for message, *command in (
+                ("--prompt-ids: expected numbers separated by commas, found \"\"", "ninfer-run", self.plan,
+                 "--prompt-ids=1,,2"),
+                ("--prompt-ids: expected values separated by commas, found '1,,2'", "ninfer-opt", "x.ir",
+                 "--prompt-ids=1,,2"),
+                ("--decode: expected ids from 0 to 1100, found 99999", "ninfer-tokenize", DEMO, "--decode", "1 99999"),
+                ("--decode: expected ids from 0 to 1100, found -1", "ninfer-tokenize", DEMO, "--decode=-1"),
+                ("model: expected a plan or a model folder, found ''", "ninfer-run", ""),
+                ("--max-sequences: expected 1 to 65536, found 2147483647", *compile_, "--max-sequences=2147483647"),
+                *((flag + ": expected 1 to 2147483647, found 0", *compile_, flag + "=0")
+                  for flag in ("--context", "--max-tokens", "--max-sequences", "--max-rows"))):
+            with self.subTest(command=command):
+                done = self.expect_one_line(message, *command)
+                self.assertEqual(done.stdout, "")
+        done = self.expect_one_line("--stop-after: expected at most ", "ninfer-compile", DEMO, "--stop-after=cse.99")
+        self.assertIn(", the rewrites that it made, found 99\n", done.stderr)
+
+    def test_more_threads_than_cpus_are_worth_a_line_of_the_bench(self):
+        done = self.run_program("ninfer-bench", self.plan, "-n", "1", "-r", "1", "-t", "99")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, r"^ninfer-bench: -t 99: this process may use \d+ CPUs: threads will wait\n$")
+
     # Models.
 
     def test_sampling_defaults_out_of_bounds_are_refused_by_file_and_key(self):
@@ -329,7 +353,6 @@ class ProgramsTest(unittest.TestCase):
         self.expect_one_line("tokenizer.json: ", "ninfer-compile", folder, "-o", self.path("x.bin"))
         self.expect_one_line("tokenizer.json: ", "ninfer-run", folder)
         self.expect_one_line("prompt: token 0: expected an id ", "ninfer-run", DEMO, "--prompt-ids=9999")
-        self.expect_one_line("", "ninfer-compile", DEMO, "-o", self.path("x.bin"), "--max-sequences", "2147483647")
 
     # Other CPUs.
 

@@ -109,6 +109,10 @@ absl::Status RunDecode(const Flags& flags, const Tokenizer& tokenizer) {
     if (!absl::SimpleAtoi(word, &id)) {
       return InvalidArgument("--decode: expected token ids, found '", word, "'");
     }
+    if (id < 0 || id >= tokenizer.vocab_size()) {
+      return InvalidArgument("--decode: expected ids from 0 to ", tokenizer.vocab_size() - 1,
+                             ", found ", id);
+    }
     ids.push_back(id);
   }
   const std::string text = tokenizer.Decode(ids, flags.skip_special);

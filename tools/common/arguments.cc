@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 
 namespace ninfer::tools {
@@ -113,6 +114,11 @@ absl::StatusOr<std::vector<std::string>> SplitValues(const CLI::App& app, int ar
     const std::string value = joined ? argument.substr(equals + 1) : missing ? "" : argv[++i];
     if (missing || (value.empty() && may_be_empty.count(flag) == 0)) {
       return InvalidArgument(flag, ": expected a value, found none");
+    }
+    const char delimiter = option->get_delimiter();
+    const std::vector<std::string> values = absl::StrSplit(value, delimiter);
+    if (delimiter != 0 && std::find(values.begin(), values.end(), "") != values.end()) {
+      return InvalidArgument(flag, ": expected values separated by commas, found '", value, "'");
     }
     if (takes_value) {
       out.insert(out.end(), {flag, value});

@@ -81,15 +81,14 @@ void AddSeed(CLI::App* app, RunFlags* flags) {
 
 absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
   std::vector<int32_t> ids;
-  for (absl::string_view part : absl::StrSplit(text, absl::ByAnyChar(", "), absl::SkipEmpty())) {
+  for (absl::string_view part : absl::StrSplit(text, ',')) {
     int32_t id = 0;
-    if (!absl::SimpleAtoi(part, &id)) {
+    if (!absl::SimpleAtoi(part, &id)) {  // which allows blanks around it
       return InvalidArgument("--prompt-ids: expected numbers separated by commas, found \"", part,
                              "\"");
     }
     ids.push_back(id);
   }
-  if (ids.empty()) return InvalidArgument("--prompt-ids: expected one id at least, found none");
   return ids;
 }
 
@@ -143,9 +142,11 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const runtime::Model& model,
 }  // namespace
 
 void AddRunFlags(CLI::App* app, RunFlags* flags) {
-  app->add_option(
-      "model", flags->model,
-      "a plan, a model folder or hf:org/name[@revision]; the bundled model when absent");
+  app->add_option("model", flags->model,
+                  "a plan, a model folder or hf:org/name[@revision]; the bundled model when absent")
+      ->check([](const std::string& path) -> std::string {
+        return path.empty() ? "expected a plan or a model folder, found ''" : "";
+      });
   app->add_option("--prompt", flags->prompt, "the text to continue");
   app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");

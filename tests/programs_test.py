@@ -301,6 +301,27 @@ class ProgramsTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stderr, r"^ninfer-bench: -t 99: this process may use \d+ CPUs: threads will wait\n$")
 
+    def test_every_program_tells_its_version(self):
+        for name in ("ninfer-compile", "ninfer-run", "ninfer-opt", "ninfer-inspect", "ninfer-bench", "ninfer-tokenize"):
+            done = self.run_program(name, "--version")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, name + " 0.1.0\n", ""))
+
+    def test_opt_reads_standard_input(self):
+        graph = self.path("graph.ir")
+        subprocess.run([program("ninfer-compile"), DEMO, "-q", "--stop-after=fuse", "-o", graph], check=True)
+        piped = subprocess.run("'%s' - < '%s'" % (program("ninfer-opt"), graph), shell=True, stdout=subprocess.PIPE,
+                               timeout=120, check=True)
+        with open(graph, "rb") as file:
+            self.assertEqual(piped.stdout, file.read())
+
+    def test_help_tells_types_and_defaults(self):
+        compile_, run = (self.run_program(name, "--help").stdout for name in ("ninfer-compile", "ninfer-run"))
+        for flag in ("--context", "--max-tokens", "--threads", "--random-seed"):
+            self.assertRegex(compile_, flag + " INT")
+        self.assertIn("Piped standard input is the prompt", run)
+        for words in ("compiled (default)", "auto (default)", "native", "as many as there are CPUs"):
+            self.assertIn(words, run)
+
     # Models.
 
     def test_sampling_defaults_out_of_bounds_are_refused_by_file_and_key(self):

@@ -5,7 +5,6 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
-#include "compiler/version.h"
 #include "frontend/presets.h"
 #include "text/unicode.h"
 #include "tools/common/arguments.h"
@@ -145,7 +144,6 @@ void AddCompileFlags(CLI::App& app, CompileFlags& flags) {
   app.add_flag("--list-targets", flags.targets, "The CPUs that code can be made for, and ends");
   app.add_flag("-v,--verbose", flags.verbose, "Ends in a table of the passes");
   app.add_flag("-q,--quiet", flags.quiet, "Says nothing but errors");
-  app.set_version_flag("--version", compiler::kVersion);
 }
 
 }  // namespace ninfer::tools

@@ -28,7 +28,8 @@ struct Flags {
 
 void AddFlags(CLI::App& app, Flags& flags) {
   const auto types = OneOf({"f32", "bf16", "f16"});
-  app.add_option("input", flags.input, "Text of a graph or of a kernel program");
+  app.add_option("input", flags.input,
+                 "Text of a graph or of a kernel program; - reads standard input");
   app.add_option("-o,--output", flags.output, "Where the result goes (default: stdout)");
   app.add_option("--passes", flags.passes, "Passes to run, in this order, with commas")
       ->delimiter(',')

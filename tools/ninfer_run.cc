@@ -130,7 +130,10 @@ absl::Status Run(const RunFlags& flags) {
 }  // namespace ninfer::tools
 
 int main(int argc, char** argv) {
-  CLI::App app("Continues a text with a compiled language model.", "ninfer-run");
+  CLI::App app(
+      "Continues a text with a compiled language model. Piped standard input is the prompt; "
+      "sampling is as the model asks for where no flag says otherwise.",
+      "ninfer-run");
   ninfer::tools::RunFlags flags;
   ninfer::tools::AddRunFlags(&app, &flags);
   const auto run = [&flags] {

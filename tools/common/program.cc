@@ -6,6 +6,7 @@
 
 #include "base/machine.h"
 #include "base/status.h"
+#include "base/version.h"
 #include "tools/common/arguments.h"
 #include "tools/common/terminal.h"
 
@@ -32,6 +33,7 @@ bool Parse(CLI::App& app, std::vector<std::string> arguments, absl::Status* stat
 int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& work,
                const std::set<std::string>& may_be_empty) {
   EndWhenOutOfMemory();
+  app.set_version_flag("--version", absl::StrCat(app.get_name(), " ", kVersion));
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
   absl::StatusOr<std::vector<std::string>> arguments = SplitValues(app, argc, argv, may_be_empty);
   absl::Status status = arguments.status();

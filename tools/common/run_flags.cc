@@ -41,15 +41,17 @@ void AddOutputFlags(CLI::App* app, RunFlags* flags) {
 
 void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
   const char* group = "For model folders";
-  app->add_option("--target", flags->target, "CPUs to make code for, separated by commas")
+  app->add_option("--target", flags->target, "CPUs to make code for, separated by commas (native)")
       ->group(group);
-  app->add_option("--weights", flags->weights, "storage: auto, f32, bf16, f16, int8 or int4")
+  app->add_option("--weights", flags->weights,
+                  "storage: auto (default), f32, bf16, f16, int8 or int4")
       ->group(group);
-  app->add_option("--activations", flags->activations, "arithmetic: auto, f32 or bf16")
+  app->add_option("--activations", flags->activations, "arithmetic: auto (default), f32 or bf16")
       ->group(group);
-  app->add_option("--kv-cache", flags->kv_cache, "auto, f32 or bf16")->group(group);
-  app->add_option("--attention", flags->attention, "flash, efficient or naive")->group(group);
-  app->add_option("--context", flags->context, "longest text; the model's own when absent")
+  app->add_option("--kv-cache", flags->kv_cache, "auto (default), f32 or bf16")->group(group);
+  app->add_option("--attention", flags->attention, "flash (default), efficient or naive")
+      ->group(group);
+  app->add_option("--context", flags->context, "longest text (the model's own)")
       ->group(group)
       ->check(Between(1, INT32_MAX));
   app->add_option("--disable-pass", flags->disable_pass, "an optional pass to leave out")
@@ -76,7 +78,8 @@ void AddSeed(CLI::App* app, RunFlags* flags) {
     }
     flags->seed = seed;
   };
-  app->add_option_function<std::string>("--seed", set, "makes sampling repeatable");
+  app->add_option_function<std::string>("--seed", set,
+                                        "makes sampling repeatable (a new one each time)");
 }
 
 absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
@@ -147,10 +150,12 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
       ->check([](const std::string& path) -> std::string {
         return path.empty() ? "expected a plan or a model folder, found ''" : "";
       });
-  app->add_option("--prompt", flags->prompt, "the text to continue");
+  app->add_option("--prompt", flags->prompt,
+                  "the text to continue (else what is piped in, else the model's default)");
   app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");
-  app->add_option("--max-tokens", flags->max_tokens, "most new tokens")
+  app->add_option("--max-tokens", flags->max_tokens,
+                  "most new tokens (until the text or the context ends)")
       ->check(Between(0, INT32_MAX));
 #define SAMPLER(function, field, type, neutral, least, most, help) \
   AddSampler(app, #field, &flags->field, help);
@@ -159,13 +164,14 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--stop", flags->stop, "end before this text; may be given several times")
       ->allow_extra_args(false);
   app->add_flag("--ignore-eos", flags->ignore_eos, "go on past the end of a text");
-  app->add_option("--chunk", flags->chunk, "tokens of the prompt in one step")
+  app->add_option("--chunk", flags->chunk,
+                  "tokens of the prompt in one step (as many as the plan takes)")
       ->check(Between(1, INT32_MAX));
-  app->add_option("--engine", flags->engine, "compiled, or eager for a model folder")
+  app->add_option("--engine", flags->engine, "compiled (default), or eager for a model folder")
       ->check(OneOf({"compiled", "eager"}));
-  app->add_option("--threads", flags->threads, "as many as there are CPUs when absent")
+  app->add_option("--threads", flags->threads, "threads (as many as there are CPUs)")
       ->check(Between(1, 1024));
-  app->add_option("--weights-memory", flags->weights_memory, "auto, map or copy");
+  app->add_option("--weights-memory", flags->weights_memory, "auto (default), map or copy");
   app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
   app->add_flag("--perf-map", flags->perf_map,
                 "tell perf the names of kernels; gdb has them anyway");

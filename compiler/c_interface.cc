@@ -6,10 +6,10 @@
 
 #include "base/machine.h"
 #include "base/status.h"
+#include "base/version.h"
 #include "compiler/compile.h"
 #include "compiler/eager_executor.h"
 #include "compiler/ninfer_compiler.h"
-#include "compiler/version.h"
 #include "plan/reader.h"
 #include "plan/writer.h"
 
@@ -138,7 +138,7 @@ absl::Span<const T> SpanOf(const T* data, int64_t count) {
 extern "C" {
 
 uint32_t ninfer_compiler_interface(void) { return NINFER_COMPILER_INTERFACE; }
-const char* ninfer_compiler_version(void) { return ninfer::compiler::kVersion; }
+const char* ninfer_compiler_version(void) { return ninfer::kVersion; }
 
 void ninfer_compile(const ninfer_request* request, ninfer_result* result) {
   ninfer::EndWhenOutOfMemory();

@@ -8,9 +8,9 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "base/version.h"
 #include "codegen/codegen.h"
 #include "compiler/quality.h"
-#include "compiler/version.h"
 #include "eager/program_interpreter.h"
 #include "ir/text.h"
 #include "passes/pass.h"

@@ -90,6 +90,8 @@ const std::vector<Field>& Fields() {
 }
 
 constexpr int64_t kMaxNumber = INT32_MAX;
+// Of one step. The page table has a row for each, and a cache has pages for all.
+constexpr int64_t kMostSequences = 1 << 16;
 
 // Messages name an option as the programs' flags do: --kv-cache for "kv_cache".
 std::string FlagOf(absl::string_view key) {
@@ -331,6 +333,10 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   out.context_length = source.model.info.context_length;
   if (options.max_tokens > 0) out.max_tokens = options.max_tokens;
   if (options.max_sequences > 0) out.max_sequences = options.max_sequences;
+  if (out.max_sequences > kMostSequences) {
+    return InvalidArgument("--max-sequences: expected 1 to ", kMostSequences, ", found ",
+                           out.max_sequences);
+  }
   if (options.max_rows > 0) out.max_rows = options.max_rows;
   out.max_tokens = std::min(out.max_tokens, out.context_length);
   out.max_rows = std::min(out.max_rows, out.max_tokens);

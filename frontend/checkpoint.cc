@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/strip.h"
+#include "base/has_file.h"
 #include "base/status.h"
 #include "frontend/json.h"
 #include "frontend/openai_gpt2.h"
@@ -105,12 +106,14 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenFolder(const std::st
   auto checkpoint = std::make_unique<Checkpoint>();
   for (const auto& format : kFormats) {
     checkpoint->path_ = JoinPath(folder, format.file);
-    if (FileExists(checkpoint->path_)) {
+    NINFER_ASSIGN_OR_RETURN(bool there, HasFile(checkpoint->path_));
+    if (there) {
       NINFER_RETURN_IF_ERROR(checkpoint->AddFile(checkpoint->path_, format.parse));
       return checkpoint;
     }
     checkpoint->path_ = JoinPath(folder, format.index);
-    if (FileExists(checkpoint->path_)) {
+    NINFER_ASSIGN_OR_RETURN(there, HasFile(checkpoint->path_));
+    if (there) {
       NINFER_RETURN_IF_ERROR(checkpoint->OpenShards(folder, format.parse));
       return checkpoint;
     }

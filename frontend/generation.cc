@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/file.h"
+#include "base/has_file.h"
 #include "base/status.h"
 
 namespace ninfer::frontend {
@@ -62,7 +63,8 @@ void ReadConfigIds(ConfigReader& config, ModelInfo& info) {
 
 absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
   const std::string path = JoinPath(folder, "generation_config.json");
-  if (!FileExists(path)) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(const bool there, HasFile(path));
+  if (!there) return absl::OkStatus();
   NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
                           ConfigReader::Parse(path, text));

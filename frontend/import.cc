@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "base/file.h"
+#include "base/has_file.h"
 #include "base/status.h"
 #include "frontend/arch/common.h"
 #include "frontend/arch/registry.h"
@@ -86,10 +87,12 @@ absl::Status CheckContext(const ImportOptions& options) {
 absl::StatusOr<std::unique_ptr<ConfigReader>> ReadConfig(const std::string& folder) {
   const std::string path = JoinPath(folder, "config.json");
   const std::string hparams = JoinPath(folder, "hparams.json");
-  if (!FileExists(path) && !FileExists(hparams)) {
+  NINFER_ASSIGN_OR_RETURN(const bool has_config, HasFile(path));
+  NINFER_ASSIGN_OR_RETURN(const bool has_hparams, HasFile(hparams));
+  if (!has_config && !has_hparams) {
     return InvalidArgument(folder, ": expected a model folder, found no config.json in it");
   }
-  if (FileExists(path)) {
+  if (has_config) {
     NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
     return ConfigReader::Parse(path, text);
   }

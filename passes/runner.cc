@@ -233,6 +233,10 @@ absl::StatusOr<bool> Runner::Rewrite(const Unit& unit, const std::string& before
   record.seconds = elapsed.count();
   NINFER_RETURN_IF_ERROR(rewrites.status());
   record.rewrites = *rewrites;
+  if (limit > *rewrites) {
+    return InvalidArgument("--stop-after: expected at most ", *rewrites,
+                           ", the rewrites that it made, found ", limit);
+  }
   if (was_program != program_->has_value()) return complete;  // lowering: another text by nature
   const bool changed = Hash64(before) != Hash64(Text());
   if (changed != (record.rewrites > 0)) {

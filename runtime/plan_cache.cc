@@ -67,9 +67,16 @@ std::string IdentityOf(const std::string& path) {
   return absl::StrCat(info.st_size, " ", info.st_mtim.tv_sec, " ", info.st_mtim.tv_nsec);
 }
 
+// The folder's name, as much of it as leaves a file name room for what stands behind it.
 std::string LastPart(std::string folder) {
+  constexpr size_t kLongest = 160;  // of the 255 bytes that file systems allow
   while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
-  const std::string name = folder.substr(folder.rfind('/') + 1);
+  std::string name = folder.substr(folder.rfind('/') + 1);
+  if (name.size() > kLongest) {
+    size_t end = kLongest;
+    while (end > 0 && (name[end] & 0xC0) == 0x80) --end;  // not within a character of UTF-8
+    name.resize(end);
+  }
   return name.empty() || name == "." || name == ".." ? "model" : name;
 }
 

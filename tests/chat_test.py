@@ -160,12 +160,14 @@ class ChatTest(unittest.TestCase):
     def test_files_that_are_no_conversations_are_refused(self):
         bad = self.path("bad.json", "[{")
         self.assertEqual(self.refused("--messages", bad), "ninfer-run: %s: not valid JSON" % bad)
-        self.assertEqual(self.refused("--messages", self.path("bad.json", "3")),
-                         "ninfer-run: messages: expected an array, found number")
+        for text, found in (("3", "number"), ("{}", "object"), ('{"messages": 3}', "in it number")):
+            self.assertEqual(self.refused("--messages", self.path("bad.json", text)),
+                             'ninfer-run: %s: expected an array of messages, or an object with the key "messages" that '
+                             'holds one, found %s' % (bad, found))
         self.assertEqual(self.refused("--messages", self.path("bad.json", "[]")),
-                         "ninfer-run: messages: expected at least one, found none")
+                         "ninfer-run: %s: expected one message at least, found none" % bad)
         self.assertEqual(self.refused("--messages", self.path("m.json", MESSAGES), "--tools", self.path("bad.json", "{}")),
-                         "ninfer-run: tools: expected an array, found object")
+                         "ninfer-run: %s: expected an array of tools, found object" % bad)
         self.assertIn("not valid JSON", self.refused("--messages", self.path("bad.json", "[" * 100000)))
         self.assertIn("chat template, line", self.refused("--messages", self.path("bad.json", '[{"role": "user"}]')))
 
@@ -283,6 +285,37 @@ class ChatTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout.count("\n"), 2)
         self.assertIn("of the prompt's", done.stderr)
+
+    def test_a_conversation_that_is_full_says_so_and_can_begin_again(self):
+        text = "%s\n%s\n%s\n/reset\nHello\n/stats\n" % ("long words " * 150, "more words " * 150, "Hello")
+        done = self.run_program("--chat", "--temperature=0", "--max-tokens=3", text=text)
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, r"ninfer-run: the conversation is full: expected at most 1023 tokens, found \d+; "
+                                      r"/reset begins again\n")
+        self.assertTrue(done.stderr.endswith("ninfer-run: --chat: expected an answer to every message, found 1 message "
+                                             "without\n"), done.stderr)
+        self.assertIn("begun again\nengine", done.stderr)
+
+    def test_a_message_that_is_too_long_by_itself_is_called_that(self):
+        done = self.run_program("--chat", "--max-tokens=3", text="long words " * 1000)
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, r"^ninfer-run: the message is too long: expected at most 1023 tokens, found \d+\n")
+
+    def test_an_answer_that_fills_the_context_says_so(self):
+        done = self.run_program("--chat", "--temperature=0", "--ignore-eos", text="Hello\n")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.stderr, "(the conversation is full; /reset begins again)\n")
+
+    def test_commands_are_listed_once_and_an_unknown_one_is_one_line(self):
+        done = self.run_program("--chat", text="/help\n/foo\n")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("/help        list the commands\n", done.stderr)
+        self.assertTrue(done.stderr.endswith("\nno command /foo; /help lists them\n"), done.stderr)
+        self.assertEqual(done.stderr.count("/quit"), 1)
+
+    def test_one_token_is_not_tokens(self):
+        done = self.run_program("--prompt-ids=5", "--max-tokens=1", "--stats")
+        self.assertRegex(done.stderr, r"prompt    1 token, .*\ngenerated 1 token, ")
 
     def test_a_model_without_a_template_has_no_chat(self):
         folder = os.path.join(self.folder, "plain")

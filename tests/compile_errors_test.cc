@@ -79,9 +79,9 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
                       {"--attention=fast"});
   ExpectFolderRefused("--target: expected native, sapphirerapids, zen4, ",
                       {"--target=native,zen9"});
-  ExpectFolderRefused("--context: expected a whole number, found x", {"--context=x"});
-  ExpectFolderRefused("--context: expected 0 to 2147483647, found -1", {"--context=-1"});
-  ExpectFolderRefused("--max-rows: expected a whole number, found 99999999999999999999",
+  ExpectFolderRefused("--context: expected 1 to 2147483647, found 'x'", {"--context=x"});
+  ExpectFolderRefused("--context: expected 1 to 2147483647, found -1", {"--context=-1"});
+  ExpectFolderRefused("--max-rows: expected 1 to 2147483647, found '99999999999999999999'",
                       {"--max-rows=99999999999999999999"});
   ExpectFolderRefused("--threads: expected 0 to 4096, found 9999", {"--threads=9999"});
   ExpectFolderRefused("context length: expected 1 to 16777216, found 99999999",

@@ -217,7 +217,7 @@ TEST_F(CompileFlagsTest, ListsEndAtOnce) {
   const ProgramRun help = RunProgram("ninfer-compile", {"--help"});
   EXPECT_EQ(help.status, 0);
   EXPECT_THAT(help.out, HasSubstr("bounds the prefill chunk"));
-  EXPECT_EQ(RunProgram("ninfer-compile", {"--version"}).out, "0.1.0\n");
+  EXPECT_EQ(RunProgram("ninfer-compile", {"--version"}).out, "ninfer-compile 0.1.0\n");
 }
 
 TEST_F(CompileFlagsTest, RandomWeightsOfAConfigAreSeededAndLabelled) {

@@ -35,7 +35,7 @@ class ProgramsTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        for name in ("ninfer-compile", "ninfer-run", "ninfer-opt", "ninfer-inspect", "ninfer-bench"):
+        for name in ("ninfer-compile", "ninfer-run", "ninfer-opt", "ninfer-inspect", "ninfer-bench", "ninfer-tokenize"):
             if not os.path.exists(program(name)):
                 raise unittest.SkipTest("not built: " + name)
         temporary = tempfile.TemporaryDirectory()
@@ -169,12 +169,55 @@ class ProgramsTest(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.expect_one_line("--print-changed: ", *before, "--print-changed=all")
 
-    def test_an_empty_prompt_is_refused_however_it_is_spelled(self):
-        for prompt in (("--prompt=",), ("--prompt", "")):
-            self.expect_one_line("--prompt: expected some text, found none", "ninfer-run", self.plan, *prompt)
+    def test_an_empty_value_is_refused_however_it_is_spelled_and_takes_no_other_argument(self):
+        for name, model, *flags in (("ninfer-run", self.plan, "--prompt", "--temperature", "--prompt-file", "--prompt-ids",
+                                     "--stop", "--logits", "--seed", "--weights", "--json"),
+                                    ("ninfer-compile", DEMO, "-o", "--default-prompt", "--context", "--quality"),
+                                    ("ninfer-tokenize", DEMO, "--file", "--certify"), ("ninfer-opt", "x.ir", "-o"),
+                                    ("ninfer-inspect", self.plan, "--section"), ("ninfer-bench", DEMO, "-n", "--type")):
+            for flag in flags:
+                with self.subTest(flag=flag):
+                    message = flag + ": expected a value, found none"
+                    self.expect_one_line(message, name, model, flag + "=", "--json")
+                    if flag not in ("--json", "--quality"):  # which stand alone
+                        self.expect_one_line(message, name, model, flag, "")
+                        self.expect_one_line(message, name, model, flag)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_wrong_flags_are_named_with_what_was_expected_and_found(self):
+        run, opt, inspect = ("ninfer-run", self.plan), ("ninfer-opt", "x.ir"), ("ninfer-inspect",)
+        tokenize = ("ninfer-tokenize", DEMO)
+        for message, *command in (
+                ("--temperature: expected a number, found 'abc'", *run, "--temperature=abc"),
+                ("--top-k: expected a whole number, found '1.5'", *run, "--top-k=1.5"),
+                ("--max-tokens: expected 0 to 2147483647, found -1", *run, "--max-tokens=-1"),
+                ("--max-tokens: expected 0 to 2147483647, found 'many'", *run, "--max-tokens=many"),
+                ("--threads: expected 1 to 1024, found 0", *run, "--threads", "0"),
+                ("--engine: expected compiled or eager, found 'foo'", *run, "--engine=foo"),
+                ("--prompt-ids: expected a value, found none", *run, "--prompt-ids"),
+                ("--seed: expected one value, found 2", *run, "--seed=1", "--seed=2"),
+                ("--json: expected true or false, found 'abc'", *run, "--json=abc"),
+                ("--weights: expected a model folder, found " + self.plan, *run, "--weights=int8"),
+                ("--disable-pass: expected a model folder, found " + self.plan, *run, "--disable-pass=cse"),
+                ("expected arguments that --help lists, found --nonsense stray -z", *run, "--nonsense", "stray", "-z"),
+                ("--attention: expected naive, efficient or flash, found 'x'", *opt, "--attention=x"),
+                ("--prompt-ids: expected a whole number, found 'x'", *opt, "--prompt-ids", "1,x"),
+                ("--prompt-ids: expected -2147483648 to 2147483647, found 2147483648", *opt, "--prompt-ids=2147483648"),
+                ("plan: expected a value, found none", *inspect),
+                ("expected one of a text, --file, --decode and --certify, found 2", *tokenize, "x", "--decode=1")):
+            with self.subTest(command=command):
+                done = self.expect_one_line("", *command)
+                self.assertEqual(done.stderr, "%s: %s\n" % (command[0], message))
+
+    def test_a_short_flag_takes_a_value_behind_an_equals_sign_too(self):
+        self.assertEqual(self.run_program("ninfer-compile", DEMO, "-q", "-o=" + self.path("x.bin")).returncode, 0)
+        self.assertEqual(os.listdir(self.folder), ["x.bin"])
+
+    def test_an_empty_system_prompt_is_one(self):
+        self.expect_one_line("--system: expected --chat, found none", "ninfer-run", self.plan, "--system=")
 
     def test_a_seed_that_does_not_fit_is_refused(self):
-        for seed in ("-1", "18446744073709551616", "x", ""):
+        for seed in ("-1", "18446744073709551616", "x"):
             self.expect_one_line("--seed: expected 0 to 18446744073709551615, found \"%s\"" % seed, "ninfer-run",
                                  self.plan, "--seed", seed)
         self.assertEqual(self.run_program("ninfer-run", self.plan, "--seed", "18446744073709551615",
@@ -195,6 +238,90 @@ class ProgramsTest(unittest.TestCase):
             done = self.expect_one_line(": cannot write: No such file or directory", "ninfer-run", self.plan, *flags)
             self.assertEqual(done.stdout, "")
 
+    def test_an_output_does_not_take_the_place_of_an_input_or_of_another_output(self):
+        model, plan, text = self.model(), self.path("aa.bin"), self.path("graph.ir")
+        shutil.copy(self.plan, plan)
+        subprocess.run([program("ninfer-compile"), DEMO, "-q", "--stop-after=fuse", "-o", text], check=True)
+        weights, link = os.path.join(model, "model.safetensors"), self.path("link")
+        os.symlink(weights, link)
+        prompt, new = self.path("prompt.txt"), self.path("new")
+        shutil.copy(text, prompt)
+        def state(path):
+            found = os.lstat(path)
+            return found.st_ino, found.st_size, found.st_mtime_ns
+
+        before = {path: state(path) for path in (weights, plan, text, prompt, link)}
+        for message, *command in (
+                ("-o: expected another file than the model has", "ninfer-compile", model, "-o", weights),
+                ("-o: expected another file than the model has", "ninfer-compile", model, "-o", link),
+                ("-o: expected another file than --from-ir", "ninfer-compile", "--from-ir", text, "--weights-from", model,
+                 "-o", text),
+                ("-o: expected another file than --weights-from has", "ninfer-compile", "--from-ir", text,
+                 "--weights-from", model, "-o", weights),
+                ("--logits: expected another file than the model", "ninfer-run", plan, "--logits", plan),
+                ("--logits: expected another file than the model has", "ninfer-run", model, "--logits", weights),
+                ("--logits: expected another file than --prompt-file", "ninfer-run", plan, "--prompt-file", prompt,
+                 "--logits", os.path.join(self.folder, ".", "prompt.txt")),
+                ("--dump-to: expected another file than --logits", "ninfer-run", plan, "--dump-tensors=.", "--logits", new,
+                 "--dump-to", os.path.join(self.folder, ".", "new")),
+                ("-o: expected another file than the text", "ninfer-opt", text, "-o", text)):
+            with self.subTest(command=command):
+                done = self.expect_one_line(message + ", found " + command[-1], *command)
+                self.assertEqual(done.stdout, "")
+        self.assertEqual({path: state(path) for path in before}, before)
+        self.assertFalse(os.path.exists(new))
+
+    def test_a_plan_in_its_model_folder_may_be_replaced(self):
+        model = self.model()
+        for _ in range(2):
+            done = self.run_program("ninfer-compile", model, "-q", "-o", os.path.join(model, "plan.bin"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_values_that_mean_nothing_are_refused(self):
+        compile_ = ("ninfer-compile", DEMO, "-o", self.path("x.bin"))
+        for message, *command in (
+                ("--prompt-ids: expected numbers separated by commas, found \"\"", "ninfer-run", self.plan,
+                 "--prompt-ids=1,,2"),
+                ("--prompt-ids: expected values separated by commas, found '1,,2'", "ninfer-opt", "x.ir",
+                 "--prompt-ids=1,,2"),
+                ("--decode: expected ids from 0 to 1100, found 99999", "ninfer-tokenize", DEMO, "--decode", "1 99999"),
+                ("--decode: expected ids from 0 to 1100, found -1", "ninfer-tokenize", DEMO, "--decode=-1"),
+                ("model: expected a plan or a model folder, found ''", "ninfer-run", ""),
+                ("--max-sequences: expected 1 to 65536, found 2147483647", *compile_, "--max-sequences=2147483647"),
+                *((flag + ": expected 1 to 2147483647, found 0", *compile_, flag + "=0")
+                  for flag in ("--context", "--max-tokens", "--max-sequences", "--max-rows"))):
+            with self.subTest(command=command):
+                done = self.expect_one_line(message, *command)
+                self.assertEqual(done.stdout, "")
+        done = self.expect_one_line("--stop-after: expected at most ", "ninfer-compile", DEMO, "--stop-after=cse.99")
+        self.assertIn(", the rewrites that it made, found 99\n", done.stderr)
+
+    def test_more_threads_than_cpus_are_worth_a_line_of_the_bench(self):
+        done = self.run_program("ninfer-bench", self.plan, "-n", "1", "-r", "1", "-t", "99")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, r"^ninfer-bench: -t 99: this process may use \d+ CPUs: threads will wait\n$")
+
+    def test_every_program_tells_its_version(self):
+        for name in ("ninfer-compile", "ninfer-run", "ninfer-opt", "ninfer-inspect", "ninfer-bench", "ninfer-tokenize"):
+            done = self.run_program(name, "--version")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, name + " 0.1.0\n", ""))
+
+    def test_opt_reads_standard_input(self):
+        graph = self.path("graph.ir")
+        subprocess.run([program("ninfer-compile"), DEMO, "-q", "--stop-after=fuse", "-o", graph], check=True)
+        piped = subprocess.run("'%s' - < '%s'" % (program("ninfer-opt"), graph), shell=True, stdout=subprocess.PIPE,
+                               timeout=120, check=True)
+        with open(graph, "rb") as file:
+            self.assertEqual(piped.stdout, file.read())
+
+    def test_help_tells_types_and_defaults(self):
+        compile_, run = (self.run_program(name, "--help").stdout for name in ("ninfer-compile", "ninfer-run"))
+        for flag in ("--context", "--max-tokens", "--threads", "--random-seed"):
+            self.assertRegex(compile_, flag + " INT")
+        self.assertIn("Piped standard input is the prompt", run)
+        for words in ("compiled (default)", "auto (default)", "native", "as many as there are CPUs"):
+            self.assertIn(words, run)
+
     # Models.
 
     def test_sampling_defaults_out_of_bounds_are_refused_by_file_and_key(self):
@@ -204,6 +331,25 @@ class ProgramsTest(unittest.TestCase):
                                     ("eos_token_id", [0, -4], "eos_token_id: expected ids of 0 and above, found [0,-4]")):
             folder = self.model(generation_config={key: value})
             self.expect_one_line("generation_config.json: " + message, "ninfer-compile", folder, "-o", self.path("x.bin"))
+
+    def test_a_file_of_the_model_that_is_there_and_is_no_file_is_refused_by_what_it_is(self):
+        makers = (("a link to nothing", lambda path: os.symlink("nowhere", path)),
+                  ("a loop of links", lambda path: os.symlink(path, path)),
+                  ("a folder", os.mkdir), ("a named pipe", os.mkfifo))
+        for name, programs in (("tokenizer.json", ("ninfer-compile", "ninfer-tokenize")),
+                               ("tokenizer_config.json", ("ninfer-compile", "ninfer-tokenize")),
+                               ("special_tokens_map.json", ("ninfer-tokenize",)),
+                               ("generation_config.json", ("ninfer-compile",)), ("config.json", ("ninfer-compile",)),
+                               ("model.safetensors", ("ninfer-compile",))):
+            for kind, make in makers:
+                path = os.path.join(self.model(), name)
+                if os.path.exists(path):
+                    os.remove(path)
+                make(path)
+                for each in programs:
+                    with self.subTest(name=name, kind=kind, program=each):
+                        rest = ("-o", self.path("x.bin")) if each == "ninfer-compile" else ("text",)
+                        self.expect_one_line(path + ": expected a file, found " + kind, each, os.path.dirname(path), *rest)
 
     def test_weights_that_are_not_finite_are_named_and_not_blamed_on_the_compiler(self):
         name = "model.layers.2.mlp.up_proj.weight"
@@ -228,7 +374,6 @@ class ProgramsTest(unittest.TestCase):
         self.expect_one_line("tokenizer.json: ", "ninfer-compile", folder, "-o", self.path("x.bin"))
         self.expect_one_line("tokenizer.json: ", "ninfer-run", folder)
         self.expect_one_line("prompt: token 0: expected an id ", "ninfer-run", DEMO, "--prompt-ids=9999")
-        self.expect_one_line("", "ninfer-compile", DEMO, "-o", self.path("x.bin"), "--max-sequences", "2147483647")
 
     # Other CPUs.
 

@@ -338,7 +338,7 @@ class RunTest(unittest.TestCase):
     # Refusals.
 
     def test_an_empty_prompt_is_refused_when_it_was_given(self):
-        self.expect_refusal("--prompt: expected some text, found none", self.plan, "--prompt", "")
+        self.expect_refusal("--prompt: expected a value, found none", self.plan, "--prompt", "")
 
     def test_prompts_that_do_not_fit_are_refused(self):
         self.expect_refusal("prompt: expected at most 1024 tokens, the context's length, found 1025", self.plan,
@@ -352,7 +352,7 @@ class RunTest(unittest.TestCase):
         self.expect_refusal("expected one of --prompt, --prompt-file and --prompt-ids, found 2", self.plan,
                             "--prompt=a", "--prompt-ids=1")
         self.expect_refusal("expected --dump-tensors and --dump-to together, found one", self.plan, "--dump-to=x")
-        self.expect_refusal("flags for the compiler: expected a model folder, found " + self.plan, self.plan,
+        self.expect_refusal("--weights: expected a model folder, found " + self.plan, self.plan,
                             "--weights=f32")
         self.expect_refusal(self.plan + ": --engine=eager: expected a model folder, found a plan", self.plan,
                             "--engine=eager")

@@ -68,6 +68,20 @@ TEST_F(PlanCacheTest, AnyFileOfTheFolderDecidesAndItsChatTemplatesDo) {
   EXPECT_EQ(Path(), path);
 }
 
+TEST_F(PlanCacheTest, TheNameOfALongFolderIsCutToFitAFileName) {
+  for (const std::string& letter : {std::string("x"), std::string("\xC3\xBC")}) {
+    std::string name;
+    while (name.size() + letter.size() <= 250) name += letter;
+    Put(name + "/config.json", "{}");
+    const std::string path = CachedPlanPath(JoinPath(tmp_, name), "{}", "", 1).value();
+    const std::string file = path.substr(path.rfind('/') + 1);
+    EXPECT_LE(file.size(), 200u);
+    EXPECT_TRUE(absl::StartsWith(file, letter + letter));
+    EXPECT_TRUE(absl::StartsWith(file.substr(file.rfind(letter) + letter.size()), "-"));
+    EXPECT_TRUE(WriteFile(JoinPath(tmp_, file), "").ok());
+  }
+}
+
 TEST_F(PlanCacheTest, AnotherCompilerHasAnotherPath) {
   const std::string path = Path();
   Put("lib.so", "longer code");

@@ -158,6 +158,33 @@ TEST(Samplers, TheOrderIsTemperatureTopKTopP) {
   EXPECT_TRUE(std::isinf(scores[3]));
 }
 
+TEST(Samplers, ATemperatureNearZeroLeavesTheMostLikelyAndNoInfinities) {
+  SamplingOptions options;
+  for (const double temperature : {1e-37, 1e-38, 1e-46, 5e-324}) {
+    options.temperature = temperature;
+    for (const std::vector<float>& logits :
+         {std::vector<float>{-8, 12, 11.5f, -3}, {-9, -1, -2, -1.5f}, {-1, 0, -2, -3}}) {
+      Candidates candidates = Make(logits);
+      ApplySamplers(options, &candidates);
+      for (const Candidate& candidate : candidates) {
+        EXPECT_TRUE(std::isfinite(candidate.score)) << temperature << " " << candidate.id;
+      }
+      for (const double uniform : {0.0, 0.5, 0.999}) {
+        EXPECT_EQ(Draw(candidates, uniform), 1) << temperature;
+      }
+    }
+  }
+}
+
+TEST(Samplers, AtATemperatureNearZeroEqualScoresStayEquallyLikely) {
+  SamplingOptions options;
+  options.temperature = 1e-38;
+  const std::vector<float> scores = Apply(options, {7, -5, 7, 6});
+  EXPECT_EQ(scores[0], scores[2]);
+  EXPECT_EQ(Draw(Make(scores), 0.25), 0);
+  EXPECT_EQ(Draw(Make(scores), 0.75), 2);
+}
+
 TEST(Greedy, TakesTheHighestAndOfTiesTheLowestId) {
   EXPECT_EQ(*Greedy({1, 5, 5, 2}), 1);
   EXPECT_EQ(*Greedy({NAN, -INFINITY, -3}), 2);

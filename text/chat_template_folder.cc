@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/has_file.h"
 #include "base/status.h"
 #include "text/chat_template.h"
 #include "text/json_fields.h"
@@ -61,7 +62,8 @@ absl::Status ReadMember(const Json& config, const std::string& path, Pairs* temp
 }
 
 absl::StatusOr<Json> ReadConfig(const std::string& path) {
-  if (!FileExists(path)) return Json::object();
+  NINFER_ASSIGN_OR_RETURN(const bool there, HasFile(path));
+  if (!there) return Json::object();
   NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigLimit));
   return ParseJsonObject(text, path);
 }
@@ -112,10 +114,12 @@ absl::StatusOr<ChatTemplateSource> ReadChatTemplates(const std::string& folder) 
   AddTokens(map, &source.special_tokens);
   const std::string own = JoinPath(folder, "chat_template.jinja");
   const std::string json = JoinPath(folder, "chat_template.json");
-  if (FileExists(own)) {
+  NINFER_ASSIGN_OR_RETURN(const bool has_own, HasFile(own));
+  NINFER_ASSIGN_OR_RETURN(const bool has_json, HasFile(json));
+  if (has_own) {
     NINFER_ASSIGN_OR_RETURN(std::string text, ReadFile(own, kTemplateLimit));
     source.templates.emplace_back(kDefault, std::move(text));
-  } else if (FileExists(json)) {
+  } else if (has_json) {
     NINFER_ASSIGN_OR_RETURN(const Json object, ReadConfig(json));
     NINFER_RETURN_IF_ERROR(ReadMember(object, json, &source.templates));
   }

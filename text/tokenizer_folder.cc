@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/has_file.h"
 #include "base/status.h"
 #include "text/pattern.h"
 #include "text/sentencepiece_model.h"
@@ -28,11 +29,14 @@ constexpr char kTokenizerConfig[] = "tokenizer_config.json";
 constexpr char kSpecialTokensMap[] = "special_tokens_map.json";
 constexpr char kAddedTokens[] = "added_tokens.json";
 
-bool Has(const std::string& folder, const char* file) { return FileExists(JoinPath(folder, file)); }
+absl::StatusOr<bool> Has(const std::string& folder, const char* file) {
+  return HasFile(JoinPath(folder, file));
+}
 
 // The file as an object; empty where there is none.
 absl::StatusOr<Json> ReadOptional(const std::string& folder, const char* file) {
-  if (!Has(folder, file)) return Json::object();
+  NINFER_ASSIGN_OR_RETURN(const bool there, Has(folder, file));
+  if (!there) return Json::object();
   const std::string path = JoinPath(folder, file);
   NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kFileLimit));
   return ParseJsonObject(text, path);
@@ -277,40 +281,57 @@ std::string FindTiktoken(const std::string& folder) {
   return found;
 }
 
+// The file that holds the vocabulary, of several the one that transformers would read; empty where
+// there is none.
+absl::StatusOr<std::string> FindMain(const std::string& folder) {
+  const struct {
+    std::string file, needs;
+  } kinds[] = {{"tokenizer.json", ""},
+               {"tokenizer.model", ""},
+               {"vocab.json", "merges.txt"},
+               {"encoder.json", "vocab.bpe"},
+               {"tekken.json", ""},
+               {FindTiktoken(folder), ""},
+               {"vocab.txt", ""}};
+  for (const auto& [file, needs] : kinds) {
+    if (file.empty()) continue;
+    NINFER_ASSIGN_OR_RETURN(bool there, HasFile(JoinPath(folder, file)));
+    if (there && !needs.empty()) {
+      NINFER_ASSIGN_OR_RETURN(there, HasFile(JoinPath(folder, needs)));
+    }
+    if (there) return file;
+  }
+  return "";
+}
+
 absl::Status ReadFiles(const std::string& folder, std::string* path, SpecBuilder* builder) {
   NINFER_ASSIGN_OR_RETURN(const Json config, ReadOptional(folder, kTokenizerConfig));
-  const auto take = [&](const std::string& file) {
-    if (!Has(folder, file.c_str())) return false;
-    *path = JoinPath(folder, file);
-    return true;
-  };
-  if (take("tokenizer.json")) {
+  NINFER_ASSIGN_OR_RETURN(const std::string main, FindMain(folder));
+  if (main.empty()) return absl::OkStatus();
+  *path = JoinPath(folder, main);
+  if (main == "tokenizer.json") {
     NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*path, kFileLimit));
     NINFER_RETURN_IF_ERROR(ReadTokenizerJson(text, *path, builder));
     return AddConfigTokens(folder, config, /*keep_ids=*/false, builder);
   }
-  if (take("tokenizer.model")) return ReadTokenizerModel(*path, folder, config, builder);
-  if (Has(folder, "merges.txt") && take("vocab.json")) {
+  if (main == "tokenizer.model") return ReadTokenizerModel(*path, folder, config, builder);
+  if (main == "vocab.json") {
     return ReadVocabularyAndMerges(folder, "vocab.json", "merges.txt", config, builder);
   }
-  if (Has(folder, "vocab.bpe") && take("encoder.json")) {
+  if (main == "encoder.json") {
     return ReadVocabularyAndMerges(folder, "encoder.json", "vocab.bpe", config, builder);
   }
-  if (take("tekken.json")) return ReadTekkenFile(*path, folder, config, builder);
-  const std::string tiktoken = FindTiktoken(folder);
-  if (!tiktoken.empty() && take(tiktoken)) {
+  if (main == "tekken.json") return ReadTekkenFile(*path, folder, config, builder);
+  if (main != "vocab.txt") {
     NINFER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(*path, kFileLimit));
     return ReadTiktokenFile(*path, bytes, folder, config, builder);
   }
-  if (take("vocab.txt")) {
-    NINFER_ASSIGN_OR_RETURN(const std::string name, ClassOf(folder, config));
-    if (!name.empty() && name != "BertTokenizer") return UnsupportedClass(folder, name);
-    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*path, kFileLimit));
-    NINFER_RETURN_IF_ERROR(
-        ReadBertVocabulary(text, *path, config, JoinPath(folder, kTokenizerConfig), builder));
-    return AddConfigTokens(folder, config, /*keep_ids=*/false, builder);
-  }
-  return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(const std::string name, ClassOf(folder, config));
+  if (!name.empty() && name != "BertTokenizer") return UnsupportedClass(folder, name);
+  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*path, kFileLimit));
+  NINFER_RETURN_IF_ERROR(
+      ReadBertVocabulary(text, *path, config, JoinPath(folder, kTokenizerConfig), builder));
+  return AddConfigTokens(folder, config, /*keep_ids=*/false, builder);
 }
 
 }  // namespace

@@ -5,9 +5,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
-#include "compiler/version.h"
 #include "frontend/presets.h"
 #include "text/unicode.h"
+#include "tools/common/arguments.h"
 
 namespace ninfer::tools {
 namespace {
@@ -31,15 +31,23 @@ void AddText(CLI::App& app, CompileFlags& flags, const char* name, const char* k
 void AddNumber(CLI::App& app, CompileFlags& flags, const char* name, const char* key,
                const std::string& help) {
   app.add_option_function<std::string>(
-      name,
-      [&flags, name, key](const std::string& text) {
-        int64_t value = 0;
-        if (!absl::SimpleAtoi(text, &value)) {
-          throw CLI::ValidationError(name, "expected a whole number, found " + text);
-        }
-        flags.options[key] = value;
-      },
-      help);
+         name,
+         [&flags, name, key](const std::string& text) {
+           int64_t value = 0;
+           if (!absl::SimpleAtoi(text, &value)) {
+             throw CLI::ValidationError(name, "expected a whole number, found '" + text + "'");
+           }
+           flags.options[key] = value;
+         },
+         help)
+      ->type_name("INT");
+}
+
+// A bound, of which 0 would say nothing.
+void AddBound(CLI::App& app, CompileFlags& flags, const char* name, const char* key,
+              const std::string& help) {
+  AddNumber(app, flags, name, key, help);
+  app.get_option(name)->check(Between(1, INT32_MAX));
 }
 
 void AddNames(CLI::App& app, CompileFlags& flags, const char* name, const char* key,
@@ -83,18 +91,19 @@ const std::vector<CompilerFlag>& CompilerFlags() {
        "flash (default; stores no scores), efficient (a block of them), naive (all)"},
       {AddText, "--default-prompt", "default_prompt",
        "Text that ninfer-run begins with when it is given none (default: the folder's)"},
-      {AddNumber, "--context", "context",
+      {AddBound, "--context", "context",
        "Positions a sequence may have: bounds the page table (default: the model's own)"},
-      {AddNumber, "--max-tokens", "max_tokens",
+      {AddBound, "--max-tokens", "max_tokens",
        "Tokens of one step, over all sequences: bounds the prefill chunk and the arena (512)"},
-      {AddNumber, "--max-sequences", "max_sequences", "Sequences of one step (16)"},
-      {AddNumber, "--max-rows", "max_rows",
+      {AddBound, "--max-sequences", "max_sequences", "Sequences of one step (16)"},
+      {AddBound, "--max-rows", "max_rows",
        "Rows of one step whose logits can be asked for: bounds the logits' buffer (64)"},
       {AddNames, "--target", "targets",
        "CPUs to generate code for, with commas: native (default) or of --list-targets"},
       {AddNames, "--disable-pass", "disable_passes", "Leaves an optional pass out; repeatable"},
       {AddText, "--stop-after", "stop_after",
-       "PASS or PASS.n: stops after the pass, or its n-th rewrite, and gives the text, no plan"},
+       "PASS or PASS.n: stops after the pass, or its n-th rewrite (0: before the first), and gives "
+       "the text, no plan"},
       {AddText, "--dump-ir", "dump_ir", "Folder for the text before and after every pass"},
       {AddNames, "--print-before", "print_before", "PASS or all: the text on stdout"},
       {AddNames, "--print-after", "print_after", "PASS or all: the text on stdout"},
@@ -135,7 +144,6 @@ void AddCompileFlags(CLI::App& app, CompileFlags& flags) {
   app.add_flag("--list-targets", flags.targets, "The CPUs that code can be made for, and ends");
   app.add_flag("-v,--verbose", flags.verbose, "Ends in a table of the passes");
   app.add_flag("-q,--quiet", flags.quiet, "Says nothing but errors");
-  app.set_version_flag("--version", compiler::kVersion);
 }
 
 }  // namespace ninfer::tools

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "bench/run.h"
+#include "runtime/cpu_limits.h"
 #include "tools/common/program.h"
 #include "tools/common/terminal.h"
 
@@ -46,6 +47,14 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
                   "measured in the same run: torch (plain PyTorch) or transformers");
 }
 
+// Threads beyond the CPUs wait for each other, which is allowed and worth a word.
+void WarnOfThreads(int threads) {
+  const int cpus = runtime::DefaultThreads(runtime::ReadCpuLimits());
+  if (threads <= cpus) return;
+  std::fprintf(stderr, "ninfer-bench: -t %d: this process may use %d CPUs: threads will wait\n",
+               threads, cpus);
+}
+
 absl::Status Run(bench::RunOptions options) {
   ProgressBar bar;
   runtime::CompilerCallbacks callbacks;
@@ -53,6 +62,7 @@ absl::Status Run(bench::RunOptions options) {
   callbacks.cancelled = [] { return Interrupted(); };
   NINFER_ASSIGN_OR_RETURN(const std::string text, bench::Run(options, callbacks));
   bar.Clear();
+  WarnOfThreads(options.threads);
   std::fputs(text.c_str(), stdout);
   return absl::OkStatus();
 }

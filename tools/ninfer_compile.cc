@@ -11,6 +11,7 @@
 #include "codegen/codegen.h"
 #include "compiler/compile.h"
 #include "plan/writer.h"
+#include "tools/common/outputs.h"
 #include "tools/common/program.h"
 #include "tools/common/terminal.h"
 #include "tools/compile_flags.h"
@@ -81,6 +82,12 @@ absl::Status Run(const CompileFlags& flags) {
   const auto start = std::chrono::steady_clock::now();
   NINFER_ASSIGN_OR_RETURN(const compiler::Options options,
                           compiler::ParseOptions(flags.OptionsText(), compiler::Caller::kCompile));
+  NINFER_RETURN_IF_ERROR(
+      CheckOutputs({{"-o", flags.output}}, {{"the model", options.model},
+                                            {"--from-ir", options.from_ir},
+                                            {"--weights-from", options.weights_from},
+                                            {"--random-weights", options.random_weights},
+                                            {"--quality", options.quality}}));
   const bool text_only = !options.stop_after.empty();
   std::unique_ptr<plan::PlanFile> file;
   if (!flags.output.empty()) {

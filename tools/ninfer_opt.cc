@@ -8,6 +8,8 @@
 #include "base/status.h"
 #include "ir/ops_markdown.h"
 #include "passes/runner.h"
+#include "tools/common/arguments.h"
+#include "tools/common/outputs.h"
 #include "tools/common/program.h"
 #include "tools/common/terminal.h"
 #include "tools/opt_graph.h"
@@ -25,8 +27,9 @@ struct Flags {
 };
 
 void AddFlags(CLI::App& app, Flags& flags) {
-  const auto types = CLI::IsMember({"f32", "bf16", "f16"});
-  app.add_option("input", flags.input, "Text of a graph or of a kernel program");
+  const auto types = OneOf({"f32", "bf16", "f16"});
+  app.add_option("input", flags.input,
+                 "Text of a graph or of a kernel program; - reads standard input");
   app.add_option("-o,--output", flags.output, "Where the result goes (default: stdout)");
   app.add_option("--passes", flags.passes, "Passes to run, in this order, with commas")
       ->delimiter(',')
@@ -40,14 +43,14 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->allow_extra_args(false);
   app.add_option("--logits", flags.run.logits, "Writes their logits to this .npy file");
   app.add_option("--threads", flags.run.threads, "Threads (default: one for each CPU)")
-      ->check(CLI::Range(0, 4096));
+      ->check(Between(0, 4096));
   app.add_option("--weight-type", flags.weights, "precision: storage of linear weights")
-      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8", "int4"}));
+      ->check(OneOf({"f32", "bf16", "f16", "int8", "int4"}));
   app.add_option("--activations", flags.activations, "precision: arithmetic")->check(types);
   app.add_option("--kv-cache", flags.kv_cache, "precision: the cache")->check(types);
   app.add_option("--attention", flags.options.attention, "attention: naive, efficient or flash")
-      ->check(CLI::IsMember({"naive", "efficient", "flash"}));
-  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 31);
+      ->check(OneOf({"naive", "efficient", "flash"}));
+  const auto positive = Between(1, INT32_MAX);
   app.add_option("--context", flags.options.context_length, "kv-cache: positions of a sequence")
       ->check(positive);
   app.add_option("--max-tokens", flags.options.max_tokens, "kv-cache: tokens of a step")
@@ -60,12 +63,12 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "PASS or PASS.n: after its n-th rewrite");
   app.add_option("--dump-ir", flags.options.dump_dir, "Folder for the text around every pass");
   app.add_option("--print-changed", flags.print_changed, "diff: what each pass changes")
-      ->check(CLI::IsMember({"diff"}));
+      ->check(OneOf({"diff"}));
   app.add_flag("--list-ops", flags.list_ops, "The ops of graphs, and ends");
   app.add_flag("--list-passes", flags.list_passes, "The passes in their order, and ends");
   app.add_option("--docs", flags.docs,
                  "ops or passes: the page of docs/ that is made from the table")
-      ->check(CLI::IsMember({"ops", "passes"}));
+      ->check(OneOf({"ops", "passes"}));
   app.add_flag("-v,--verbose", flags.verbose, "Ends in a table of the passes");
 }
 
@@ -85,6 +88,9 @@ bool PrintTables(const Flags& flags) {
 
 absl::Status Run(Flags& flags) {
   if (flags.input.empty()) return InvalidArgument("expected the path of a text, found none");
+  NINFER_RETURN_IF_ERROR(
+      CheckOutputs({{"-o", flags.output}, {"--logits", flags.run.logits}},
+                   {{"the text", flags.input}, {"--weights", flags.run.weights}}));
   NINFER_ASSIGN_OR_RETURN(OptGraph graph, ReadOptGraph(flags.input));
   if (flags.verify) NINFER_RETURN_IF_ERROR(Annotate(graph.Verify(), flags.input));
   passes::PassOptions& options = flags.options;

@@ -14,6 +14,7 @@
 #include "tools/common/chat_flags.h"
 #include "tools/common/chat_loop.h"
 #include "tools/common/npy.h"
+#include "tools/common/outputs.h"
 #include "tools/common/program.h"
 #include "tools/common/run_flags.h"
 #include "tools/common/run_report.h"
@@ -72,8 +73,11 @@ absl::Status WriteFiles(const RunFlags& flags, runtime::Model* model,
   return flags.dump_to.empty() ? absl::OkStatus() : model->WriteDump(flags.dump_to);
 }
 
-// That the files can be made, before anything is computed. What this leaves is gone at once.
+// That the files may be written and can be made, before anything is computed. What this leaves is
+// gone at once.
 absl::Status CheckFiles(const RunFlags& flags) {
+  NINFER_RETURN_IF_ERROR(
+      CheckOutputs({{"--logits", flags.logits}, {"--dump-to", flags.dump_to}}, InputsOf(flags)));
   for (const std::string* path : {&flags.logits, &flags.dump_to}) {
     if (!path->empty()) NINFER_RETURN_IF_ERROR(AtomicFile::Create(*path).status());
   }
@@ -122,31 +126,19 @@ absl::Status Run(const RunFlags& flags) {
   return absl::OkStatus();
 }
 
-// CLI11 takes "--prompt=" for a flag without its value. Here it is one that is empty.
-std::vector<char*> WithEmptyPrompt(int argc, char** argv) {
-  static char prompt[] = "--prompt", empty[] = "";
-  std::vector<char*> arguments;
-  for (int i = 0; i < argc; ++i) {
-    if (argv[i] == absl::string_view("--prompt=")) {
-      arguments.insert(arguments.end(), {prompt, empty});
-    } else {
-      arguments.push_back(argv[i]);
-    }
-  }
-  return arguments;
-}
-
 }  // namespace
 }  // namespace ninfer::tools
 
 int main(int argc, char** argv) {
-  CLI::App app("Continues a text with a compiled language model.", "ninfer-run");
+  CLI::App app(
+      "Continues a text with a compiled language model. Piped standard input is the prompt; "
+      "sampling is as the model asks for where no flag says otherwise.",
+      "ninfer-run");
   ninfer::tools::RunFlags flags;
   ninfer::tools::AddRunFlags(&app, &flags);
-  std::vector<char*> arguments = ninfer::tools::WithEmptyPrompt(argc, argv);
-  const int count = static_cast<int>(arguments.size());
-  return ninfer::tools::RunProgram(app, count, arguments.data(), [&] {
+  const auto run = [&flags] {
     ninfer::tools::CatchInterrupt();
     return ninfer::tools::Run(flags);
-  });
+  };
+  return ninfer::tools::RunProgram(app, argc, argv, run, {"--system"});
 }

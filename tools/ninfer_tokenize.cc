@@ -18,7 +18,7 @@
 #include "base/status.h"
 #include "plan/reader.h"
 #include "text/tokenizer.h"
-#include "tools/common/terminal.h"
+#include "tools/common/program.h"
 
 namespace ninfer::tools {
 namespace {
@@ -109,6 +109,10 @@ absl::Status RunDecode(const Flags& flags, const Tokenizer& tokenizer) {
     if (!absl::SimpleAtoi(word, &id)) {
       return InvalidArgument("--decode: expected token ids, found '", word, "'");
     }
+    if (id < 0 || id >= tokenizer.vocab_size()) {
+      return InvalidArgument("--decode: expected ids from 0 to ", tokenizer.vocab_size() - 1,
+                             ", found ", id);
+    }
     ids.push_back(id);
   }
   const std::string text = tokenizer.Decode(ids, flags.skip_special);
@@ -137,27 +141,23 @@ absl::Status RunCertify(const Flags& flags, const Tokenizer& tokenizer) {
 }
 
 absl::Status Run(const Flags& flags) {
+  const int given = flags.text.has_value() + flags.decode.has_value() + !flags.file.empty() +
+                    !flags.certify.empty();
+  if (given > 1) {
+    return InvalidArgument("expected one of a text, --file, --decode and --certify, found ", given);
+  }
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Open(flags.model));
-  NINFER_RETURN_IF_ERROR(!flags.certify.empty()     ? RunCertify(flags, *tokenizer)
-                         : flags.decode.has_value() ? RunDecode(flags, *tokenizer)
-                                                    : RunEncode(flags, *tokenizer));
-  std::fflush(stdout);
-  if (std::ferror(stdout)) return InvalidArgument("standard output: cannot write");
-  return absl::OkStatus();
+  if (!flags.certify.empty()) return RunCertify(flags, *tokenizer);
+  return flags.decode.has_value() ? RunDecode(flags, *tokenizer) : RunEncode(flags, *tokenizer);
 }
 
 void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("model", flags->model, "A model folder or a plan")->required();
-  auto* text = app->add_option("text", flags->text, "The text; else --file, else standard input");
-  auto* file = app->add_option("--file", flags->file, "Encode the text of this file");
-  auto* decode = app->add_option("--decode", flags->decode, "Token ids to turn into text");
-  auto* certify = app->add_option("--certify", flags->certify,
-                                  "Print a hash over the ids of this file (docs/tokenizers.md)");
-  for (auto* one : {text, file, decode, certify}) {
-    for (auto* other : {text, file, decode, certify}) {
-      if (one != other) one->excludes(other);
-    }
-  }
+  app->add_option("text", flags->text, "The text; else --file, else standard input");
+  app->add_option("--file", flags->file, "Encode the text of this file");
+  app->add_option("--decode", flags->decode, "Token ids to turn into text");
+  app->add_option("--certify", flags->certify,
+                  "Print a hash over the ids of this file (docs/tokenizers.md)");
   app->add_flag("--no-special-tokens", flags->no_special_tokens,
                 "Leave out what the tokenizer puts around a text (BOS, EOS)");
   app->add_flag("--plain", flags->plain, "Special tokens in the text are ordinary text");
@@ -173,13 +173,6 @@ int main(int argc, char** argv) {
   CLI::App app("Turns text into token ids, and back.", "ninfer-tokenize");
   ninfer::tools::Flags flags;
   ninfer::tools::AddFlags(&app, &flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    return ninfer::tools::Fail("ninfer-tokenize", ninfer::InvalidArgument(error.what()));
-  }
-  const absl::Status status = ninfer::tools::Run(flags);
-  return status.ok() ? 0 : ninfer::tools::Fail("ninfer-tokenize", status);
+  const auto run = [&flags] { return ninfer::tools::Run(flags); };
+  return ninfer::tools::RunProgram(app, argc, argv, run, {"--decode"});
 }

@@ -85,7 +85,8 @@ absl::Status OptGraph::Verify() const {
 }
 
 absl::StatusOr<OptGraph> ReadOptGraph(const std::string& path) {
-  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 28));
+  NINFER_ASSIGN_OR_RETURN(const std::string text,
+                          ReadFile(path == "-" ? "/dev/stdin" : path, 1 << 28));
   bool is_program = false;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     line = absl::StripLeadingAsciiWhitespace(line);

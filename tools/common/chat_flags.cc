@@ -24,6 +24,30 @@ absl::StatusOr<OrderedJson> ReadJson(const std::string& path) {
   return ParseJson(text, path);
 }
 
+// A file with an array of `what`.
+absl::StatusOr<OrderedJson> ReadArray(const std::string& path, const char* what) {
+  NINFER_ASSIGN_OR_RETURN(OrderedJson json, ReadJson(path));
+  if (json.is_array()) return json;
+  return InvalidArgument(path, ": expected an array of ", what, ", found ", json.type_name());
+}
+
+// An array of messages, or an object that holds one.
+absl::StatusOr<OrderedJson> ReadMessages(const std::string& path) {
+  NINFER_ASSIGN_OR_RETURN(OrderedJson json, ReadJson(path));
+  const bool holds = json.is_object() && json.contains("messages");
+  OrderedJson messages = holds ? std::move(json["messages"]) : std::move(json);
+  if (!messages.is_array()) {
+    return InvalidArgument(path,
+                           ": expected an array of messages, or an object with the key "
+                           "\"messages\" that holds one, found ",
+                           holds ? "in it " : "", messages.type_name());
+  }
+  if (messages.empty()) {
+    return InvalidArgument(path, ": expected one message at least, found none");
+  }
+  return messages;
+}
+
 }  // namespace
 
 void AddChatFlags(CLI::App* app, RunFlags* flags) {
@@ -79,13 +103,8 @@ absl::StatusOr<ChatRequest> ChatRequestOf(const RunFlags& flags) {
   request.messages = OrderedJson::array();
   request.add_generation_prompt = true;
   if (!flags.messages.empty()) {
-    NINFER_ASSIGN_OR_RETURN(request.messages, ReadJson(flags.messages));
-    if (request.messages.is_object() && request.messages.contains("messages")) {
-      OrderedJson messages = std::move(request.messages["messages"]);
-      request.messages = std::move(messages);
-    }
-    if (request.messages.is_array() && !request.messages.empty() &&
-        request.messages.back().is_object()) {
+    NINFER_ASSIGN_OR_RETURN(request.messages, ReadMessages(flags.messages));
+    if (request.messages.back().is_object()) {
       const auto role = request.messages.back().find("role");
       request.continue_final_message =
           role != request.messages.back().end() && *role == "assistant";
@@ -95,10 +114,10 @@ absl::StatusOr<ChatRequest> ChatRequestOf(const RunFlags& flags) {
     request.messages.push_back({{"role", "system"}, {"content", *flags.system}});
   }
   if (!flags.tools.empty()) {
-    NINFER_ASSIGN_OR_RETURN(request.tools, ReadJson(flags.tools));
+    NINFER_ASSIGN_OR_RETURN(request.tools, ReadArray(flags.tools, "tools"));
   }
   if (!flags.documents.empty()) {
-    NINFER_ASSIGN_OR_RETURN(request.documents, ReadJson(flags.documents));
+    NINFER_ASSIGN_OR_RETURN(request.documents, ReadArray(flags.documents, "documents"));
   }
   if (!flags.template_kwargs.empty()) {
     NINFER_ASSIGN_OR_RETURN(request.variables,

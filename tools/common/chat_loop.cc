@@ -25,6 +25,7 @@ constexpr char kHelp[] =
     "/reset       begin again\n"
     "/save FILE   write the conversation as JSON; --messages reads it\n"
     "/stats       tell the speed of the last answer\n"
+    "/help        list the commands\n"
     "/quit        end (as Ctrl-D does); Ctrl-C ends an answer\n";
 
 void Say(absl::string_view text) {
@@ -35,13 +36,14 @@ void Say(absl::string_view text) {
 class Conversation {
  public:
   Conversation(const runtime::Model& model, std::unique_ptr<runtime::Chat> chat,
-               ChatRequest request, runtime::GenerateOptions options)
+               ChatRequest request, runtime::GenerateOptions options, std::vector<NamedPath> inputs)
       : model_(model),
         chat_(std::move(chat)),
         first_(request.messages),
         request_(std::move(request)),
         options_(std::move(options)),
-        session_(model.executor(), model.tokenizer()) {
+        session_(model.executor(), model.tokenizer()),
+        inputs_(std::move(inputs)) {
     options_.keep_cache = true;
     options_.cancelled = [] { return Interrupted(); };
     options_.on_prompt_text = nullptr;
@@ -64,6 +66,9 @@ class Conversation {
     }
     request_.messages.push_back({{"role", "assistant"}, {"content", answer->text}});
     last_ = *std::move(answer);
+    if (last_->finish == runtime::FinishReason::kContext) {
+      Say("(the conversation is full; /reset begins again)\n");
+    }
     return absl::OkStatus();
   }
 
@@ -82,7 +87,8 @@ class Conversation {
     } else if (command == "/stats") {
       Say(last_.has_value() ? Stats() : "no answer yet\n");
     } else {
-      Say(command == "/help" ? kHelp : absl::StrCat("no command ", command, "\n", kHelp));
+      Say(command == "/help" ? kHelp
+                             : absl::StrCat("no command ", command, "; /help lists them\n"));
     }
     return true;
   }
@@ -90,21 +96,33 @@ class Conversation {
  private:
   absl::StatusOr<runtime::Generation> Generate() {
     NINFER_ASSIGN_OR_RETURN(const runtime::ChatPrompt prompt, chat_->Prompt(request_));
+    const int64_t most = runtime::LongestText(model_.executor()->limits()) - 1;  // and an answer
+    const auto found = static_cast<int64_t>(prompt.ids.size());
+    if (found > most) {
+      const bool first = request_.messages.size() <= first_.size() + 1;
+      return InvalidArgument(first ? "the message is too long" : "the conversation is full",
+                             ": expected at most ", Tokens(most), ", found ", found,
+                             first ? "" : "; /reset begins again");
+    }
     return session_.Generate(prompt.ids, options_);
   }
 
   std::string Stats() const {
-    return absl::StrCat(FormatStats(model_, *last_, 0),
-                        absl::StrFormat("cache     %d of the prompt's %d tokens were there\n",
-                                        last_->stats.reused_tokens, last_->stats.prompt_tokens));
+    return absl::StrCat(
+        FormatStats(model_, *last_, 0),
+        absl::StrFormat("cache     %d of the prompt's %s were there\n", last_->stats.reused_tokens,
+                        Tokens(last_->stats.prompt_tokens)));
   }
 
   void Save(const std::string& path) {
     if (path.empty()) return Say("/save: expected a file, found none\n");
-    const absl::Status saved = WriteFile(
-        path,
-        absl::StrCat(
-            request_.messages.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n"));
+    absl::Status saved = CheckOutputs({{"/save", path}}, inputs_);
+    if (saved.ok()) {
+      saved = WriteFile(
+          path, absl::StrCat(
+                    request_.messages.dump(2, ' ', false, nlohmann::json::error_handler_t::replace),
+                    "\n"));
+    }
     Say(saved.ok() ? absl::StrCat("saved ", path, "\n") : absl::StrCat(saved.message(), "\n"));
   }
 
@@ -114,8 +132,16 @@ class Conversation {
   ChatRequest request_;
   runtime::GenerateOptions options_;
   runtime::Session session_;
+  const std::vector<NamedPath> inputs_;  // which /save does not write to
   absl::optional<runtime::Generation> last_;
 };
+
+// Someone at a terminal saw what failed; a script looks at the exit status.
+absl::Status Ended(int64_t failed) {
+  if (failed == 0 || isatty(STDIN_FILENO)) return absl::OkStatus();
+  return InvalidArgument("--chat: expected an answer to every message, found ", failed,
+                         failed == 1 ? " message" : " messages", " without");
+}
 
 }  // namespace
 
@@ -123,8 +149,10 @@ absl::Status ChatLoop(const RunFlags& flags, const runtime::Model& model,
                       runtime::GenerateOptions options) {
   NINFER_ASSIGN_OR_RETURN(ChatRequest request, ChatRequestOf(flags));
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
-  Conversation conversation(model, std::move(chat), std::move(request), std::move(options));
+  Conversation conversation(model, std::move(chat), std::move(request), std::move(options),
+                            InputsOf(flags));
   LineReader reader("> ");
+  int64_t failed = 0;
   CatchEveryInterrupt();
   std::string line;
   while (true) {
@@ -136,16 +164,19 @@ absl::Status ChatLoop(const RunFlags& flags, const runtime::Model& model,
     }
     if (result == LineReader::Result::kEnd) {
       if (isatty(STDIN_FILENO)) Say("\n");
-      return absl::OkStatus();
+      return Ended(failed);
     }
     const absl::string_view text = absl::StripAsciiWhitespace(line);
     if (text.empty()) continue;
     if (absl::StartsWith(text, "/")) {
-      if (!conversation.Command(text)) return absl::OkStatus();
+      if (!conversation.Command(text)) return Ended(failed);
       continue;
     }
     const absl::Status answered = conversation.Answer(std::string(text));
-    if (!answered.ok()) Say(absl::StrCat("ninfer-run: ", answered.message(), "\n"));
+    if (!answered.ok()) {
+      ++failed;
+      Say(absl::StrCat("ninfer-run: ", answered.message(), "\n"));
+    }
     if (std::ferror(stdout)) return InvalidArgument("standard output: cannot write");
   }
 }

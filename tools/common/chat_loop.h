@@ -11,7 +11,9 @@ namespace ninfer::tools {
 
 // Reads lines and writes answers until the input ends or /quit. Earlier turns stay in the cache: a
 // turn costs what is new in it. Ctrl-C ends an answer, which stays in the conversation as far as it
-// came. `options` needs no callbacks.
+// came. A message that has no answer, as when the conversation fills the context, is one line and
+// leaves the conversation as it was; from a pipe the end is then an error. `options` needs no
+// callbacks.
 absl::Status ChatLoop(const RunFlags& flags, const runtime::Model& model,
                       runtime::GenerateOptions options);
 

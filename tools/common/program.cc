@@ -1,27 +1,43 @@
 #include "tools/common/program.h"
 
+#include <algorithm>
 #include <csignal>
+#include <vector>
 
 #include "base/machine.h"
 #include "base/status.h"
+#include "base/version.h"
+#include "tools/common/arguments.h"
 #include "tools/common/terminal.h"
 
 namespace ninfer::tools {
 
-int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& work) {
-  EndWhenOutOfMemory();
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
-  absl::Status status;
-  bool parsed = false;
+namespace {
+
+// True when the program should go on; else what was asked for is printed or `status` says why not.
+bool Parse(CLI::App& app, std::vector<std::string> arguments, absl::Status* status) {
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants it
   try {
-    app.parse(argc, argv);
-    parsed = true;
+    app.parse(std::move(arguments));
+    return true;
   } catch (const CLI::Success& help) {
     app.exit(help);
   } catch (const CLI::ParseError& error) {
-    status = InvalidArgument(error.what());
+    *status = Explain(app, error);
   }
-  if (parsed) status = work();
+  return false;
+}
+
+}  // namespace
+
+int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& work,
+               const std::set<std::string>& may_be_empty) {
+  EndWhenOutOfMemory();
+  app.set_version_flag("--version", absl::StrCat(app.get_name(), " ", kVersion));
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
+  absl::StatusOr<std::vector<std::string>> arguments = SplitValues(app, argc, argv, may_be_empty);
+  absl::Status status = arguments.status();
+  if (status.ok() && Parse(app, *std::move(arguments), &status)) status = work();
   status.Update(FlushOutput());
   return status.ok() ? 0 : Fail(app.get_name(), status);
 }

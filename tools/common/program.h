@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <set>
+#include <string>
 
 #include "absl/status/status.h"
 
@@ -12,7 +14,9 @@ namespace ninfer::tools {
 
 // Parses the flags, works, and returns the exit status: 0; 2 after one line on standard error; 130
 // when interrupted. What was printed and could not be written is a failure, after --help too.
-int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& work);
+// `may_be_empty` names flags whose empty value means something.
+int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::Status()>& work,
+               const std::set<std::string>& may_be_empty = {});
 
 }  // namespace ninfer::tools
 

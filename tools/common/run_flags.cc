@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "text/unicode.h"
+#include "tools/common/arguments.h"
 #include "tools/common/chat_flags.h"
 #include "tools/common/terminal.h"
 
@@ -40,17 +41,19 @@ void AddOutputFlags(CLI::App* app, RunFlags* flags) {
 
 void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
   const char* group = "For model folders";
-  app->add_option("--target", flags->target, "CPUs to make code for, separated by commas")
+  app->add_option("--target", flags->target, "CPUs to make code for, separated by commas (native)")
       ->group(group);
-  app->add_option("--weights", flags->weights, "storage: auto, f32, bf16, f16, int8 or int4")
+  app->add_option("--weights", flags->weights,
+                  "storage: auto (default), f32, bf16, f16, int8 or int4")
       ->group(group);
-  app->add_option("--activations", flags->activations, "arithmetic: auto, f32 or bf16")
+  app->add_option("--activations", flags->activations, "arithmetic: auto (default), f32 or bf16")
       ->group(group);
-  app->add_option("--kv-cache", flags->kv_cache, "auto, f32 or bf16")->group(group);
-  app->add_option("--attention", flags->attention, "flash, efficient or naive")->group(group);
-  app->add_option("--context", flags->context, "longest text; the model's own when absent")
+  app->add_option("--kv-cache", flags->kv_cache, "auto (default), f32 or bf16")->group(group);
+  app->add_option("--attention", flags->attention, "flash (default), efficient or naive")
+      ->group(group);
+  app->add_option("--context", flags->context, "longest text (the model's own)")
       ->group(group)
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
+      ->check(Between(1, INT32_MAX));
   app->add_option("--disable-pass", flags->disable_pass, "an optional pass to leave out")
       ->group(group)
       ->delimiter(',')
@@ -75,20 +78,20 @@ void AddSeed(CLI::App* app, RunFlags* flags) {
     }
     flags->seed = seed;
   };
-  app->add_option_function<std::string>("--seed", set, "makes sampling repeatable");
+  app->add_option_function<std::string>("--seed", set,
+                                        "makes sampling repeatable (a new one each time)");
 }
 
 absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
   std::vector<int32_t> ids;
-  for (absl::string_view part : absl::StrSplit(text, absl::ByAnyChar(", "), absl::SkipEmpty())) {
+  for (absl::string_view part : absl::StrSplit(text, ',')) {
     int32_t id = 0;
-    if (!absl::SimpleAtoi(part, &id)) {
+    if (!absl::SimpleAtoi(part, &id)) {  // which allows blanks around it
       return InvalidArgument("--prompt-ids: expected numbers separated by commas, found \"", part,
                              "\"");
     }
     ids.push_back(id);
   }
-  if (ids.empty()) return InvalidArgument("--prompt-ids: expected one id at least, found none");
   return ids;
 }
 
@@ -142,14 +145,18 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const runtime::Model& model,
 }  // namespace
 
 void AddRunFlags(CLI::App* app, RunFlags* flags) {
-  app->add_option(
-      "model", flags->model,
-      "a plan, a model folder or hf:org/name[@revision]; the bundled model when absent");
-  app->add_option("--prompt", flags->prompt, "the text to continue");
+  app->add_option("model", flags->model,
+                  "a plan, a model folder or hf:org/name[@revision]; the bundled model when absent")
+      ->check([](const std::string& path) -> std::string {
+        return path.empty() ? "expected a plan or a model folder, found ''" : "";
+      });
+  app->add_option("--prompt", flags->prompt,
+                  "the text to continue (else what is piped in, else the model's default)");
   app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");
-  app->add_option("--max-tokens", flags->max_tokens, "most new tokens")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 31));
+  app->add_option("--max-tokens", flags->max_tokens,
+                  "most new tokens (until the text or the context ends)")
+      ->check(Between(0, INT32_MAX));
 #define SAMPLER(function, field, type, neutral, least, most, help) \
   AddSampler(app, #field, &flags->field, help);
 #include "runtime/sampling/samplers.def"
@@ -157,19 +164,29 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--stop", flags->stop, "end before this text; may be given several times")
       ->allow_extra_args(false);
   app->add_flag("--ignore-eos", flags->ignore_eos, "go on past the end of a text");
-  app->add_option("--chunk", flags->chunk, "tokens of the prompt in one step")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
-  app->add_option("--engine", flags->engine, "compiled, or eager for a model folder")
-      ->check(CLI::IsMember({"compiled", "eager"}));
-  app->add_option("--threads", flags->threads, "as many as there are CPUs when absent")
-      ->check(CLI::Range(1, 1024));
-  app->add_option("--weights-memory", flags->weights_memory, "auto, map or copy");
+  app->add_option("--chunk", flags->chunk,
+                  "tokens of the prompt in one step (as many as the plan takes)")
+      ->check(Between(1, INT32_MAX));
+  app->add_option("--engine", flags->engine, "compiled (default), or eager for a model folder")
+      ->check(OneOf({"compiled", "eager"}));
+  app->add_option("--threads", flags->threads, "threads (as many as there are CPUs)")
+      ->check(Between(1, 1024));
+  app->add_option("--weights-memory", flags->weights_memory, "auto (default), map or copy");
   app->add_flag("--no-verify", flags->no_verify, "do not verify the weights' checksums");
   app->add_flag("--perf-map", flags->perf_map,
                 "tell perf the names of kernels; gdb has them anyway");
   AddChatFlags(app, flags);
   AddOutputFlags(app, flags);
   AddCompilerFlags(app, flags);
+}
+
+std::vector<NamedPath> InputsOf(const RunFlags& flags) {
+  return {{"the model", flags.model.empty() ? runtime::DefaultPlanPath() : flags.model},
+          {"--prompt-file", flags.prompt_file.value_or("")},
+          {"--messages", flags.messages},
+          {"--tools", flags.tools},
+          {"--documents", flags.documents},
+          {"--chat-template", flags.chat_template}};
 }
 
 absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
@@ -180,9 +197,6 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
                            prompts);
   }
   NINFER_RETURN_IF_ERROR(CheckChatFlags(flags));
-  if (flags.prompt.has_value() && flags.prompt->empty()) {
-    return InvalidArgument("--prompt: expected some text, found none");
-  }
   if (flags.dump_tensors.empty() != flags.dump_to.empty()) {
     return InvalidArgument("expected --dump-tensors and --dump-to together, found one");
   }
@@ -203,7 +217,10 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
   if (flags.context > 0) compiler["context"] = flags.context;
   if (!flags.disable_pass.empty()) compiler["disable_passes"] = flags.disable_pass;
   if (!compiler.empty() && !IsDirectory(flags.model)) {
-    return InvalidArgument("flags for the compiler: expected a model folder, found ",
+    // Keys are named as their flags are, but for two that hold a list.
+    const std::string flag = absl::StrReplaceAll(
+        compiler.begin().key(), {{"targets", "target"}, {"passes", "pass"}, {"_", "-"}});
+    return InvalidArgument("--", flag, ": expected a model folder, found ",
                            flags.model.empty() ? "the bundled plan" : flags.model);
   }
   runtime::ModelOptions options;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
+#include "tools/common/outputs.h"
 
 namespace CLI {
 class App;
@@ -40,6 +41,9 @@ struct RunFlags {
 };
 
 void AddRunFlags(CLI::App* app, RunFlags* flags);
+
+// The files that the flags name as inputs, for CheckOutputs.
+std::vector<NamedPath> InputsOf(const RunFlags& flags);
 
 // Everything but the callbacks. Refuses flags that contradict each other, naming them.
 absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags);

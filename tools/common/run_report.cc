@@ -35,6 +35,8 @@ double MeasuredBandwidth(const runtime::Model& model, const runtime::Generation&
   return runtime::MeasureReadBandwidth(&pool, (*memory)->data(), bytes, kProbeSeconds);
 }
 
+std::string Tokens(int64_t count) { return absl::StrCat(count, count == 1 ? " token" : " tokens"); }
+
 std::string FormatStats(const runtime::Model& model, const runtime::Generation& generation,
                         double bandwidth) {
   const runtime::GenerationStats& stats = generation.stats;
@@ -53,10 +55,11 @@ std::string FormatStats(const runtime::Model& model, const runtime::Generation& 
                           executor.CacheBytes(stats.prompt_tokens + stats.generated_tokens) / kMega,
                           executor.CacheBytes(executor.limits().context_length) / kMega);
   }
-  absl::StrAppendFormat(&text, "prompt    %d tokens, %.1f tokens/s, first token after %.1f ms\n",
-                        stats.prompt_tokens, stats.prefill_rate(), stats.first_token_seconds * 1e3);
-  absl::StrAppendFormat(&text, "generated %d tokens, %.1f tokens/s, ended by: %s, digest %s\n",
-                        stats.generated_tokens, stats.decode_rate(),
+  absl::StrAppendFormat(&text, "prompt    %s, %.1f tokens/s, first token after %.1f ms\n",
+                        Tokens(stats.prompt_tokens), stats.prefill_rate(),
+                        stats.first_token_seconds * 1e3);
+  absl::StrAppendFormat(&text, "generated %s, %.1f tokens/s, ended by: %s, digest %s\n",
+                        Tokens(stats.generated_tokens), stats.decode_rate(),
                         runtime::FinishReasonName(generation.finish), Digest(generation));
   if (stats.decode_steps > 0) {
     absl::StrAppendFormat(&text, "decode    %.2f MB a token, %.2f GB/s",

@@ -15,6 +15,9 @@ namespace ninfer::tools {
 double MeasuredBandwidth(const runtime::Model& model, const runtime::Generation& generation,
                          int threads);
 
+// "1 token", "2 tokens".
+std::string Tokens(int64_t count);
+
 // Lines for standard error. `bandwidth` 0 leaves the share out.
 std::string FormatStats(const runtime::Model& model, const runtime::Generation& generation,
                         double bandwidth);

@@ -73,6 +73,7 @@ absl::StatusOr<double> RunOnce(Engine* engine, int64_t length, std::vector<float
   std::iota(rows.begin(), rows.end(), 0);
   const int32_t bounds[2] = {0, static_cast<int32_t>(length)};
   const int32_t cached = 0;
+  NINFER_RETURN_IF_ERROR(engine->CheckCancelled());
   absl::Status status;
   double seconds = 0;
   engine->Run([&] {
@@ -119,7 +120,10 @@ double Difference(const std::vector<float>& reference, const std::vector<float>&
 }
 
 absl::Status AddLength(const AttentionOptions& options, int64_t length,
-                       const runtime::CompilerCallbacks& callbacks, Table* table) {
+                       const runtime::CompilerCallbacks& callbacks, Preemptions* preemptions,
+                       Table* table) {
+  options.progress->Begin(
+      absl::StrCat(options.type, " forms of attention at ", length, " positions"));
   NINFER_ASSIGN_OR_RETURN(const TemporaryFile config,
                           TemporaryFile::Create(Configuration(options.shape, length)));
   std::vector<Form> forms(std::size(kForms));
@@ -134,6 +138,7 @@ absl::Status AddLength(const AttentionOptions& options, int64_t length,
     NINFER_ASSIGN_OR_RETURN(forms[i].engine, Engine::Open(choice, callbacks));
     NINFER_RETURN_IF_ERROR(RunOnce(forms[i].engine.get(), length, &forms[i].logits).status());
   }
+  const Preemptions begin = PreemptionsSoFar();
   for (int round = 0; round < options.repetitions; ++round) {
     for (Form& form : forms) {
       NINFER_ASSIGN_OR_RETURN(const double seconds,
@@ -141,6 +146,7 @@ absl::Status AddLength(const AttentionOptions& options, int64_t length,
       form.seconds.push_back(seconds);
     }
   }
+  *preemptions += PreemptionsSince(begin);
   std::vector<Json> row = {length};
   for (const Form& form : forms) row.push_back(1e3 * Median(form.seconds));
   for (const Form& form : forms) {
@@ -152,6 +158,7 @@ absl::Status AddLength(const AttentionOptions& options, int64_t length,
   }
   row.push_back(absl::StrFormat("%.1e", difference));
   table->rows.push_back(std::move(row));
+  options.progress->End(absl::StrFormat("%.3f ms as flash", 1e3 * Median(forms.back().seconds)));
   return absl::OkStatus();
 }
 
@@ -169,14 +176,19 @@ absl::StatusOr<Table> CompareAttentionForms(const AttentionOptions& options,
       {"efficient_ms", "efficient ms", 3}, {"flash_ms", "flash ms", 3},
       {"naive_kib", "naive KiB", 0},       {"efficient_kib", "efficient KiB", 0},
       {"flash_kib", "flash KiB", 0},       {"largest_difference", "largest difference"}};
+  Preemptions preemptions;
   for (int64_t length : options.lengths) {
-    NINFER_RETURN_IF_ERROR(Annotate(AddLength(options, length, callbacks, &table),
+    NINFER_RETURN_IF_ERROR(Annotate(AddLength(options, length, callbacks, &preemptions, &table),
                                     absl::StrCat("attention at ", length, " positions")));
   }
   table.notes = {
       "Peak scratch of the step, all threads together: naive holds all scores, efficient "
       "those of a chunk of rows, flash none. The difference is that of the logits from "
       "naive's, as a part of the largest."};
+  if (preemptions.disturbed()) {
+    table.notes.push_back(
+        "Other programs wanted the CPUs meanwhile: the times are longer than the code takes.");
+  }
   return table;
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "bench/count.h"
 #include "bench/engine.h"
+#include "bench/progress.h"
 #include "bench/report.h"
 
 namespace ninfer::bench {
@@ -22,6 +23,7 @@ struct AttentionOptions {
   std::vector<int64_t> lengths;
   int threads = 0;
   int repetitions = 5;
+  Progress* progress = nullptr;  // never null; told of each length
 };
 
 absl::StatusOr<Table> CompareAttentionForms(const AttentionOptions& options,

@@ -49,6 +49,7 @@ std::string OptionsOf(const EngineChoice& choice) {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineChoice& choice,
                                                      const runtime::CompilerCallbacks& callbacks) {
   std::unique_ptr<Engine> engine(new Engine());
+  engine->cancelled_ = callbacks.cancelled;
   absl::Status status;
   const double start = Seconds();
   engine->host_.Run([&] { status = engine->OpenHere(choice, callbacks); });
@@ -120,13 +121,19 @@ int64_t Engine::scratch_bytes() const {
   return static_cast<int64_t>(entry.arena_bytes + threads * (entry.replica_bytes + scratch));
 }
 
+absl::Status Engine::CheckCancelled() const {
+  return cancelled_ && cancelled_() ? absl::CancelledError("interrupted") : absl::OkStatus();
+}
+
 absl::StatusOr<runtime::Generation> Engine::Generate(const std::vector<int32_t>& prompt,
                                                      int64_t count) {
   runtime::GenerateOptions options;
   options.max_tokens = count;
   options.ignore_eos = true;
+  options.cancelled = cancelled_;
   absl::StatusOr<runtime::Generation> result = absl::InternalError("not run");
   host_.Run([&] { result = session_->Generate(prompt, options); });
+  NINFER_RETURN_IF_ERROR(CheckCancelled());
   if (result.ok() && static_cast<int64_t>(result->ids.size()) < count) {
     return InvalidArgument("generation: expected ", count, " new tokens, found room for ",
                            result->ids.size());

@@ -5,6 +5,7 @@
 #define NINFER_BENCH_ENGINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,9 @@ class Engine {
   // Arena, replicas and scratch of the threads, as the plan has them or eager has used.
   int64_t scratch_bytes() const;
 
+  // absl::CancelledError once the callbacks say so. For between steps, from any thread.
+  absl::Status CheckCancelled() const;
+
   // The most likely tokens behind the prompt, `count` of them whatever they are.
   absl::StatusOr<runtime::Generation> Generate(const std::vector<int32_t>& prompt, int64_t count);
 
@@ -67,6 +71,7 @@ class Engine {
   absl::Status ReadTokenizer(const std::string& serialised);
 
   Host host_;
+  std::function<bool()> cancelled_;
   std::shared_ptr<const plan::LoadedPlan> plan_;
   std::unique_ptr<runtime::Executor> executor_;
   std::unique_ptr<Tokenizer> tokenizer_;

@@ -2,6 +2,8 @@
 // in matrix_peak.cc. Tested by tests/bench_machine_test.cc.
 #include "bench/machine.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -15,9 +17,14 @@ namespace ninfer::bench {
 namespace {
 
 constexpr int kBarrierBatches = 20;
+constexpr double kMostBarrierSeconds = 0.1;  // where others take the CPUs, batches are few
 constexpr uint32_t kBarriersInABatch = 2000;
 // Geometric means of the typical 50 and 250 ns with what lies around them.
 constexpr double kMostOfC = 100, kLeastOfS = 150, kMostOfS = 450;
+// An idle machine takes a CPU from us a few times a second, a busy one at the end of every slice of
+// some milliseconds. Fewer than so many in all may be chance.
+constexpr double kMostPreemptionsPerSecond = 50;
+constexpr int64_t kMostPreemptionsByChance = 5;
 constexpr double kReadBatchSeconds = 0.06;
 constexpr int kLeastPasses = 4;
 
@@ -41,12 +48,18 @@ double BarrierNanoseconds(runtime::ThreadPool* pool) {
   NINFER_CHECK(pool->size() >= 2);
   Flag flags[2];
   double best = std::numeric_limits<double>::infinity();
+  const double end = Seconds() + kMostBarrierSeconds;
+  std::atomic<bool> ended{false};  // set before a barrier, read by both behind it
   pool->Run([&](int thread) {
     if (thread > 1) return;
     uint32_t round = 0;
-    for (int batch = 0; batch < kBarrierBatches; ++batch) {
+    for (int batch = 0; batch < kBarrierBatches && !ended.load(std::memory_order_relaxed);
+         ++batch) {
       const double start = Seconds();
       for (uint32_t i = 0; i < kBarriersInABatch; ++i) {
+        if (thread == 0 && i + 1 == kBarriersInABatch && Seconds() > end) {
+          ended.store(true, std::memory_order_relaxed);
+        }
         flags[thread].round.store(++round, std::memory_order_release);
         while (flags[1 - thread].round.load(std::memory_order_acquire) < round) Pause();
       }
@@ -82,6 +95,42 @@ double StateProbe::Nanoseconds() {
   return nanoseconds;
 }
 
+Preemptions& Preemptions::operator+=(const Preemptions& other) {
+  count += other.count;
+  cpu_seconds += other.cpu_seconds;
+  return *this;
+}
+
+bool Preemptions::disturbed() const {
+  return count > kMostPreemptionsByChance &&
+         static_cast<double>(count) > kMostPreemptionsPerSecond * cpu_seconds;
+}
+
+Preemptions PreemptionsSoFar() {
+  struct rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return {usage.ru_nivcsw, seconds(usage.ru_utime) + seconds(usage.ru_stime)};
+}
+
+Preemptions PreemptionsSince(const Preemptions& begin) {
+  const Preemptions now = PreemptionsSoFar();
+  return {now.count - begin.count, now.cpu_seconds - begin.cpu_seconds};
+}
+
+void StateReport::Add(const StateReport& other) {
+  label = label.empty() || label == other.label ? other.label : "mixed";
+  barrier_nanoseconds = other.barrier_nanoseconds;
+  repeats += other.repeats;
+  preemptions += other.preemptions;
+}
+
+std::string StateReport::Shown(double share) const {
+  return preemptions.disturbed() || share > kMostShare ? kDisturbed : label;
+}
+
 absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
                                               absl::FunctionRef<double()> barrier_nanoseconds,
                                               absl::FunctionRef<absl::Status()> measure,
@@ -90,7 +139,9 @@ absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
   const int most_repeats = std::max(3, repetitions);
   for (int kept = 0; kept < repetitions;) {
     const double before = barrier_nanoseconds();
+    const Preemptions begin = PreemptionsSoFar();
     NINFER_RETURN_IF_ERROR(measure());
+    const Preemptions found = PreemptionsSince(begin);
     const double after = barrier_nanoseconds();
     const std::string label = StateLabel(before);
     const bool one_state =
@@ -101,6 +152,7 @@ absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
     }
     report.label = one_state ? label : "mixed";
     report.barrier_nanoseconds = before;
+    report.preemptions += found;
     keep();
     ++kept;
   }

@@ -83,7 +83,9 @@ absl::StatusOr<std::string> Peer::ReadLine(double seconds) {
     }
     pollfd descriptor = {socket_, POLLIN, 0};
     const double left = end - Seconds();
-    if (left <= 0 || poll(&descriptor, 1, static_cast<int>(left * 1000) + 1) == 0) {
+    const int ready = left > 0 ? poll(&descriptor, 1, static_cast<int>(left * 1000) + 1) : 0;
+    if (ready < 0 && errno == EINTR) return absl::CancelledError("interrupted");
+    if (ready == 0) {
       return InvalidArgument(name_, ": expected an answer within ", seconds, " s, found none");
     }
     char buffer[4096];

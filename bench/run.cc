@@ -131,13 +131,20 @@ absl::StatusOr<OpenPeer> StartPeer(const RunOptions& options) {
   return out;
 }
 
+std::vector<int64_t> AttentionLengths(const RunOptions& options) {
+  std::vector<int64_t> lengths;
+  for (int64_t length : options.attention_lengths) {
+    if (length > 0) lengths.push_back(length);
+  }
+  return lengths;
+}
+
 absl::Status AddAttention(const RunOptions& options, const std::string& type,
                           const std::string& label, const runtime::CompilerCallbacks& callbacks,
-                          std::vector<Table>* tables) {
+                          Progress* progress, std::vector<Table>* tables) {
   AttentionOptions attention;
-  for (int64_t length : options.attention_lengths) {
-    if (length > 0) attention.lengths.push_back(length);
-  }
+  attention.lengths = AttentionLengths(options);
+  attention.progress = progress;
   if (attention.lengths.empty()) return absl::OkStatus();
   EngineChoice choice;
   choice.model = options.model;
@@ -145,7 +152,10 @@ absl::Status AddAttention(const RunOptions& options, const std::string& type,
   choice.threads = options.threads;
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(choice, callbacks));
   NINFER_ASSIGN_OR_RETURN(const StepCost cost, CountStep(engine->plan()->plan.imported_graph_text));
-  if (!cost.attention.has_value()) return absl::OkStatus();
+  if (!cost.attention.has_value()) {
+    progress->Skip(static_cast<int>(attention.lengths.size()));
+    return absl::OkStatus();
+  }
   attention.shape = *cost.attention;
   attention.type = type;
   attention.threads = options.threads;
@@ -159,23 +169,29 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
   NINFER_ASSIGN_OR_RETURN(const OpenPeer peer, StartPeer(options));
   StateProbe state;
   const std::vector<std::string> both = {"f32", "bf16"};
+  const std::vector<std::string>& types = options.types.empty() ? both : options.types;
   const std::string label = LabelOf(options.model);
-  for (const std::string& type : options.types.empty() ? both : options.types) {
-    StoryOptions story;
-    story.model = options.model;
+  StoryOptions story;
+  story.model = options.model;
+  story.threads = options.threads;
+  story.repetitions = options.repetitions > 0 ? options.repetitions : kStoryRepetitions;
+  story.peer = peer.peer.get();
+  story.peer_config = peer.config;
+  for (size_t i = 0; i < std::size(kPrompts); ++i) {
+    story.prompts.push_back({kPrompts[i], options.new_tokens[i]});
+  }
+  const int rows_of_type =
+      RowsOfStory(story.prompts) + static_cast<int>(AttentionLengths(options).size());
+  Progress progress(static_cast<int>(types.size()) * rows_of_type, callbacks.progress,
+                    options.on_row);
+  story.progress = &progress;
+  for (const std::string& type : types) {
     story.type = type;
-    story.threads = options.threads;
-    story.repetitions = options.repetitions > 0 ? options.repetitions : kStoryRepetitions;
-    story.peer = peer.peer.get();
-    story.peer_config = peer.config;
-    for (size_t i = 0; i < std::size(kPrompts); ++i) {
-      story.prompts.push_back({kPrompts[i], options.new_tokens[i]});
-    }
     NINFER_ASSIGN_OR_RETURN(std::vector<Table> told, TellStory(story, label, callbacks, &state));
     for (Table& table : told) tables->push_back(std::move(table));
   }
-  for (const std::string& type : options.types.empty() ? both : options.types) {
-    NINFER_RETURN_IF_ERROR(AddAttention(options, type, label, callbacks, tables));
+  for (const std::string& type : types) {
+    NINFER_RETURN_IF_ERROR(AddAttention(options, type, label, callbacks, &progress, tables));
   }
   return absl::OkStatus();
 }
@@ -189,15 +205,19 @@ absl::Status RunThroughput(const RunOptions& options, const runtime::CompilerCal
   for (const auto* counts : {&options.throughput.prefill, &options.throughput.decode}) {
     for (int64_t count : *counts) longest = std::max(longest, count);
   }
-  for (const std::string& type : options.types.empty() ? stored : options.types) {
+  ThroughputOptions throughput = options.throughput;
+  throughput.repetitions = options.repetitions > 0 ? options.repetitions : kThroughputRepetitions;
+  throughput.peer = peer.peer.get();
+  const std::vector<std::string>& types = options.types.empty() ? stored : options.types;
+  Progress progress(static_cast<int>(types.size()) * RowsOfThroughput(throughput),
+                    callbacks.progress, options.on_row);
+  throughput.progress = &progress;
+  for (const std::string& type : types) {
     EngineChoice choice;
     choice.model = options.model;
     choice.type = type;
     choice.threads = options.threads;
     NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(choice, callbacks));
-    ThroughputOptions throughput = options.throughput;
-    throughput.repetitions = options.repetitions > 0 ? options.repetitions : kThroughputRepetitions;
-    throughput.peer = peer.peer.get();
     if (throughput.peer != nullptr) {
       const int64_t deepest = *std::max_element(throughput.depths.begin(), throughput.depths.end());
       NINFER_RETURN_IF_ERROR(throughput.peer

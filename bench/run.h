@@ -4,10 +4,12 @@
 #define NINFER_BENCH_RUN_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "bench/engine.h"
 #include "bench/throughput.h"
 
@@ -22,6 +24,7 @@ struct RunOptions {
   int repetitions = 0;  // 0: the default of what is measured
   int threads = 0;
   std::string output = "md", peer;
+  std::function<void(absl::string_view line)> on_row;  // each row as it is measured; or empty
 };
 
 // The tables as text. Refuses values that mean nothing, naming the flag.

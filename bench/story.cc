@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/hash.h"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr int64_t kPage = 64;
 constexpr int64_t kIdsWithoutTokenizer = 4;
+constexpr int kMostProbes = 4;
 constexpr int64_t kPromptRoom = 60;  // tokens that a prompt's text may have
 
 // What one engine did on one prompt.
@@ -56,6 +58,15 @@ std::string CellName(const Cell& cell) {
   return absl::StrCat(cell.engine, cell.kv_cache ? " with cache" : " without cache");
 }
 
+double Rate(const Story& story, const Cell& cell) {
+  return static_cast<double>(story.new_tokens) / Median(cell.seconds);
+}
+
+// The share of the read limit; 0 where it was not measured.
+double ShareOf(const Cell& cell) {
+  return cell.read_limit > 0 ? cell.decode_rate / cell.read_limit : 0;
+}
+
 // ---- measuring
 // -----------------------------------------------------------------------------------
 
@@ -81,7 +92,12 @@ absl::Status MeasureOurs(Engine* engine, const Story& story, Cell* cell) {
     const int64_t bytes = static_cast<int64_t>(stats.bytes_per_token());
     absl::StatusOr<ReadProbe> probe = ReadProbe::Create(engine->pool(), bytes);
     status = probe.status();
-    if (status.ok()) cell->read_limit = std::max(cell->read_limit, probe->PassesPerSecond(bytes));
+    // Faster than the limit: the probe was disturbed, and is asked again.
+    for (int i = 0; status.ok() && i < kMostProbes; ++i) {
+      cell->read_limit = std::max(cell->read_limit, probe->PassesPerSecond(bytes));
+      if (cell->decode_rate <= kMostShare * cell->read_limit) break;
+      status = engine->CheckCancelled();
+    }
   });
   return status;
 }
@@ -123,10 +139,7 @@ absl::Status Repeat(int repetitions, StateProbe* state, Cell* cell,
                               repetitions, [&] { return state->Nanoseconds(); }, measure_one,
                               [&] { kept = cell->seconds.size(); }));
   Drop(kept, cell);
-  const bool first = cell->state.label.empty();
-  cell->state.label = first || cell->state.label == report.label ? report.label : "mixed";
-  cell->state.barrier_nanoseconds = report.barrier_nanoseconds;
-  cell->state.repeats += report.repeats;
+  cell->state.Add(report);
   return absl::OkStatus();
 }
 
@@ -146,6 +159,8 @@ absl::Status MeasureCell(const StoryOptions& options, Engine* engine, bool compi
     if (options.peer != nullptr)
       theirs.engine = absl::StrCat(options.peer->name(), " ", theirs.engine);
     theirs.open_seconds = first_compile;
+    options.progress->Begin(absl::StrCat(options.type, " ", CellName(ours), ", ", story.new_tokens,
+                                         story.new_tokens == 1 ? " token" : " tokens"));
     // Warm: pages touched, threads awake, the peer's code compiled.
     NINFER_RETURN_IF_ERROR(Annotate(
         engine->Generate(story.prompt_ids, std::min<int64_t>(story.new_tokens, 4)).status(),
@@ -164,6 +179,7 @@ absl::Status MeasureCell(const StoryOptions& options, Engine* engine, bool compi
       NINFER_RETURN_IF_ERROR(
           Repeat(1, state, &theirs, [&] { return MeasurePeer(options.peer, story, &theirs); }));
     }
+    options.progress->End(absl::StrFormat("%.1f tok/s", Rate(story, ours)));
     story.cells.push_back(std::move(ours));
     if (options.peer != nullptr) story.cells.push_back(std::move(theirs));
   }
@@ -172,10 +188,6 @@ absl::Status MeasureCell(const StoryOptions& options, Engine* engine, bool compi
 
 // ---- telling
 // -------------------------------------------------------------------------------------
-
-double Rate(const Story& story, const Cell& cell) {
-  return static_cast<double>(story.new_tokens) / Median(cell.seconds);
-}
 
 const Cell* Find(const Story& story, bool peer, bool compiled, bool kv_cache) {
   for (const Cell& cell : story.cells) {
@@ -189,7 +201,7 @@ std::vector<Json> RowOf(const Story& story, const Cell& cell) {
   const std::string digest = absl::StrFormat(
       "%08x", static_cast<uint32_t>(Hash64(cell.ids.data(), cell.ids.size() * sizeof(int32_t))));
   if (cell.scratch_bytes >= 0) scratch = static_cast<double>(cell.scratch_bytes) / (1 << 20);
-  if (cell.read_limit > 0) share = 100 * cell.decode_rate / cell.read_limit;
+  if (cell.read_limit > 0) share = 100 * ShareOf(cell);
   if (cell.compiled) open = cell.open_seconds;
   const Cell& base = story.cells[0];
   return {cell.engine,
@@ -202,7 +214,7 @@ std::vector<Json> RowOf(const Story& story, const Cell& cell) {
           share,
           open,
           digest,
-          cell.state.label,
+          cell.state.Shown(ShareOf(cell)),
           cell.state.barrier_nanoseconds,
           cell.state.repeats,
           cell.seconds};
@@ -267,6 +279,9 @@ Table TableOf(const StoryOptions& options, const std::string& label, const Story
   table.notes.push_back(absl::StrFormat(
       "Scratch: what a compiled plan sets aside for texts of %d tokens; the most that eager used.",
       story.context));
+  const bool disturbed = absl::c_any_of(
+      story.cells, [](const Cell& cell) { return cell.state.Shown(ShareOf(cell)) == kDisturbed; });
+  if (disturbed) table.notes.push_back(kDisturbedNote);
   return table;
 }
 

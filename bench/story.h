@@ -12,6 +12,7 @@
 #include "bench/engine.h"
 #include "bench/machine.h"
 #include "bench/peer.h"
+#include "bench/progress.h"
 #include "bench/report.h"
 
 namespace ninfer::bench {
@@ -27,9 +28,15 @@ struct StoryOptions {
   std::vector<StoryPrompt> prompts;
   int threads = 0;
   int repetitions = 3;
-  Peer* peer = nullptr;     // or null
-  std::string peer_config;  // the text of a config.json: the peer's shape
+  Peer* peer = nullptr;          // or null
+  Progress* progress = nullptr;  // never null; told of RowsOfStory rows
+  std::string peer_config;       // the text of a config.json: the peer's shape
 };
+
+// What the progress is told of: a row of each of the four for each prompt.
+inline int RowsOfStory(const std::vector<StoryPrompt>& prompts) {
+  return 4 * static_cast<int>(prompts.size());
+}
 
 // One table for each prompt.
 absl::StatusOr<std::vector<Table>> TellStory(const StoryOptions& options, const std::string& label,

@@ -17,6 +17,7 @@
 #include "bench/engine.h"
 #include "bench/machine.h"
 #include "bench/peer.h"
+#include "bench/progress.h"
 #include "bench/report.h"
 
 namespace ninfer::bench {
@@ -24,8 +25,12 @@ namespace ninfer::bench {
 struct ThroughputOptions {
   std::vector<int64_t> prefill, decode, depths = {0};
   int repetitions = 5;
-  Peer* peer = nullptr;  // with the same shape loaded, or null
+  Peer* peer = nullptr;          // with the same shape loaded, or null
+  Progress* progress = nullptr;  // never null; told of RowsOfThroughput rows
 };
+
+// What the progress is told of: each test of each round.
+int RowsOfThroughput(const ThroughputOptions& options);
 
 // `label` names the model in the title.
 absl::StatusOr<Table> MeasureThroughput(Engine* engine, const std::string& label,

@@ -6,8 +6,10 @@
 // back.
 //
 // Tested by tests/ir_text_test.cc.
+#include <algorithm>
 #include <charconv>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -70,17 +72,25 @@ struct AttrText {
 
 class FunctionPrinter {
  public:
-  FunctionPrinter(const Function* function, absl::Span<const Symbol> symbols) : symbols_(symbols) {
+  FunctionPrinter(const Function* function, absl::Span<const Symbol> symbols,
+                  const Numbering* numbering = nullptr)
+      : symbols_(symbols), numbering_(numbering) {
     if (function == nullptr) return;
-    int next = 0;
+    int next = FirstNumber(*function);
+    absl::flat_hash_set<int> taken;  // of the numbers that are kept
     for (const auto& parameter : function->parameters()) {
       names_[parameter.get()] = NameText('%', parameter->name());
     }
     for (const auto& node : function->nodes()) {
       for (int i = 0; i < node->num_results(); ++i) {
         const Value* value = node->result(i);
-        names_[value] =
-            IsNumberName(value->name()) ? absl::StrCat("%", next++) : NameText('%', value->name());
+        if (!IsNumberName(value->name())) {
+          names_[value] = NameText('%', value->name());
+          continue;
+        }
+        const int* kept = KeptNumber(value);
+        const bool keeps = kept != nullptr && taken.insert(*kept).second;
+        names_[value] = absl::StrCat("%", keeps ? *kept : next++);
       }
     }
   }
@@ -109,7 +119,8 @@ class FunctionPrinter {
     if (!node.attrs().empty()) text.push_back('}');
     if (node.body() != nullptr) {
       const std::string inner =
-          body ? FunctionPrinter(node.body(), symbols_).BodyText(*node.body(), indent) : "{...}";
+          body ? FunctionPrinter(node.body(), symbols_, numbering_).BodyText(*node.body(), indent)
+               : "{...}";
       absl::StrAppend(&text, node.attrs().empty() ? " {} " : " ", inner);
     }
     absl::StrAppend(&text, " :");
@@ -136,6 +147,22 @@ class FunctionPrinter {
   }
 
  private:
+  const int* KeptNumber(const Value* value) const {
+    if (numbering_ == nullptr) return nullptr;
+    const auto found = numbering_->numbers.find(value);
+    return found == numbering_->numbers.end() ? nullptr : &found->second;
+  }
+
+  // Of the function's results that keep none.
+  int FirstNumber(const Function& function) const {
+    for (const auto& node : function.nodes()) {
+      for (int i = 0; i < node->num_results(); ++i) {
+        if (KeptNumber(node->result(i)) != nullptr) return numbering_->next;
+      }
+    }
+    return 0;
+  }
+
   void AppendOperands(const Node& node, std::string* text) const {
     if (node.body() == nullptr) {
       for (size_t i = 0; i < node.operands().size(); ++i) {
@@ -155,12 +182,36 @@ class FunctionPrinter {
   }
 
   absl::Span<const Symbol> symbols_;
+  const Numbering* numbering_;  // or null
   absl::flat_hash_map<const Value*, std::string> names_;
 };
 
-}  // namespace
+std::string FunctionText(const Function& function, absl::Span<const Symbol> symbols, int indent,
+                         const Numbering* numbering) {
+  std::string text =
+      absl::StrCat(std::string(indent, ' '), "func ", NameText('@', function.name()), "(");
+  for (size_t i = 0; i < function.parameters().size(); ++i) {
+    const Value& parameter = *function.parameters()[i];
+    absl::StrAppend(&text, i == 0 ? "" : ", ", NameText('%', parameter.name()), ": ",
+                    TypeToString(parameter.type(), symbols));
+  }
+  const FunctionPrinter printer(&function, symbols, numbering);
+  return absl::StrCat(text, ") ", printer.BodyText(function, indent));
+}
 
-std::string Print(const Module& module) {
+// As FunctionPrinter counts: from 0 in each function.
+void AddNumbers(const Function& function, Numbering* numbering) {
+  int next = 0;
+  for (const auto& node : function.nodes()) {
+    for (int i = 0; i < node->num_results(); ++i) {
+      if (IsNumberName(node->result(i)->name())) numbering->numbers[node->result(i)] = next++;
+    }
+    if (node->body() != nullptr) AddNumbers(*node->body(), numbering);
+  }
+  numbering->next = std::max(numbering->next, next);
+}
+
+std::string ModuleText(const Module& module, const Numbering* numbering) {
   std::string text =
       absl::StrCat("module ", Quote(module.name()), " stage ", StageName(module.stage()), "\n");
   for (const Symbol& symbol : module.symbols()) {
@@ -176,20 +227,27 @@ std::string Print(const Module& module) {
                     "\n");
   }
   for (const auto& function : module.functions()) {
-    absl::StrAppend(&text, "\n", PrintFunction(*function, module.symbols()), "\n");
+    absl::StrAppend(&text, "\n", FunctionText(*function, module.symbols(), 0, numbering), "\n");
   }
   return text;
 }
 
+}  // namespace
+
+std::string Print(const Module& module) { return ModuleText(module, nullptr); }
+
+std::string Print(const Module& module, const Numbering& numbering) {
+  return ModuleText(module, &numbering);
+}
+
+Numbering NumberingOf(const Module& module) {
+  Numbering numbering;
+  for (const auto& function : module.functions()) AddNumbers(*function, &numbering);
+  return numbering;
+}
+
 std::string PrintFunction(const Function& function, absl::Span<const Symbol> symbols, int indent) {
-  std::string text =
-      absl::StrCat(std::string(indent, ' '), "func ", NameText('@', function.name()), "(");
-  for (size_t i = 0; i < function.parameters().size(); ++i) {
-    const Value& parameter = *function.parameters()[i];
-    absl::StrAppend(&text, i == 0 ? "" : ", ", NameText('%', parameter.name()), ": ",
-                    TypeToString(parameter.type(), symbols));
-  }
-  return absl::StrCat(text, ") ", FunctionPrinter(&function, symbols).BodyText(function, indent));
+  return FunctionText(function, symbols, indent, nullptr);
 }
 
 std::string PrintNode(const Node& node, absl::Span<const Symbol> symbols) {

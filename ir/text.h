@@ -28,6 +28,19 @@
 namespace ninfer::ir {
 
 std::string Print(const Module& module);
+
+// The numbers that Print gives to results without a name, for a text that is compared with it: in
+// Print(module, numbering) a value that `numbering` knows keeps its number, and others in a
+// function that has such values take numbers from `next` on. So what a change left alone reads the
+// same. (A new value may come to lie where one that is gone lay, and then inherits its number;
+// no two of a function have the same.)
+struct Numbering {
+  absl::flat_hash_map<const Value*, int> numbers;
+  int next = 0;  // above all of them
+};
+Numbering NumberingOf(const Module& module);
+std::string Print(const Module& module, const Numbering& numbering);
+
 std::string PrintFunction(const Function& function, absl::Span<const Symbol> symbols,
                           int indent = 0);
 // One node on one line (the body of a fused op is elided), for messages. Results without a name

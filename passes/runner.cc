@@ -191,6 +191,8 @@ absl::Status Runner::RunOnce(const Unit& unit, PassRecord& record) {
   }
   NINFER_RETURN_IF_ERROR(
       Dump(absl::StrFormat("%03d-%s.before.ir", number_, unit.info.name), before));
+  ir::Numbering numbering;
+  if (options_.print_changed_diff) numbering = ir::NumberingOf(*module_);
   absl::optional<Graph> copy;
   if (Comparing()) copy.emplace(module_->Clone(), CloneOf(*program_));
 
@@ -205,7 +207,7 @@ absl::Status Runner::RunOnce(const Unit& unit, PassRecord& record) {
       "%03d %s %s", number_, unit.info.name,
       changed ? absl::StrCat(record.rewrites, record.rewrites == 1 ? " rewrite" : " rewrites")
               : "(unchanged)")));
-  PrintChanges(unit, before, after);
+  PrintChanges(unit, before, after, numbering);
   complete_ = complete;
   if (!changed) return absl::OkStatus();
   if (complete) {
@@ -341,15 +343,17 @@ absl::Status Runner::WriteIndex(const std::string& line) {
   return Dump("index.txt", index_);
 }
 
-void Runner::PrintChanges(const Unit& unit, const std::string& before,
-                          const std::string& after) const {
+// `numbering` is that of the graph before the pass: in the diff, values keep their numbers.
+void Runner::PrintChanges(const Unit& unit, const std::string& before, const std::string& after,
+                          const ir::Numbering& numbering) const {
   if (!options_.print) return;
   const std::string& name = unit.info.name;
   if (options_.print_after.contains(name) || options_.print_after.contains("all")) {
     options_.print(absl::StrCat("// after ", Prefix(unit), "\n", after));
   }
   if (!options_.print_changed_diff || before == after) return;
-  options_.print(UnifiedDiff(before, after, absl::StrCat("before ", Prefix(unit)),
+  const std::string compared = program_->has_value() ? after : ir::Print(*module_, numbering);
+  options_.print(UnifiedDiff(before, compared, absl::StrCat("before ", Prefix(unit)),
                              absl::StrCat("after ", Prefix(unit))));
 }
 

@@ -15,6 +15,7 @@
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "ir/module.h"
+#include "ir/text.h"
 #include "passes/pass.h"
 #include "passes/passes.h"
 
@@ -96,7 +97,8 @@ class Runner {
                                          const absl::optional<program::Program>& program) const;
   absl::Status Dump(const std::string& name, const std::string& text) const;
   absl::Status WriteIndex(const std::string& line);
-  void PrintChanges(const Unit& unit, const std::string& before, const std::string& after) const;
+  void PrintChanges(const Unit& unit, const std::string& before, const std::string& after,
+                    const ir::Numbering& numbering) const;
   std::string Text() const;
   void Measure(int64_t* ops, int64_t* bytes) const;
   std::string Prefix(const Unit& unit) const;

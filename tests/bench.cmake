@@ -2,5 +2,6 @@ ninfer_test(bench_count_test SOURCES bench_count_test.cc DEPS bench_lib frontend
 ninfer_test(bench_report_test SOURCES bench_report_test.cc DEPS bench_lib)
 ninfer_test(bench_machine_test SOURCES bench_machine_test.cc DEPS bench_lib)
 ninfer_test(bench_peer_test SOURCES bench_peer_test.cc DEPS bench_lib)
+ninfer_test(bench_progress_test SOURCES bench_progress_test.cc DEPS bench_lib)
 ninfer_test(bench_story_test SOURCES bench_story_test.cc DEPS bench_lib)
 ninfer_script_test(bench_test bench_test.py)

@@ -1,7 +1,10 @@
 // The probes work; how fast they find the machine to be is asserted nowhere.
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <cmath>
+#include <thread>
 
 #include "base/status.h"
 #include "bench/machine.h"
@@ -119,6 +122,45 @@ TEST(StateTest, AFailedMeasurementEndsIt) {
   const absl::StatusOr<StateReport> report = MeasureInOneState(
       3, [] { return 250.0; }, [] { return InvalidArgument("no"); }, [] {});
   EXPECT_EQ(report.status().message(), "no");
+}
+
+TEST(StateTest, WhatIsFasterThanItsLimitIsDisturbed) {
+  StateReport report;
+  report.label = "S";
+  EXPECT_EQ(report.Shown(0), "S");
+  EXPECT_EQ(report.Shown(1.04), "S");
+  EXPECT_EQ(report.Shown(1.06), "disturbed");
+}
+
+TEST(StateTest, ARowIsDisturbedWhereManyOfItsRepetitionsWere) {
+  StateReport row, quiet, busy;
+  quiet.label = busy.label = "S";
+  quiet.preemptions = {2, 0.1};  // few: chance
+  busy.preemptions = {30, 0.1};
+  row.Add(quiet);
+  EXPECT_EQ(row.Shown(0.9), "S");
+  row.Add(busy);
+  EXPECT_EQ(row.Shown(0.9), "disturbed");
+  for (int i = 0; i < 9; ++i) row.Add(quiet);
+  EXPECT_EQ(row.Shown(0.9), "S");
+}
+
+TEST(PreemptionsTest, ThreadsThatWantOneCpuAreTakenFromIt) {
+  const Preemptions begin = PreemptionsSoFar();
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(sched_getcpu(), &cpus);
+  const auto spin = [&] {
+    ASSERT_EQ(pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus), 0);
+    for (const double end = Seconds() + 0.5; Seconds() < end;) {
+    }
+  };
+  std::thread first(spin), second(spin);
+  first.join();
+  second.join();
+  const Preemptions found = PreemptionsSince(begin);
+  EXPECT_GT(found.count, 0);
+  EXPECT_GT(found.cpu_seconds, 0);
 }
 
 }  // namespace

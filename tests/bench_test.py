@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -98,6 +99,29 @@ class ThroughputTest(BenchTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         rows = list(csv.DictReader(io.StringIO(done.stdout)))
         self.assertEqual([(row["engine"], row["test"]) for row in rows], [("ninfer", "tg2")])
+
+
+class ProgressTest(BenchTest):
+    def test_every_row_is_told_in_a_pipe_as_it_is_measured(self):
+        done = bench(DEMO, "--type", "f32", "--new-tokens", "2,1", "-r", "1", "--attention", "64")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 9, lines)  # four engines, two prompts, one length
+        self.assertRegex(lines[0], r"^ninfer-bench: 1 of 9: f32 ninfer eager without cache, 2 tokens: [0-9.]+ tok/s$")
+        self.assertRegex(lines[7], r"^ninfer-bench: 8 of 9: f32 ninfer compiled with cache, 1 token: [0-9.]+ tok/s$")
+        self.assertRegex(lines[8], r"^ninfer-bench: 9 of 9: f32 forms of attention at 64 positions: [0-9.]+ ms as flash$")
+
+    def test_an_interrupt_ends_a_measurement_in_its_middle(self):
+        program = os.path.join(script_main.BIN, "ninfer-bench")
+        # Without an interrupt this would take ten minutes at least.
+        process = subprocess.Popen([program, DEMO, "-n", "2", "-r", "10000"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with process:
+            process.stderr.readline()  # it measures
+            process.send_signal(signal.SIGINT)
+            out, error = process.communicate(timeout=120)
+        self.assertEqual((process.returncode, out), (130, ""))
+        self.assertTrue(error.endswith("ninfer-bench: interrupted\n"), error[-200:])
 
 
 class RefusalTest(BenchTest):

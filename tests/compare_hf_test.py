@@ -1,8 +1,10 @@
 """Tests tools/compare_hf.py; beside transformers only where NINFER_TORCH_PYTHON or bench/peers/install.sh has one."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import script_main
@@ -29,12 +31,31 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(self.compare("/nowhere"),
                          (2, "", "compare_hf.py: /nowhere: expected a model folder, found no config.json\n"))
 
-    def test_a_python_without_transformers_is_told_where_to_find_one(self):
+    def without_transformers(self, python=None):
+        """What the script says in a tree of its own, where `python` is what bench/peers/install.sh installed."""
         if has_transformers(sys.executable):
             self.skipTest("this Python has transformers")
-        status, out, error = self.compare(DEMO)
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(os.path.join(root, "tools"))
+            script = shutil.copy(SCRIPT, os.path.join(root, "tools"))
+            if python:
+                path = os.path.join(root, "build", "peers", "torch", "bin", "python3")
+                os.makedirs(os.path.dirname(path))
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(python)
+                os.chmod(path, 0o755)
+            done = subprocess.run([sys.executable, "-B", script, DEMO, "--max-tokens", "3"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True, timeout=600, check=False)
+            return done.returncode, done.stdout.replace(root, "ROOT"), done.stderr
+
+    def test_a_python_without_transformers_is_told_where_to_find_one(self):
+        status, out, error = self.without_transformers()
         self.assertEqual((status, out, error.count("\n")), (2, "", 1))
         self.assertIn("bench/peers/install.sh installs them", error)
+
+    def test_a_python_without_transformers_hands_over_to_the_one_that_was_installed(self):
+        self.assertEqual(self.without_transformers(python='#!/bin/sh\necho "$@"\nexit 7\n'),
+                         (7, "-B ROOT/tools/compare_hf.py %s --max-tokens 3\n" % DEMO, ""))
 
     def test_engines_are_compared_with_transformers(self):
         if not has_transformers(PYTHON):

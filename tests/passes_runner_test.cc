@@ -341,6 +341,36 @@ TEST(Runner, PrintsADiffOfWhatChanged) {
   EXPECT_THAT(printed, Not(HasSubstr("pass 2")));
 }
 
+TEST(Runner, ADiffLeavesTheNumbersOfWhatWasNotChanged) {
+  constexpr char kText[] = R"(module "runner" stage optimised
+dim T in [1, 8]
+
+func @step(%x: f32[T,8]) {
+  %0 = tanh %x : f32[T,8]
+  %1 = tanh %x : f32[T,8]
+  %2 = exp %0 : f32[T,8]
+  %3 = add %1, %2 : f32[T,8]
+  return %3
+}
+)";
+  std::string printed;
+  PassOptions options;
+  options.print = [&printed](const std::string& text) { printed += text; };
+  options.print_changed_diff = true;
+  ir::Module module = *ir::Parse(kText, "kText");
+  ASSERT_TRUE(RunPasses(module, {"cse"}, options).ok());
+  EXPECT_THAT(printed, EndsWith(R"(
+   %0 = tanh %x : f32[T,8]
+-  %1 = tanh %x : f32[T,8]
+   %2 = exp %0 : f32[T,8]
+-  %3 = add %1, %2 : f32[T,8]
++  %3 = add %0, %2 : f32[T,8]
+   return %3
+ }
+)"));
+  EXPECT_THAT(ir::Print(module), HasSubstr("  %2 = add %0, %1 : f32[T,8]\n"));
+}
+
 TEST(Runner, TheTableShowsEveryPassWithItsFigures) {
   PassOptions options;
   options.disabled = {"cse"};

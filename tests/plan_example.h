@@ -62,7 +62,7 @@ inline Plan ExamplePlan() {
   metadata.weights_dtype = metadata.activations_dtype = metadata.kv_dtype = "f32";
   plan.symbols = {{"T", 1, 2}, {"R", 1, 2}};
   plan.kv_layers = {{DType::kBF16, 1, 2, 64, 256, 48}};
-  plan.weights = {{"embed", "plain-f32", 4, 4, 1, 0, 64}, {"head", "panel-f32", 4, 4, 1, 64, 64}};
+  plan.weights = {{"embed", "plain_f32", 4, 4, 1, 0, 64}, {"head", "panel_f32", 4, 4, 1, 64, 64}};
   plan.weight_bytes = 128;
   plan.kernels = {{"embedding", "rowwise", 0}, {"head", "linear", 64}};
   AddExampleEntry(&plan);

@@ -30,7 +30,7 @@ std::string ExampleFile() {
   plan.metadata.context_length = 8;
   plan.metadata.bos_id = 1;
   plan.symbols = {{"T", 1, 8}};
-  plan.weights = {{"w", "plain-f32", 1, 16, 1, 0, 64}};
+  plan.weights = {{"w", "plain_f32", 1, 16, 1, 0, 64}};
   plan.weight_bytes = 64;
   const std::string path = JoinPath(GetEnv("TEST_TMPDIR", ::testing::TempDir()), "example.bin");
   EXPECT_TRUE(WritePlan(plan, ExampleWeights(), path).ok());

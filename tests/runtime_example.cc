@@ -172,8 +172,8 @@ std::shared_ptr<plan::LoadedPlan> ToyPlan() {
                   {"sums", "f32[T]", 1, false, 2048, kToyTokens * 4, 2, 3},
                   {"logits", "f32[R,5]", kToyStride, false, 0, kToyRows * kToyStride * 4, 3, 3}};
   plan.kv_layers = {{DType::kF32, 1, 1, 64, 256}};
-  plan.weights = {{"embedding", "plain-f32", 5, 5, 1, 0, sizeof(ToyWeights::embedding)},
-                  {"head", "plain-f32", 5, 1, 1, offsetof(ToyWeights, head), 20}};
+  plan.weights = {{"embedding", "plain_f32", 5, 5, 1, 0, sizeof(ToyWeights::embedding)},
+                  {"head", "plain_f32", 5, 1, 1, offsetof(ToyWeights, head), 20}};
   plan.weight_bytes = sizeof(ToyWeights);
   for (const auto& kernel : kKernels) plan.kernels.push_back({kernel.name, kernel.family, 64});
   plan.entries = {ToyEntry()};

@@ -108,6 +108,54 @@ class TestFlagsTest(unittest.TestCase):
         self.expect_refusal(["-R"], "test: -R: expected a regular expression, found nothing\n")
 
 
+class UsageTest(unittest.TestCase):
+    """Scripts that build say how they are called before they build anything."""
+
+    def run_script(self, script, *arguments):
+        with tempfile.TemporaryDirectory() as folder:
+            return subprocess.run([os.path.join(script_main.ROOT, script), *arguments], cwd=folder, text=True, timeout=20,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+    def test_help_is_printed_at_once(self):
+        for script in ("demo", "test", "tools/fuzz"):
+            for flag in ("-h", "--help"):
+                done = self.run_script(script, flag)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), script)
+                self.assertIn(script, done.stdout)
+
+    def test_what_is_no_target_is_refused_at_once(self):
+        self.assertEqual(self.run_script("demo", "--fast").stderr, "demo: expected no arguments, found --fast\n")
+        done = self.run_script("tools/fuzz", "--fast")
+        self.assertEqual((done.returncode, done.stderr.split()[0]), (2, "usage:"))
+
+
+class BuildTest(unittest.TestCase):
+    """tools/build.sh with a made-up cmake, whose output is no terminal's."""
+
+    def build(self, cmake):
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(os.path.join(root, "tools"))
+            script = shutil.copy(os.path.join(script_main.ROOT, "tools", "build.sh"), os.path.join(root, "tools"))
+            for path, body in (("tools/setup.sh", "exit 0"), ("cmake", 'case $1 in --build) %s ;; esac' % cmake)):
+                with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+                    file.write("#!/usr/bin/env bash\n%s\n" % body)
+                os.chmod(os.path.join(root, path), 0o755)
+            environment = dict(os.environ, PATH=root + os.pathsep + os.environ["PATH"])
+            done = subprocess.run([script, "release"], env=environment, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, check=False)
+        self.assertEqual(done.stdout, "")
+        return done.returncode, done.stderr
+
+    def test_a_long_build_tells_of_every_tenth_and_a_short_one_of_nothing(self):
+        steps = 'for i in $(seq %d); do echo "[$i/%d] Building x"; done'
+        status, said = self.build(steps % (40, 40))
+        self.assertEqual((status, said.splitlines()[0], said.count("\n")), (0, "build: 10% (4 of 40 steps)", 10))
+        self.assertEqual(self.build(steps % (3, 3)), (0, ""))
+
+    def test_a_build_that_fails_shows_why_and_not_what_went_well(self):
+        self.assertEqual(self.build('echo "[1/3] Building x"; echo "x.cc:1: error: y"; exit 1'), (1, "x.cc:1: error: y\n"))
+
+
 class SummaryTest(unittest.TestCase):
 
     def summary(self, files):

@@ -3,7 +3,8 @@
 
     tools/compare_hf.py MODEL [--prompt TEXT | --prompt-ids 1,2,3] [--max-tokens 20] [--engine eager|compiled]
 
-Needs torch and transformers (`bench/peers/install.sh` makes an environment that has them). Both sides compute in f32.
+Needs torch and transformers: those of the Python that runs this, or else those of the environment that
+`bench/peers/install.sh` makes, in which it then starts itself anew. Both sides compute in f32.
 Compared are, in this order, the token ids of the prompt, the rows that go into each layer, the logits of each position
 of the prompt, and the tokens that greedy decoding adds. The status is 0 when nothing differs, 1 when something does, and
 2 when something could not be run.
@@ -17,11 +18,20 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PEERS = os.path.join(ROOT, "build", "peers", "torch")
 
 
 def fail(message):
     print("compare_hf.py: %s" % message, file=sys.stderr)
     sys.exit(2)
+
+
+def restart_beside_the_peers(missing):
+    """Goes on in the environment of bench/peers/install.sh, where there is one and this is not it yet."""
+    python = os.path.join(PEERS, "bin", "python3")
+    if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(PEERS):
+        os.execv(python, [python, *(["-B"] if sys.dont_write_bytecode else []), os.path.abspath(__file__), *sys.argv[1:]])
+    fail("expected torch, transformers and safetensors, found no %s (bench/peers/install.sh installs them)" % missing)
 
 
 class Ninfer:
@@ -136,7 +146,7 @@ def main():
         import torch
         import transformers
     except ImportError as error:
-        fail("expected torch, transformers and safetensors, found no %s (bench/peers/install.sh installs them)" % error.name)
+        restart_beside_the_peers(error.name)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     ninfer, report = Ninfer(options), Report()

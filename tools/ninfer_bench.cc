@@ -60,10 +60,18 @@ absl::Status Run(bench::RunOptions options) {
   runtime::CompilerCallbacks callbacks;
   callbacks.progress = [&](absl::string_view phase, double done) { bar.Show(phase, done); };
   callbacks.cancelled = [] { return Interrupted(); };
-  NINFER_ASSIGN_OR_RETURN(const std::string text, bench::Run(options, callbacks));
+  if (!bar.terminal()) {
+    options.on_row = [](absl::string_view line) {
+      std::fprintf(stderr, "ninfer-bench: %s\n", Printable(line).c_str());
+    };
+  }
+  const absl::StatusOr<std::string> text = bench::Run(options, callbacks);
   bar.Clear();
+  // Whatever failed when Ctrl-C came, as a peer's end, failed for that.
+  if (!text.ok() && Interrupted()) return absl::CancelledError("interrupted");
+  NINFER_RETURN_IF_ERROR(text.status());
   WarnOfThreads(options.threads);
-  std::fputs(text.c_str(), stdout);
+  std::fputs(text->c_str(), stdout);
   return absl::OkStatus();
 }
 

@@ -21,6 +21,7 @@ class ProgressBar {
   ~ProgressBar() { Clear(); }
   void Show(absl::string_view phase, double done);
   void Clear();
+  bool terminal() const { return terminal_; }
 
  private:
   bool terminal_;

@@ -287,7 +287,7 @@ class ChatTest(unittest.TestCase):
         self.assertIn("of the prompt's", done.stderr)
 
     def test_a_conversation_that_is_full_says_so_and_can_begin_again(self):
-        text = "%s\n%s\n%s\n/reset\nHello\n/stats\n" % ("long words " * 150, "more words " * 150, "Hello")
+        text = "%s\n%s\n%s\n/reset\nHello\n/stats\n" % ("long words " * 300, "more words " * 300, "Hello")
         done = self.run_program("--chat", "--temperature=0", "--max-tokens=3", text=text)
         self.assertEqual(done.returncode, 2)
         self.assertRegex(done.stderr, r"ninfer-run: the conversation is full: expected at most 1023 tokens, found \d+; "

@@ -168,20 +168,22 @@ class ChatTest(unittest.TestCase):
                          "ninfer-run: %s: expected one message at least, found none" % bad)
         self.assertEqual(self.refused("--messages", self.path("m.json", MESSAGES), "--tools", self.path("bad.json", "{}")),
                          "ninfer-run: %s: expected an array of tools, found object" % bad)
-        self.assertIn("not valid JSON", self.refused("--messages", self.path("bad.json", "[" * 100000)))
+        self.assertIn("inside one another", self.refused("--messages", self.path("bad.json", "[" * 100000)))
         self.assertIn("chat template, line", self.refused("--messages", self.path("bad.json", '[{"role": "user"}]')))
 
     def test_values_nested_without_end_are_refused(self):
-        deep = "[" * 100000 + "]" * 100000
-        message = '[{"role": "user", "content": %s}]'
-        too_deep = "ninfer-run: %s: expected at most 200 arrays and objects inside one another, found more"
+        deep = "[" * 200000 + "]" * 200000
         file = self.path("m.json", MESSAGES)
-        self.assertEqual(self.refused("--messages", self.path("deep.json", message % deep)), too_deep % "messages")
+        deep_file = self.path("deep.json", '[{"role": "user", "content": %s, "name": "x", "more": 1}]' % deep)
+        too_deep = "ninfer-run: %s: expected at most %d arrays and objects inside one another, found more"
+        self.assertEqual(self.refused("--messages", deep_file), too_deep % (deep_file, 210))
         for flag in ("tools", "documents"):
-            self.assertEqual(self.refused("--messages", file, "--" + flag, self.path("deep.json", '[{"a": %s}]' % deep)),
-                             too_deep % flag)
-        self.assertEqual(self.refused("--messages", file, "--chat-template-kwargs", '{"a": %s}' % deep[90000:110000]),
-                         too_deep % "template variables")
+            self.assertEqual(self.refused("--messages", file, "--" + flag, deep_file), too_deep % (deep_file, 210))
+        self.assertEqual(self.refused("--messages", file, "--chat-template-kwargs", '{"a": %s}' % deep[190000:210000]),
+                         too_deep % ("--chat-template-kwargs", 210))
+        message = '[{"role": "user", "content": %s}]'
+        self.assertEqual(self.refused("--messages", self.path("deep.json", message % ("[" * 199 + "]" * 199))),
+                         too_deep % ("messages", 200))
         template = self.path("json.jinja", "{{ messages | tojson }}")
         shown = self.show("--messages", self.path("m.json", message % ("[" * 198 + "]" * 198)), "--chat-template", template)
         self.assertEqual(shown.count("["), 199)

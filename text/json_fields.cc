@@ -46,7 +46,35 @@ class KeyWatcher : public nlohmann::json_sax<Json> {
   std::string twice_;
 };
 
+class DepthWatcher : public KeyWatcher {
+ public:
+  explicit DepthWatcher(int most) : most_(most) {}
+  bool key(string_t&) override { return true; }
+  bool start_array(std::size_t) override { return Enter(); }
+  bool start_object(std::size_t) override { return Enter(); }
+  bool end_array() override { return Leave(); }
+  bool end_object() override { return Leave(); }
+  bool too_deep() const { return depth_ > most_; }
+
+ private:
+  bool Enter() { return ++depth_ <= most_; }
+  bool Leave() {
+    --depth_;
+    return true;
+  }
+  int most_;
+  int depth_ = 0;
+};
+
 }  // namespace
+
+absl::Status CheckJsonDepth(absl::string_view text, absl::string_view name, int most) {
+  DepthWatcher watcher(most);
+  Json::sax_parse(text.begin(), text.end(), &watcher);
+  if (!watcher.too_deep()) return absl::OkStatus();
+  return InvalidArgument(name, ": expected at most ", most,
+                         " arrays and objects inside one another, found more");
+}
 
 absl::StatusOr<Json> ParseJsonObject(absl::string_view text, absl::string_view name) {
   // Of a key that comes twice the parser would keep the last value, and so lose a piece.

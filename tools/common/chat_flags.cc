@@ -5,15 +5,18 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "text/json_fields.h"
 
 namespace ninfer::tools {
 namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
+constexpr int kMaxDepth = 210;  // a template's request may be 200 deep
 constexpr uint64_t kFileLimit = uint64_t{64} << 20;
 
 absl::StatusOr<OrderedJson> ParseJson(const std::string& text, const std::string& name) {
+  NINFER_RETURN_IF_ERROR(CheckJsonDepth(text, name, kMaxDepth));
   OrderedJson json = OrderedJson::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return InvalidArgument(name, ": not valid JSON");
   return json;

@@ -120,7 +120,7 @@ double Difference(const std::vector<float>& reference, const std::vector<float>&
 }
 
 absl::Status AddLength(const AttentionOptions& options, int64_t length,
-                       const runtime::CompilerCallbacks& callbacks, Preemptions* preemptions,
+                       const runtime::CompilerCallbacks& callbacks, CpuWait* cpu_wait,
                        Table* table) {
   options.progress->Begin(
       absl::StrCat(options.type, " forms of attention at ", length, " positions"));
@@ -138,7 +138,7 @@ absl::Status AddLength(const AttentionOptions& options, int64_t length,
     NINFER_ASSIGN_OR_RETURN(forms[i].engine, Engine::Open(choice, callbacks));
     NINFER_RETURN_IF_ERROR(RunOnce(forms[i].engine.get(), length, &forms[i].logits).status());
   }
-  const Preemptions begin = PreemptionsSoFar();
+  const CpuWait begin = CpuWaitSoFar();
   for (int round = 0; round < options.repetitions; ++round) {
     for (Form& form : forms) {
       NINFER_ASSIGN_OR_RETURN(const double seconds,
@@ -146,7 +146,7 @@ absl::Status AddLength(const AttentionOptions& options, int64_t length,
       form.seconds.push_back(seconds);
     }
   }
-  *preemptions += PreemptionsSince(begin);
+  *cpu_wait += CpuWaitSince(begin);
   std::vector<Json> row = {length};
   for (const Form& form : forms) row.push_back(1e3 * Median(form.seconds));
   for (const Form& form : forms) {
@@ -176,18 +176,18 @@ absl::StatusOr<Table> CompareAttentionForms(const AttentionOptions& options,
       {"efficient_ms", "efficient ms", 3}, {"flash_ms", "flash ms", 3},
       {"naive_kib", "naive KiB", 0},       {"efficient_kib", "efficient KiB", 0},
       {"flash_kib", "flash KiB", 0},       {"largest_difference", "largest difference"}};
-  Preemptions preemptions;
+  CpuWait cpu_wait;
   for (int64_t length : options.lengths) {
-    NINFER_RETURN_IF_ERROR(Annotate(AddLength(options, length, callbacks, &preemptions, &table),
+    NINFER_RETURN_IF_ERROR(Annotate(AddLength(options, length, callbacks, &cpu_wait, &table),
                                     absl::StrCat("attention at ", length, " positions")));
   }
   table.notes = {
       "Peak scratch of the step, all threads together: naive holds all scores, efficient "
       "those of a chunk of rows, flash none. The difference is that of the logits from "
       "naive's, as a part of the largest."};
-  if (preemptions.disturbed()) {
+  if (cpu_wait.disturbed()) {
     table.notes.push_back(
-        "Other programs wanted the CPUs meanwhile: the times are longer than the code takes.");
+        "Threads waited for a CPU meanwhile: the times are longer than the code takes.");
   }
   return table;
 }

@@ -2,14 +2,17 @@
 // in matrix_peak.cc. Tested by tests/bench_machine_test.cc.
 #include "bench/machine.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "runtime/bandwidth.h"
 
@@ -21,10 +24,10 @@ constexpr double kMostBarrierSeconds = 0.1;  // where others take the CPUs, batc
 constexpr uint32_t kBarriersInABatch = 2000;
 // Geometric means of the typical 50 and 250 ns with what lies around them.
 constexpr double kMostOfC = 100, kLeastOfS = 150, kMostOfS = 450;
-// An idle machine takes a CPU from us a few times a second, a busy one at the end of every slice of
-// some milliseconds. Fewer than so many in all may be chance.
-constexpr double kMostPreemptionsPerSecond = 50;
-constexpr int64_t kMostPreemptionsByChance = 5;
+// On an idle machine a thread waits for some microseconds after it was woken; on a busy one for as
+// long as it computes, and longer. Less than so much in all may be chance.
+constexpr double kMostWait = 0.1;  // of the CPU time
+constexpr double kMostWaitByChance = 2e-3;
 constexpr double kReadBatchSeconds = 0.06;
 constexpr int kLeastPasses = 4;
 
@@ -95,40 +98,51 @@ double StateProbe::Nanoseconds() {
   return nanoseconds;
 }
 
-Preemptions& Preemptions::operator+=(const Preemptions& other) {
-  count += other.count;
+CpuWait& CpuWait::operator+=(const CpuWait& other) {
+  waited_seconds += other.waited_seconds;
   cpu_seconds += other.cpu_seconds;
   return *this;
 }
 
-bool Preemptions::disturbed() const {
-  return count > kMostPreemptionsByChance &&
-         static_cast<double>(count) > kMostPreemptionsPerSecond * cpu_seconds;
+bool CpuWait::disturbed() const {
+  return waited_seconds > kMostWaitByChance && waited_seconds > kMostWait * cpu_seconds;
 }
 
-Preemptions PreemptionsSoFar() {
-  struct rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-  };
-  return {usage.ru_nivcsw, seconds(usage.ru_utime) + seconds(usage.ru_stime)};
+// Linux's Documentation/scheduler/sched-stats.rst: nanoseconds on a CPU, nanoseconds of waiting for
+// one, slices. Of the threads that live; nothing where the system keeps no such figures.
+CpuWait CpuWaitSoFar() {
+  CpuWait sum;
+  std::error_code error;
+  for (std::filesystem::directory_iterator thread("/proc/self/task", error), end;
+       !error && thread != end; thread.increment(error)) {
+    const absl::StatusOr<std::string> text =
+        ReadFile((thread->path() / "schedstat").string(), 1 << 12);
+    if (!text.ok()) continue;  // it has ended
+    const std::vector<absl::string_view> figures = absl::StrSplit(*text, ' ');
+    int64_t ran = 0, waited = 0;
+    if (figures.size() < 2 || !absl::SimpleAtoi(figures[0], &ran) ||
+        !absl::SimpleAtoi(figures[1], &waited)) {
+      continue;
+    }
+    sum += {1e-9 * static_cast<double>(waited), 1e-9 * static_cast<double>(ran)};
+  }
+  return sum;
 }
 
-Preemptions PreemptionsSince(const Preemptions& begin) {
-  const Preemptions now = PreemptionsSoFar();
-  return {now.count - begin.count, now.cpu_seconds - begin.cpu_seconds};
+CpuWait CpuWaitSince(const CpuWait& begin) {
+  const CpuWait now = CpuWaitSoFar();
+  return {now.waited_seconds - begin.waited_seconds, now.cpu_seconds - begin.cpu_seconds};
 }
 
 void StateReport::Add(const StateReport& other) {
   label = label.empty() || label == other.label ? other.label : "mixed";
   barrier_nanoseconds = other.barrier_nanoseconds;
   repeats += other.repeats;
-  preemptions += other.preemptions;
+  cpu_wait += other.cpu_wait;
 }
 
 std::string StateReport::Shown(double share) const {
-  return preemptions.disturbed() || share > kMostShare ? kDisturbed : label;
+  return cpu_wait.disturbed() || share > kMostShare ? kDisturbed : label;
 }
 
 absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
@@ -139,9 +153,9 @@ absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
   const int most_repeats = std::max(3, repetitions);
   for (int kept = 0; kept < repetitions;) {
     const double before = barrier_nanoseconds();
-    const Preemptions begin = PreemptionsSoFar();
+    const CpuWait begin = CpuWaitSoFar();
     NINFER_RETURN_IF_ERROR(measure());
-    const Preemptions found = PreemptionsSince(begin);
+    const CpuWait found = CpuWaitSince(begin);
     const double after = barrier_nanoseconds();
     const std::string label = StateLabel(before);
     const bool one_state =
@@ -152,7 +166,7 @@ absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
     }
     report.label = one_state ? label : "mixed";
     report.barrier_nanoseconds = before;
-    report.preemptions += found;
+    report.cpu_wait += found;
     keep();
     ++kept;
   }

@@ -42,17 +42,16 @@ class StateProbe {
   std::unique_ptr<runtime::ThreadPool> pool_;
 };
 
-// How often the system took a CPU from a thread of this process that had use for it, and the CPU
-// time in which it did so.
-struct Preemptions {
-  int64_t count = 0;
-  double cpu_seconds = 0;
-  Preemptions& operator+=(const Preemptions& other);
-  // Whether others wanted the CPUs: more than what the system itself does now and then.
+// How long threads of this process waited for a CPU although they had use for it, and how long they
+// had one.
+struct CpuWait {
+  double waited_seconds = 0, cpu_seconds = 0;
+  CpuWait& operator+=(const CpuWait& other);
+  // Whether it was more than what the system itself causes now and then.
   bool disturbed() const;
 };
-Preemptions PreemptionsSoFar();
-Preemptions PreemptionsSince(const Preemptions& begin);
+CpuWait CpuWaitSoFar();
+CpuWait CpuWaitSince(const CpuWait& begin);
 
 // A share of a limit above this says that the limit was not measured in the machine's best moment.
 inline constexpr double kMostShare = 1.05;
@@ -64,19 +63,20 @@ struct StateReport {
   std::string label;  // "S", or "mixed"
   double barrier_nanoseconds = 0;
   int repeats = 0;
-  Preemptions preemptions;  // of what was kept
+  CpuWait cpu_wait;  // of what was kept
 
   // Takes in what another measurement of the same row found.
   void Add(const StateReport& other);
-  // The label; kDisturbed where others wanted the CPUs or `share` of the limit (0: none) is
+  // The label; kDisturbed where threads waited for CPUs or `share` of the limit (0: none) is
   // impossible.
   std::string Shown(double share) const;
 };
 inline constexpr char kDisturbed[] = "disturbed";
 // What it means, for the foot of a table.
 inline constexpr char kDisturbedNote[] =
-    "disturbed: other programs wanted the CPUs while the row was measured, or the row is faster "
-    "than its limit was found to be; its figures tell of the machine then, not of the code.";
+    "disturbed: threads waited for a CPU while the row was measured, as where other programs want "
+    "it, or the row is faster than its limit was found to be; its figures tell of the machine "
+    "then, not of the code.";
 absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
                                               absl::FunctionRef<double()> barrier_nanoseconds,
                                               absl::FunctionRef<absl::Status()> measure,

@@ -53,7 +53,7 @@ class Text {
     positions_.resize(longest);
     std::iota(positions_.begin(), positions_.end(), 0);
     logits_.resize(vocab);
-    for (const runtime::KvGroupLimits& group : executor->limits().kv_groups) {
+    for (const runtime::KvGroupLimits& group : executor_->limits().kv_groups) {
       windows_ |= group.window > 0;
     }
   }

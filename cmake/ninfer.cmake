@@ -162,7 +162,8 @@ function(ninfer_fuzz name)
   set_tests_properties(${name} PROPERTIES WORKING_DIRECTORY ${NINFER_TEST_TMP}/${name})
 endfunction()
 
-# The target `programs`: every program and shared library of the given folders, without the tests.
+# The target `programs`: every program and shared library of the given folders, without the tests. They are what
+# `cmake --install` copies, in the layout of the build folder: programs look for the library in ../lib.
 function(ninfer_programs)
   add_custom_target(programs)
   foreach(folder ${ARGN})
@@ -172,6 +173,7 @@ function(ninfer_programs)
         get_target_property(type ${target} TYPE)
         if(type STREQUAL "EXECUTABLE" OR type STREQUAL "SHARED_LIBRARY")
           add_dependencies(programs ${target})
+          install(TARGETS ${target} RUNTIME DESTINATION bin LIBRARY DESTINATION lib)
         endif()
       endforeach()
     endif()

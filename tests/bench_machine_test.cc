@@ -135,18 +135,18 @@ TEST(StateTest, WhatIsFasterThanItsLimitIsDisturbed) {
 TEST(StateTest, ARowIsDisturbedWhereManyOfItsRepetitionsWere) {
   StateReport row, quiet, busy;
   quiet.label = busy.label = "S";
-  quiet.preemptions = {2, 0.1};  // few: chance
-  busy.preemptions = {30, 0.1};
+  quiet.cpu_wait = {0.001, 0.1};
+  busy.cpu_wait = {0.1, 0.1};
   row.Add(quiet);
   EXPECT_EQ(row.Shown(0.9), "S");
   row.Add(busy);
   EXPECT_EQ(row.Shown(0.9), "disturbed");
-  for (int i = 0; i < 9; ++i) row.Add(quiet);
+  for (int i = 0; i < 20; ++i) row.Add(quiet);
   EXPECT_EQ(row.Shown(0.9), "S");
 }
 
-TEST(PreemptionsTest, ThreadsThatWantOneCpuAreTakenFromIt) {
-  const Preemptions begin = PreemptionsSoFar();
+TEST(CpuWaitTest, ThreadsThatWantOneCpuWaitForIt) {
+  const CpuWait begin = CpuWaitSoFar();
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   CPU_SET(sched_getcpu(), &cpus);
@@ -155,11 +155,15 @@ TEST(PreemptionsTest, ThreadsThatWantOneCpuAreTakenFromIt) {
     for (const double end = Seconds() + 0.5; Seconds() < end;) {
     }
   };
-  std::thread first(spin), second(spin);
-  first.join();
+  CpuWait found;
+  std::thread first(spin);
+  std::thread second([&] {
+    spin();
+    found = CpuWaitSince(begin);  // before it ends: threads that have ended are not counted
+  });
   second.join();
-  const Preemptions found = PreemptionsSince(begin);
-  EXPECT_GT(found.count, 0);
+  first.join();
+  EXPECT_GT(found.waited_seconds, 0.05);
   EXPECT_GT(found.cpu_seconds, 0);
 }
 

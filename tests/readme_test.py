@@ -18,8 +18,15 @@ def commands():
 
 class ReadmeTest(unittest.TestCase):
 
+    def not_ignored(self, names):
+        """Those of the names that git would show at the root of the tree as untracked files."""
+        with open(os.path.join(script_main.ROOT, ".gitignore"), encoding="utf-8") as file:
+            ignored = [line.strip().strip("/") for line in file]
+        return [name for name in names if name not in ["build", "models"] + ignored]
+
     def test_the_four_commands_do_what_they_say(self):
-        found = commands()
+        path, *found = commands()
+        self.assertEqual(path, "export PATH=$PWD/build/bin:$PATH")
         self.assertEqual([line.split()[0] for line in found],
                          ["ninfer-compile", "ninfer-run", "ninfer-compile", "ninfer-bench"])
         for line in found:
@@ -28,16 +35,16 @@ class ReadmeTest(unittest.TestCase):
                 self.skipTest("not built: " + line.split()[0])
         with tempfile.TemporaryDirectory() as folder:
             os.symlink(os.path.join(script_main.ROOT, "models"), os.path.join(folder, "models"))
-            path = script_main.BIN + os.pathsep + os.environ["PATH"]
+            os.symlink(os.path.dirname(script_main.BIN), os.path.join(folder, "build"))
             outputs = []
             for line in found:
-                done = subprocess.run(line, shell=True, cwd=folder, env=dict(os.environ, PATH=path),
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                      text=True, timeout=600, check=False)
+                done = subprocess.run(path + "\n" + line, shell=True, cwd=folder, stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600, check=False)
                 self.assertEqual(done.returncode, 0, line + "\n" + done.stderr)
                 outputs.append(done.stdout)
             self.assertTrue(outputs[1].startswith("Once upon a time"), outputs[1])
-            self.assertIn("index.txt", os.listdir(os.path.join(folder, "ir")))
+            self.assertIn("index.txt", os.listdir(os.path.join(folder, "dump")))
+            self.assertEqual(self.not_ignored(os.listdir(folder)), [])
             for cell in ("eager", "compiled", "cache", "naive", "flash"):
                 self.assertIn(cell, outputs[3])
 

@@ -38,16 +38,19 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--run", flags.execute,
                "Executes the result: a graph by eager, a program by its interpreter");
   app.add_option("--weights", flags.run.weights, "Model folder that holds the text's weights");
-  app.add_option("--prompt-ids", flags.run.ids, "Tokens to run, with commas")
+  app.add_option("--prompt-ids", flags.run.ids,
+                 "Tokens to run, with commas (default: 8 ids spread over the vocabulary)")
       ->delimiter(',')
       ->allow_extra_args(false);
   app.add_option("--logits", flags.run.logits, "Writes their logits to this .npy file");
   app.add_option("--threads", flags.run.threads, "Threads (default: one for each CPU)")
       ->check(Between(0, 4096));
-  app.add_option("--weight-type", flags.weights, "precision: storage of linear weights")
+  app.add_option("--weight-type", flags.weights,
+                 "precision: storage of linear weights (default: f32)")
       ->check(OneOf({"f32", "bf16", "f16", "int8", "int4"}));
-  app.add_option("--activations", flags.activations, "precision: arithmetic")->check(types);
-  app.add_option("--kv-cache", flags.kv_cache, "precision: the cache")->check(types);
+  app.add_option("--activations", flags.activations, "precision: arithmetic (default: f32)")
+      ->check(types);
+  app.add_option("--kv-cache", flags.kv_cache, "precision: the cache (default: f32)")->check(types);
   app.add_option("--attention", flags.options.attention, "attention: naive, efficient or flash")
       ->check(OneOf({"naive", "efficient", "flash"}));
   const auto positive = Between(1, INT32_MAX);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "bench/machine.h"
 #include "plan/reader.h"
@@ -17,7 +18,7 @@ namespace {
 using Json = nlohmann::json;
 
 // Types of weights alone: what is not stored so keeps the model's types.
-bool IsInteger(const std::string& type) { return type == "int8" || type == "int4"; }
+bool IsInteger(const std::string& type) { return FindWeightScheme(type) != nullptr; }
 
 std::string OptionsOf(const EngineChoice& choice) {
   Json options = Json::object();

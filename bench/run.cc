@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "bench/attention_forms.h"
 #include "bench/story.h"
@@ -68,10 +69,11 @@ absl::Status CheckModel(const RunOptions& options) {
 absl::Status Check(const RunOptions& options) {
   NINFER_RETURN_IF_ERROR(CheckModel(options));
   for (const std::string& type : options.types) {
-    const bool integers = type == "int8" || type == "int4";
+    const bool integers = FindWeightScheme(type) != nullptr;
     const bool known = integers || type == "f32" || type == "bf16";
     if (!known) {
-      return InvalidArgument("--type: expected f32, bf16, int8 or int4, found '", type, "'");
+      return InvalidArgument("--type: expected f32, bf16, ",
+                             absl::StrJoin(ListWeightSchemes(), ", "), ", found '", type, "'");
     }
     if (integers && (IsStory(options) || !options.peer.empty())) {
       return InvalidArgument("--type: expected f32 or bf16 for the 2x2 and beside a peer, found '",

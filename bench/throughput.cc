@@ -225,8 +225,8 @@ std::vector<Test> TestsOf(const ThroughputOptions& options) {
 absl::Status MeasureAll(Engine* engine, const StepCost& cost, const ThroughputOptions& options,
                         StateProbe* state, Text* text, ReadProbe* reads, std::vector<Test>* tests) {
   ProductTypes types;
-  types.bf16 = engine->executor()->metadata().activations_dtype == "bf16";
-  types.int8 = absl::StartsWith(engine->executor()->metadata().weights_dtype, "int");
+  types.bf16 = absl::EndsWith(engine->executor()->metadata().activations_dtype, "bf16");
+  types.int8 = absl::StartsWith(engine->executor()->metadata().activations_dtype, "int8");
   for (int round = 0; round < options.repetitions; ++round) {
     for (Test& test : *tests) {
       options.progress->Begin(absl::StrCat(test.name(), ", round ", round + 1));

@@ -75,8 +75,8 @@ class LinearEmitter {
   bool Prepares() const { return Widens() || grouped_ || scheme_ != nullptr; }
   DType PreparedType() const { return mode_ == DotMode::kBf16Dot ? DType::kBF16 : DType::kF32; }
   int64_t PreparedBytes() const {
-    return scheme_ != nullptr ? PreparedRowBytes(e_.target(), k_)
-                              : program::LeadingDimension(k_) * DTypeSize(PreparedType());
+    if (scheme_ == nullptr) return program::LeadingDimension(k_) * DTypeSize(PreparedType());
+    return widened_ ? WidenedRowBytes(k_) : PreparedRowBytes(e_.target(), k_);
   }
   int64_t PreparedAt() const {
     return program::kLinearTileBytes + (grouped_ ? program::kLinearRowBlock * 8 : 0);
@@ -108,6 +108,7 @@ class LinearEmitter {
     LV source =
         e_.Offset(e_.ParameterAddress(input_.buffer), e_.b().CreateMul(element, e_.I64(size)));
     LV target = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), r, PreparedBytes()));
+    if (widened_) return EmitWidenRow(e_, source, input_.dtype, k_, target);
     if (scheme_ != nullptr) {
       EmitPrepareRow(e_, *scheme_, source, input_.dtype, k_, target, e_.scratch());
       return;
@@ -223,6 +224,7 @@ class LinearEmitter {
     format_ = info.format;
     FindInput(program::LinearInput(*linear_));
     scheme_ = formats::InfoOf(format_).scheme;
+    widened_ = scheme_ != nullptr && program::InputQuantiser(*linear_) == nullptr;
     if (scheme_ != nullptr) return OverrideAccumulators();
     switch (format_) {
       case formats::Format::kPanelF32:
@@ -298,8 +300,9 @@ class LinearEmitter {
   void Panels(LV panel, int group, LV from) {
     LV rows = BlockRows(from);
     group_slots_ = group * static_cast<int>(formats::kPanelColumns / e_.lanes());
-    const TileShape full =
-        scheme_ != nullptr ? LargestQuantisedTile(e_.target()) : LargestTile(e_.target(), mode_);
+    const TileShape full = scheme_ != nullptr
+                               ? LargestQuantisedTile(e_.target(), *scheme_, widened_)
+                               : LargestTile(e_.target(), mode_);
     LV whole = e_.b().CreateSub(rows, e_.b().CreateURem(rows, e_.I64(full.rows)));
     e_.For(e_.I64(0), whole, full.rows, [&](LV row) {
       CallTile(panel, from, row, full.rows, group);
@@ -366,28 +369,26 @@ class LinearEmitter {
     }
   }
 
-  // The same as Tile, of prepared integers.
+  // The same as Tile, of quantised panels and prepared rows.
   void IntegerTile(LV panel, LV row, int count, int group) {
-    constexpr int64_t kColumnBytes = 4;  // four neighbours, or twice four of 4 bits
-    const int64_t scale_bytes = DTypeSize(scheme_->scale);
-    const std::vector<LV> slots = Slots(panel, group, kColumnBytes);
-    const std::vector<LV> scales = Slots(panel, group, scale_bytes);
-    const TileShape shape = QuantisedTileFor(e_.target(), count);
+    const std::vector<LV> panels = Slots(panel, group, 0);
+    const TileShape shape = QuantisedTileFor(e_.target(), *scheme_, widened_, count);
+    const auto in_panel = static_cast<size_t>(formats::kPanelColumns / e_.lanes());
     QuantisedTile tile;
     tile.weights = scheme_;
-    tile.groups = (k_ + scheme_->group - 1) / scheme_->group;
-    tile.group_bytes = formats::GroupBytes(format_);
+    tile.layout = formats::BlocksOf(format_, k_);
+    tile.widened = widened_;
     tile.prefetch = kPrefetchBytes;
     LV first = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), row, PreparedBytes()));
     for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * PreparedBytes()));
-    for (size_t s = 0; s < slots.size(); s += shape.slots) {
-      const size_t stop = std::min(slots.size(), s + shape.slots);
-      tile.b_slots.clear();
+    for (size_t s = 0; s < panels.size(); s += shape.slots) {
+      const size_t stop = std::min(panels.size(), s + shape.slots);
+      tile.b_panels.assign(panels.begin() + s, panels.begin() + stop);
+      tile.b_columns.clear();
       for (size_t i = s; i < stop; ++i) {
-        tile.b_slots.push_back(e_.Offset(slots[i], formats::kPanelColumns * scale_bytes));
+        tile.b_columns.push_back(static_cast<int64_t>(i % in_panel) * e_.lanes());
       }
-      tile.b_scales.assign(scales.begin() + s, scales.begin() + stop);
-      StoreAccumulators(EmitQuantisedTile(e_, tile), count, s, stop, slots.size());
+      StoreAccumulators(EmitQuantisedTile(e_, tile), count, s, stop, panels.size());
     }
   }
 
@@ -449,6 +450,7 @@ class LinearEmitter {
   DotMode mode_ = DotMode::kF32;
   formats::Format format_ = formats::Format::kPanelF32;
   const QuantiseScheme* scheme_ = nullptr;  // of a quantised weight
+  bool widened_ = false;                    // which is multiplied with rows of f32
   int64_t segments_ = 1, k_ = 0, n_ = 0;
   bool grouped_ = false, own_inputs_ = false;  // the latter: x is [T, k, K]
   int64_t experts_ = 1, chosen_ = 1;

@@ -1,105 +1,51 @@
-// Tested by tests/codegen_quantised_test.cc.
+// The register tile of quantised linears; rows are prepared in quantised_rows.cc.
+//
+// Integers by integers: one load of a panel gives 4 neighbours of 16 or 8 columns (twice 4 of 4
+// bits), as bytes without a sign; the zero point stands in what the sums begin with. A table's
+// bytes come from a byte shuffle. Integers by f32: a table of 16 floats is looked up by the low 4
+// bits of each lane where the registers hold it, else bytes are widened. Tested by
+// tests/codegen_quantised_test.cc.
 #include "codegen/quantised.h"
 
 #include "base/status.h"
-#include "formats/formats.h"
+#include "codegen/quantised_layout.h"
 #include "llvm/IR/IntrinsicsX86.h"
 
 namespace ninfer::codegen {
 namespace {
 
-constexpr int64_t kGroup = 32;
-constexpr int64_t kNeighbours = 4;
+using quantised::kNeighbours;
 
-int64_t IntegerBytes(const Target& target) { return target.vnni ? 1 : 2; }
-int64_t ScaleAt(const Target& target) { return kGroup * IntegerBytes(target); }
-int64_t BiasAt(const Target& target) { return ScaleAt(target) + 4; }
+constexpr int64_t kBlock = kQuantiseBlock;
 
-// --- rows ----------------------------------------------------------------------------------------
-
-class RowPreparer {
- public:
-  RowPreparer(Emitter& e, const QuantiseScheme& weights) : e_(e), weights_(weights) {}
-
-  void Group(LV source, DType dtype, LV target) {
-    const int lanes = e_.lanes();
-    std::vector<LV> x;
-    LV largest = nullptr;
-    for (int64_t i = 0; i < kGroup; i += lanes) {
-      x.push_back(e_.LoadFloat(e_.Offset(source, i * DTypeSize(dtype)), dtype, lanes));
-      LV size = e_.b().CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x.back());
-      largest = largest == nullptr ? size : e_.Max(largest, size);
-    }
-    llvm::IRBuilder<>& b = e_.b();
-    LV scale = b.CreateFDiv(e_.ReduceMax(largest, lanes), e_.Splat(127.0, 1));
-    LV zero = e_.Splat(0, 1);
-    LV normal = b.CreateFCmpOGE(scale, e_.Splat(kSmallestQuantiseScale, 1));
-    scale = b.CreateSelect(normal, scale, zero);
-    LV inverse = b.CreateSelect(normal, b.CreateFDiv(e_.Splat(1, 1), scale), zero);
-    LV sum = nullptr;
-    for (size_t i = 0; i < x.size(); ++i) {
-      LV integers = Round(x[i], inverse, lanes);
-      sum = sum == nullptr ? integers : b.CreateAdd(sum, integers);
-      Store(integers, target, static_cast<int64_t>(i) * lanes, lanes);
-    }
-    StoreScalar(scale, e_.Offset(target, ScaleAt(e_.target())));
-    LV bias = b.CreateMul(b.CreateAddReduce(sum), b.getInt32(-weights_.zero_point()));
-    StoreScalar(bias, e_.Offset(target, BiasAt(e_.target())));
-  }
-
- private:
-  LV Round(LV x, LV inverse, int lanes) {
-    llvm::IRBuilder<>& b = e_.b();
-    LV scaled = b.CreateFMul(x, e_.SplatValue(inverse, lanes));
-    // Of NaN, which does not compare, the second operand is left.
-    LV lowest = e_.Splat(-127, lanes), highest = e_.Splat(127, lanes);
-    scaled = b.CreateSelect(b.CreateFCmpOGT(scaled, lowest), scaled, lowest);
-    scaled = b.CreateSelect(b.CreateFCmpOLT(scaled, highest), scaled, highest);
-    scaled = b.CreateUnaryIntrinsic(llvm::Intrinsic::nearbyint, scaled);
-    return b.CreateFPToSI(scaled, llvm::FixedVectorType::get(b.getInt32Ty(), lanes));
-  }
-
-  void Store(LV integers, LV target, int64_t at, int lanes) {
-    llvm::IRBuilder<>& b = e_.b();
-    const int64_t size = IntegerBytes(e_.target());
-    llvm::Type* narrow = size == 1 ? b.getInt8Ty() : b.getInt16Ty();
-    LV values = b.CreateTrunc(integers, llvm::FixedVectorType::get(narrow, lanes));
-    if (size == 2) {
-      std::vector<int> order;
-      for (int i = 0; i < lanes; i += kNeighbours) {
-        for (int k : {0, 2, 1, 3}) order.push_back(i + k);
-      }
-      values = b.CreateShuffleVector(values, order);
-    }
-    b.CreateAlignedStore(values, e_.Offset(target, at * size), llvm::Align(4));
-  }
-
-  void StoreScalar(LV value, LV address) {
-    e_.b().CreateAlignedStore(value, address, llvm::Align(4));
-  }
-
-  Emitter& e_;
-  const QuantiseScheme& weights_;
-};
-
-// --- tile ----------------------------------------------------------------------------------------
+// Blocks that need no more registers than their integers, scales and sums: their loads are
+// unrolled.
+bool IsPlain(const QuantiseScheme& scheme, bool widened) {
+  return scheme.grid == QuantiseGrid::kSymmetric && scheme.group == kBlock && !widened;
+}
 
 class TileEmitter {
  public:
   TileEmitter(Emitter& e, const QuantisedTile& tile)
-      : e_(e), tile_(tile), lanes_(e.lanes()), slots_(tile.b_slots.size()) {}
+      : e_(e),
+        tile_(tile),
+        scheme_(*tile.weights),
+        lanes_(e.lanes()),
+        slots_(tile.b_panels.size()) {}
 
   std::vector<LV> Run() {
     const std::vector<LV> zero(tile_.a_rows.size() * slots_, e_.Splat(0, lanes_));
-    return e_.ForCarry(e_.I64(0), e_.I64(tile_.groups), 1, zero,
-                       [&](LV g, const std::vector<LV>& carried) { return Group(g, carried); });
+    return e_.ForCarry(e_.I64(0), e_.I64(tile_.layout.blocks), 1, zero,
+                       [&](LV g, const std::vector<LV>& carried) { return Block(g, carried); });
   }
 
  private:
-  LV Words(LV address) {
-    llvm::Type* words = llvm::FixedVectorType::get(e_.b().getInt32Ty(), lanes_);
-    return e_.b().CreateAlignedLoad(words, address, llvm::Align(4));
-  }
+  bool shifted() const { return scheme_.grid == QuantiseGrid::kShifted; }
+  bool table() const { return scheme_.grid == QuantiseGrid::kTable; }
+
+  llvm::Type* WordsType() { return llvm::FixedVectorType::get(e_.b().getInt32Ty(), lanes_); }
+  llvm::Type* BytesType() { return llvm::FixedVectorType::get(e_.b().getInt8Ty(), lanes_ * 4); }
+  LV Words(LV address) { return e_.b().CreateAlignedLoad(WordsType(), address, llvm::Align(4)); }
   LV Scalar(LV address) {
     return e_.b().CreateAlignedLoad(e_.b().getInt32Ty(), address, llvm::Align(4));
   }
@@ -108,23 +54,55 @@ class TileEmitter {
     return e_.b().CreateAnd(words, llvm::ConstantInt::get(words->getType(), mask));
   }
 
-  std::vector<LV> Group(LV g, const std::vector<LV>& carried) {
-    const size_t rows = tile_.a_rows.size();
-    LV in_panel = e_.b().CreateMul(g, e_.I64(tile_.group_bytes));
-    LV in_row = e_.b().CreateMul(g, e_.I64(PreparedGroupBytes(e_.target())));
+  // Where a block's group begins, and the block, in bytes from the panel's start.
+  LV InHeader(LV g) {
+    const formats::BlockLayout& layout = tile_.layout;
+    LV group =
+        layout.blocks_per_group == 1 ? g : e_.b().CreateUDiv(g, e_.I64(layout.blocks_per_group));
+    if (layout.blocks_per_group >= layout.blocks) return e_.I64(0);
+    return e_.b().CreateMul(group, e_.I64(layout.group_bytes()));
+  }
+  LV InBlock(LV g, LV header) {
+    const formats::BlockLayout& layout = tile_.layout;
+    LV at = e_.b().CreateAdd(header, e_.I64(layout.header_bytes));
+    if (layout.blocks_per_group == 1) return at;
+    LV inside = layout.blocks_per_group >= layout.blocks
+                    ? g
+                    : e_.b().CreateURem(g, e_.I64(layout.blocks_per_group));
+    return e_.AddMul(at, inside, layout.block_bytes);
+  }
+
+  // Bytes of a header: `at` is that of the first column, of `size` bytes each.
+  LV HeaderAddress(size_t slot, LV header, int64_t at, int64_t size) {
+    return e_.Offset(e_.Offset(tile_.b_panels[slot], header), at + tile_.b_columns[slot] * size);
+  }
+  LV Scales(size_t slot, LV header) {
+    const int64_t size = DTypeSize(scheme_.scale);
+    return e_.LoadFloat(HeaderAddress(slot, header, 0, size), scheme_.scale, lanes_);
+  }
+  LV Zeros(size_t slot, LV header) {
+    LV address = HeaderAddress(slot, header, formats::kPanelColumns * DTypeSize(scheme_.scale), 1);
+    llvm::Type* bytes = llvm::FixedVectorType::get(e_.b().getInt8Ty(), lanes_);
+    return e_.b().CreateZExt(e_.b().CreateAlignedLoad(bytes, address, llvm::Align(1)), WordsType());
+  }
+
+  std::vector<LV> Block(LV g, const std::vector<LV>& carried) {
+    LV header = InHeader(g);
+    LV block = InBlock(g, header);
+    const int64_t row_bytes = tile_.widened ? kBlock * 4 : PreparedBlockBytes(e_.target());
+    LV in_row = e_.b().CreateMul(g, e_.I64(row_bytes));
     std::vector<LV> a;
     for (LV row : tile_.a_rows) a.push_back(e_.Offset(row, in_row));
-    std::vector<LV> sums(rows * slots_);
-    for (size_t r = 0; r < rows; ++r) {
-      for (size_t s = 0; s < slots_; ++s) {
-        sums[r * slots_ + s] = Splat(Scalar(e_.Offset(a[r], BiasAt(e_.target()))));
-      }
-    }
-    Prefetch(in_panel);
+    Prefetch(header, block);
+    zeros_.clear();
+    std::vector<LV> sums = Begin(a, header);
     std::vector<LV> panels;
-    for (LV slot : tile_.b_slots) panels.push_back(e_.Offset(slot, in_panel));
-    const int64_t loads = kGroup / kNeighbours / PerLoad();
-    if (e_.target().avx512) {
+    for (size_t s = 0; s < slots_; ++s) {
+      panels.push_back(
+          e_.Offset(e_.Offset(tile_.b_panels[s], block), tile_.b_columns[s] * kNeighbours));
+    }
+    const int64_t loads = kBlock / kNeighbours / PerLoad();
+    if (e_.target().avx512 && IsPlain(scheme_, tile_.widened)) {
       for (int64_t load = 0; load < loads; ++load) Load(a, panels, e_.I64(load), sums);
     } else {  // LLVM would move the loads of all steps to the front, and spill them
       sums = e_.ForCarry(e_.I64(0), e_.I64(loads), 1, sums,
@@ -134,10 +112,29 @@ class TileEmitter {
                            return next;
                          });
     }
-    return Scaled(in_panel, a, sums, carried);
+    return Scaled(header, a, sums, carried);
   }
 
-  int PerLoad() const { return 8 / tile_.weights->bits; }  // steps that one load of b serves
+  // What the sums of a block begin with.
+  std::vector<LV> Begin(const std::vector<LV>& a, LV header) {
+    std::vector<LV> sums(a.size() * slots_);
+    if (tile_.widened) {
+      for (LV& sum : sums) sum = e_.Splat(0, lanes_);
+      for (size_t s = 0; s < slots_ && shifted(); ++s) zeros_.push_back(WidenedZeros(s, header));
+      return sums;
+    }
+    for (size_t s = 0; s < slots_; ++s) {
+      LV zeros = shifted() ? Zeros(s, header) : nullptr;
+      for (size_t r = 0; r < a.size(); ++r) {
+        LV bias = Splat(Scalar(e_.Offset(a[r], quantised::BiasAt(e_.target()))));
+        // The sum of 32 integers fits 16 bits, and the upper half of a zero is 0.
+        sums[r * slots_ + s] = zeros == nullptr ? bias : PairProducts(zeros, bias);
+      }
+    }
+    return sums;
+  }
+
+  int PerLoad() const { return 8 / scheme_.bits; }  // steps that one load of b serves
 
   void Load(const std::vector<LV>& a, const std::vector<LV>& panels, LV load,
             std::vector<LV>& sums) {
@@ -146,19 +143,43 @@ class TileEmitter {
     for (size_t s = 0; s < slots_; ++s) {
       words[s] = Words(e_.Offset(panels[s], e_.b().CreateMul(load, e_.I64(kBytes))));
     }
-    const int64_t a_bytes = kNeighbours * IntegerBytes(e_.target());
+    const int64_t size = tile_.widened ? 4 : quantised::IntegerBytes(e_.target());
     for (int part = 0; part < PerLoad(); ++part) {
+      LV step = e_.b().CreateAdd(e_.b().CreateMul(load, e_.I64(PerLoad())), e_.I64(part));
+      LV in_row = e_.b().CreateMul(step, e_.I64(kNeighbours * size));
+      if (tile_.widened) {
+        WidenedStep(a, in_row, words, part, sums);
+        continue;
+      }
       std::vector<LV> b(slots_);
       for (size_t s = 0; s < slots_; ++s) b[s] = Part(words[s], part);
-      LV step = e_.b().CreateAdd(e_.b().CreateMul(load, e_.I64(PerLoad())), e_.I64(part));
-      Step(a, e_.b().CreateMul(step, e_.I64(a_bytes)), b, sums);
+      Step(a, in_row, b, sums);
     }
+  }
+
+  // Four levels of 4 bits of each column, in bytes.
+  LV Levels(LV words, int part) {
+    return And(part == 0 ? words : e_.b().CreateLShr(words, 4), 0x0f0f0f0fu);
+  }
+
+  // Bytes of the table, each with `add` added, at the places that the bytes of `levels` name.
+  LV LookUp(LV levels, int add) {
+    std::vector<llvm::Constant*> bytes;
+    for (int i = 0; i < lanes_ * 4; ++i) {
+      bytes.push_back(e_.b().getInt8(static_cast<uint8_t>(kQuantiseTable[i % 16] + add)));
+    }
+    const auto shuffle = e_.target().avx512 ? llvm::Intrinsic::x86_avx512_pshuf_b_512
+                                            : llvm::Intrinsic::x86_avx2_pshuf_b;
+    LV found = e_.b().CreateIntrinsic(
+        shuffle, {}, {llvm::ConstantVector::get(bytes), e_.b().CreateBitCast(levels, BytesType())});
+    return e_.b().CreateBitCast(found, WordsType());
   }
 
   // The unsigned bytes of one step.
   LV Part(LV words, int part) {
-    if (tile_.weights->bits == 8) return words;
-    return And(part == 0 ? words : e_.b().CreateLShr(words, 4), 0x0f0f0f0fu);
+    if (scheme_.bits == 8) return words;
+    LV levels = Levels(words, part);
+    return table() ? LookUp(levels, scheme_.zero_point()) : levels;
   }
 
   // `in_row`: of the step's integers in each row of a.
@@ -198,30 +219,101 @@ class TileEmitter {
                                   {e_.b().CreateBitCast(a, pairs), e_.b().CreateBitCast(b, pairs)});
   }
 
-  std::vector<LV> Scaled(LV in_panel, const std::vector<LV>& a, const std::vector<LV>& sums,
+  // --- rows of f32
+
+  bool LooksUpFloats() const { return e_.target().avx512 && scheme_.bits == 4; }
+
+  // As WidenedStep subtracts them: floats where floats are looked up, else each in four bytes.
+  LV WidenedZeros(size_t slot, LV header) {
+    LV zeros = Zeros(slot, header);
+    if (LooksUpFloats()) return e_.b().CreateUIToFP(zeros, e_.FloatType(lanes_));
+    return e_.b().CreateMul(zeros, llvm::ConstantInt::get(WordsType(), 0x01010101u));
+  }
+
+  // Four bytes with signs.
+  LV SignedBytes(size_t slot, LV words, int part) {
+    llvm::IRBuilder<>& b = e_.b();
+    if (scheme_.bits == 8) {
+      return b.CreateXor(words, llvm::ConstantInt::get(WordsType(), 0x80808080u));
+    }
+    LV levels = Levels(words, part);
+    if (table()) return LookUp(levels, 0);
+    LV zeros = shifted() ? zeros_[slot] : llvm::ConstantInt::get(WordsType(), 0x08080808u);
+    LV bytes =
+        b.CreateSub(b.CreateBitCast(levels, BytesType()), b.CreateBitCast(zeros, BytesType()));
+    return b.CreateBitCast(bytes, WordsType());
+  }
+
+  // Integer `j` of the step as f32.
+  LV Float(size_t slot, LV words, LV bytes, int part, int j) {
+    llvm::IRBuilder<>& b = e_.b();
+    if (!LooksUpFloats()) {
+      LV top = j == 3 ? bytes : b.CreateShl(bytes, 24 - 8 * j);
+      return b.CreateSIToFP(b.CreateAShr(top, 24), e_.FloatType(lanes_));
+    }
+    std::vector<llvm::Constant*> floats;
+    for (int i = 0; i < 16; ++i) {
+      floats.push_back(llvm::ConstantFP::get(
+          b.getFloatTy(), IntegerOf(scheme_, i, shifted() ? 0 : scheme_.zero_point())));
+    }
+    const int shift = 8 * j + 4 * part;
+    LV places = shift == 0 ? words : b.CreateLShr(words, shift);
+    LV value = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {},
+                                 {llvm::ConstantVector::get(floats), places});
+    return shifted() ? b.CreateFSub(value, zeros_[slot]) : value;
+  }
+
+  void WidenedStep(const std::vector<LV>& a, LV in_row, const std::vector<LV>& words, int part,
+                   std::vector<LV>& sums) {
+    std::vector<LV> bytes(slots_);
+    for (size_t s = 0; s < slots_ && !LooksUpFloats(); ++s) {
+      bytes[s] = SignedBytes(s, words[s], part);
+    }
+    for (int j = 0; j < kNeighbours; ++j) {
+      std::vector<LV> b(slots_);
+      for (size_t s = 0; s < slots_; ++s) b[s] = Float(s, words[s], bytes[s], part, j);
+      for (size_t r = 0; r < a.size(); ++r) {
+        LV x = e_.LoadFloat(e_.Offset(e_.Offset(a[r], in_row), j * 4), DType::kF32, 1);
+        LV splat = e_.SplatValue(x, lanes_);
+        for (size_t s = 0; s < slots_; ++s) {
+          LV& sum = sums[r * slots_ + s];
+          sum = e_.Fma(splat, b[s], sum);
+        }
+      }
+    }
+  }
+
+  std::vector<LV> Scaled(LV header, const std::vector<LV>& a, const std::vector<LV>& sums,
                          const std::vector<LV>& carried) {
     std::vector<LV> next = carried;
     for (size_t s = 0; s < slots_; ++s) {
-      LV scale = e_.LoadFloat(e_.Offset(tile_.b_scales[s], in_panel), tile_.weights->scale, lanes_);
+      LV scale = Scales(s, header);
       for (size_t r = 0; r < a.size(); ++r) {
-        LV x = e_.LoadFloat(e_.Offset(a[r], ScaleAt(e_.target())), DType::kF32, 1);
-        LV both = e_.b().CreateFMul(scale, e_.SplatValue(x, lanes_));
-        LV sum = e_.b().CreateSIToFP(sums[r * slots_ + s], e_.FloatType(lanes_));
         LV& total = next[r * slots_ + s];
-        total = e_.Fma(sum, both, total);
+        LV sum = sums[r * slots_ + s];
+        if (tile_.widened) {
+          total = e_.Fma(sum, scale, total);
+          continue;
+        }
+        LV x = e_.LoadFloat(e_.Offset(a[r], quantised::ScaleAt(e_.target())), DType::kF32, 1);
+        LV both = e_.b().CreateFMul(scale, e_.SplatValue(x, lanes_));
+        total = e_.Fma(e_.b().CreateSIToFP(sum, e_.FloatType(lanes_)), both, total);
       }
     }
     return next;
   }
 
-  // Slots of one panel lie side by side: the first of them asks for the whole group.
-  void Prefetch(LV in_panel) {
+  // Slots of one panel lie side by side: the first of them asks for the block, and for the header
+  // where each block has one.
+  void Prefetch(LV header, LV block) {
     if (tile_.prefetch == 0) return;
     constexpr int64_t kLine = 64;
-    const int64_t in_group = formats::kPanelColumns / lanes_;
-    for (size_t s = 0; s < slots_; s += in_group) {
-      LV ahead = e_.Offset(e_.Offset(tile_.b_scales[s], in_panel), tile_.prefetch);
-      for (int64_t at = 0; at < tile_.group_bytes; at += kLine) {
+    const bool own = tile_.layout.blocks_per_group == 1;
+    const int64_t bytes = own ? tile_.layout.group_bytes() : tile_.layout.block_bytes;
+    for (size_t s = 0; s < slots_; ++s) {
+      if (tile_.b_columns[s] != 0) continue;
+      LV ahead = e_.Offset(e_.Offset(tile_.b_panels[s], own ? header : block), tile_.prefetch);
+      for (int64_t at = 0; at < bytes; at += kLine) {
         LV line = e_.Offset(ahead, at);
         e_.b().CreateIntrinsic(llvm::Intrinsic::prefetch, {line->getType()},
                                {line, e_.b().getInt32(0), e_.b().getInt32(3), e_.b().getInt32(1)});
@@ -231,53 +323,31 @@ class TileEmitter {
 
   Emitter& e_;
   const QuantisedTile& tile_;
+  const QuantiseScheme& scheme_;
   const int lanes_;
   const size_t slots_;
+  std::vector<LV> zeros_;  // of each slot, where rows are widened and groups shifted
 };
 
 }  // namespace
-
-int64_t PreparedGroupBytes(const Target& target) { return BiasAt(target) + 4; }
-
-int64_t PreparedRowBytes(const Target& target, int64_t columns) {
-  return (columns + kGroup - 1) / kGroup * PreparedGroupBytes(target);
-}
-
-void EmitPrepareRow(Emitter& e, const QuantiseScheme& weights, LV source, DType dtype,
-                    int64_t columns, LV target, LV padded) {
-  RowPreparer preparer(e, weights);
-  const int64_t whole = columns / kGroup, left = columns % kGroup;
-  const int64_t size = DTypeSize(dtype), group_bytes = PreparedGroupBytes(e.target());
-  e.For(e.I64(0), e.I64(whole), 1, [&](LV g) {
-    preparer.Group(e.Offset(source, e.b().CreateMul(g, e.I64(kGroup * size))), dtype,
-                   e.Offset(target, e.b().CreateMul(g, e.I64(group_bytes))));
-  });
-  if (left == 0) return;
-  for (int64_t i = 0; i < kGroup; i += e.lanes()) {
-    e.StoreFloat(e.Splat(0, e.lanes()), e.Offset(padded, i * 4), DType::kF32, e.lanes());
-  }
-  e.For(e.I64(0), e.I64(left), 1, [&](LV i) {
-    LV from =
-        e.Offset(source, e.b().CreateMul(e.b().CreateAdd(i, e.I64(whole * kGroup)), e.I64(size)));
-    e.StoreFloat(e.LoadFloat(from, dtype, 1), e.Offset(padded, e.b().CreateMul(i, e.I64(4))),
-                 DType::kF32, 1);
-  });
-  preparer.Group(padded, DType::kF32, e.Offset(target, whole * group_bytes));
-}
 
 std::vector<LV> EmitQuantisedTile(Emitter& e, const QuantisedTile& tile) {
   return TileEmitter(e, tile).Run();
 }
 
-// Two sums for each row and slot, integers and floats.
-TileShape LargestQuantisedTile(const Target& target) {
-  if (target.vnni) return {6, 2};
-  return target.avx512 ? TileShape{4, 2} : TileShape{4, 1};
+// Two sums for each row and slot, of a block and of all.
+TileShape LargestQuantisedTile(const Target& target, const QuantiseScheme& weights, bool widened) {
+  const bool plain = IsPlain(weights, widened);
+  if (!target.avx512) return {plain ? 4 : 2, 1};
+  if (!target.vnni) return {plain ? 4 : 3, 2};
+  return {plain ? 6 : 4, 2};
 }
 
-TileShape QuantisedTileFor(const Target& target, int rows) {
+TileShape QuantisedTileFor(const Target& target, const QuantiseScheme& weights, bool widened,
+                           int rows) {
   if (!target.avx512) return {rows, 1};
-  return {rows, rows <= (target.vnni ? 2 : 1) ? 4 : 2};
+  const int wide = target.vnni && IsPlain(weights, widened) ? 2 : 1;
+  return {rows, rows <= wide ? 4 : 2};
 }
 
 }  // namespace ninfer::codegen

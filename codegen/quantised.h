@@ -1,7 +1,8 @@
-// Linears of integers: how a row of the input is prepared, and the register tile that multiplies
-// prepared rows with a quantised panel. Integers are summed exactly within a group, groups in f32
-// in the order of k, so that the result is the same for any rows, target or way to multiply bytes.
-// Tested by tests/codegen_quantised_test.cc.
+// Linears of integer weights: how a row of the input is prepared, and the register tile that
+// multiplies prepared rows with a quantised panel. Rows of integers: products are summed exactly
+// within a block of 32, blocks in f32 in the order of k. Rows of f32: the integers are widened, and
+// products summed in the order of k, block by block. Either way the result is the same for any rows
+// and target. Tested by tests/codegen_quantised_test.cc.
 #ifndef NINFER_CODEGEN_QUANTISED_H_
 #define NINFER_CODEGEN_QUANTISED_H_
 
@@ -9,34 +10,43 @@
 
 #include "base/quantise.h"
 #include "codegen/emitter.h"
+#include "formats/formats.h"
 
 namespace ninfer::codegen {
 
-// A prepared row: for each group of 32 its integers, then its scale (f32) and what its products
-// begin with (i32): minus the weights' zero point times the sum of the integers. Without VPDPBUSD
-// the integers are i16, of four neighbours the first and third, then the second and fourth.
-int64_t PreparedGroupBytes(const Target& target);
+// A prepared row of integers: for each block of 32 its integers, then its scale (f32) and what its
+// products begin with (i32): minus the weights' zero point times the sum of the integers (of
+// shifted weights: minus the sum). Without VPDPBUSD the integers are i16, of four neighbours the
+// first and third, then the second and fourth.
+int64_t PreparedBlockBytes(const Target& target);
 int64_t PreparedRowBytes(const Target& target, int64_t columns);
 
 // Prepares a row of `columns` values at `source`, as QuantiseGroup rounds them. `padded` is room
-// for one group of f32.
+// for one block of f32.
 void EmitPrepareRow(Emitter& e, const QuantiseScheme& weights, LV source, DType dtype,
                     int64_t columns, LV target, LV padded);
 
-// acc[row][slot] = sum over groups of (sum of the integers' products) * (scale of w * scale of x).
+// A prepared row of f32: widened, and zeros up to whole blocks.
+int64_t WidenedRowBytes(int64_t columns);
+void EmitWidenRow(Emitter& e, LV source, DType dtype, int64_t columns, LV target);
+
+// acc[row][slot] = sum over blocks of (sum of the products) * (scale of w * scale of x), the latter
+// of integers alone.
 struct QuantisedTile {
   const QuantiseScheme* weights = nullptr;
-  std::vector<LV> a_rows;    // address of each prepared row
-  std::vector<LV> b_slots;   // address of each slot's first integers
-  std::vector<LV> b_scales;  // and of its first scales
-  int64_t groups = 0;
-  int64_t group_bytes = 0;  // of a panel
-  int64_t prefetch = 0;     // bytes ahead that are asked for
+  formats::BlockLayout layout;  // of a panel
+  bool widened = false;         // rows are f32
+  std::vector<LV> a_rows;       // address of each prepared row
+  // Of each slot's panel: the address of its first byte, and its first column.
+  std::vector<LV> b_panels;
+  std::vector<int64_t> b_columns;
+  int64_t prefetch = 0;  // bytes ahead that are asked for
 };
 std::vector<LV> EmitQuantisedTile(Emitter& e, const QuantisedTile& tile);
 
-TileShape LargestQuantisedTile(const Target& target);
-TileShape QuantisedTileFor(const Target& target, int rows);
+TileShape LargestQuantisedTile(const Target& target, const QuantiseScheme& weights, bool widened);
+TileShape QuantisedTileFor(const Target& target, const QuantiseScheme& weights, bool widened,
+                           int rows);
 
 }  // namespace ninfer::codegen
 

@@ -374,27 +374,57 @@ LV RowEvaluator::LoadQuantised(const formats::FormatInfo& format, int64_t column
                                LV column) {
   llvm::IRBuilder<>& b = e_.b();
   const QuantiseScheme& scheme = *format.scheme;
-  const int64_t panel_bytes = formats::PanelBytes(format.format, columns);
+  const formats::BlockLayout layout = formats::BlocksOf(format.format, columns);
   LV inside = b.CreateURem(row, e_.I64(formats::kPanelColumns));
-  LV panel = b.CreateMul(b.CreateUDiv(row, e_.I64(formats::kPanelColumns)), e_.I64(panel_bytes));
-  LV group = e_.Offset(base, e_.AddMul(panel, b.CreateUDiv(column, e_.I64(scheme.group)),
-                                       formats::GroupBytes(format.format)));
+  LV panel = b.CreateMul(b.CreateUDiv(row, e_.I64(formats::kPanelColumns)), e_.I64(layout.bytes()));
+  LV number = b.CreateUDiv(column, e_.I64(kQuantiseBlock));
+  LV group = b.CreateUDiv(number, e_.I64(layout.blocks_per_group));
+  LV header = e_.Offset(base, e_.AddMul(panel, group, layout.group_bytes()));
+  LV block = e_.Offset(
+      header, e_.AddMul(e_.I64(layout.header_bytes),
+                        b.CreateURem(number, e_.I64(layout.blocks_per_group)), layout.block_bytes));
   const int64_t scale_bytes = DTypeSize(scheme.scale);
   LV scale =
-      e_.LoadFloat(e_.Offset(group, b.CreateMul(inside, e_.I64(scale_bytes))), scheme.scale, 1);
-  LV k = b.CreateURem(column, e_.I64(scheme.group));
+      e_.LoadFloat(e_.Offset(header, b.CreateMul(inside, e_.I64(scale_bytes))), scheme.scale, 1);
+  LV k = b.CreateURem(column, e_.I64(kQuantiseBlock));
   const int64_t per_step = 4 * (8 / scheme.bits);  // elements of a column in one stretch of 4 bytes
   LV byte = e_.AddMul(inside, b.CreateUDiv(k, e_.I64(per_step)), formats::kPanelColumns);
   byte = b.CreateAdd(b.CreateMul(byte, e_.I64(4)), b.CreateAnd(k, e_.I64(3)));
-  LV address = e_.Offset(e_.Offset(group, formats::kPanelColumns * scale_bytes), byte);
-  LV stored =
-      b.CreateZExt(b.CreateAlignedLoad(b.getInt8Ty(), address, llvm::Align(1)), b.getInt32Ty());
+  LV stored = LoadByte(e_.Offset(block, byte));
   if (scheme.bits == 4) {
     LV shift = b.CreateTrunc(b.CreateAnd(k, e_.I64(4)), b.getInt32Ty());
     stored = b.CreateAnd(b.CreateLShr(stored, shift), b.getInt32(15));
   }
-  LV integer = b.CreateSub(stored, b.getInt32(scheme.zero_point()));
+  LV integer = nullptr;
+  if (scheme.grid == QuantiseGrid::kTable) {
+    integer = EntryOfTable(stored);
+  } else if (scheme.grid == QuantiseGrid::kShifted) {
+    LV zero = LoadByte(
+        e_.Offset(header, b.CreateAdd(e_.I64(formats::kPanelColumns * scale_bytes), inside)));
+    integer = b.CreateSub(stored, zero);
+  } else {
+    integer = b.CreateSub(stored, b.getInt32(scheme.zero_point()));
+  }
   return b.CreateFMul(b.CreateSIToFP(integer, b.getFloatTy()), scale);
+}
+
+LV RowEvaluator::LoadByte(LV address) {
+  llvm::IRBuilder<>& b = e_.b();
+  return b.CreateZExt(b.CreateAlignedLoad(b.getInt8Ty(), address, llvm::Align(1)), b.getInt32Ty());
+}
+
+// Without a load: the table is two constants of eight bytes.
+LV RowEvaluator::EntryOfTable(LV place) {
+  llvm::IRBuilder<>& b = e_.b();
+  uint64_t halves[2] = {0, 0};
+  for (int i = 0; i < 16; ++i) {
+    halves[i / 8] |= uint64_t{static_cast<uint8_t>(kQuantiseTable[i])} << (i % 8 * 8);
+  }
+  LV upper = b.CreateICmpUGE(place, b.getInt32(8));
+  LV half = b.CreateSelect(upper, b.getInt64(halves[1]), b.getInt64(halves[0]));
+  LV shift = b.CreateZExt(b.CreateShl(b.CreateAnd(place, b.getInt32(7)), 3), b.getInt64Ty());
+  LV byte = b.CreateTrunc(b.CreateLShr(half, shift), b.getInt8Ty());
+  return b.CreateSExt(byte, b.getInt32Ty());
 }
 
 LV RowEvaluator::EvaluateEmbedding(const ir::Node& node, const Place& place, LV column) {

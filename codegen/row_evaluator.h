@@ -64,6 +64,8 @@ class RowEvaluator {
   LV EvaluateOperand(const ir::Node& node, int operand, const Place& place, LV column);
   LV EvaluateRope(const ir::Node& node, const Place& place, LV column);
   LV EvaluateNormalised(const ir::Node& node, const Place& place, LV column);
+  LV LoadByte(LV address);    // as i32
+  LV EntryOfTable(LV place);  // of kQuantiseTable, as i32
   LV LoadQuantised(const formats::FormatInfo& format, int64_t columns, LV base, LV row, LV column);
   LV EvaluateTaken(const ir::Node& node, const Place& place, LV column);
   LV EvaluateWeightedSum(const ir::Node& node, const Place& place, LV column);

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "codegen/codegen.h"
+#include "compiler/calibrate.h"
 #include "compiler/quality.h"
 #include "eager/program_interpreter.h"
 #include "ir/text.h"
@@ -152,8 +153,8 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.temperature = info.temperature;
   out.top_p = info.top_p;
   out.top_k = info.top_k;
-  out.weights_dtype = std::string(options.weights_name());
-  out.activations_dtype = std::string(DTypeName(options.activations));
+  out.weights_dtype = options.weights_name();
+  out.activations_dtype = options.activations_name();
   out.kv_dtype = std::string(DTypeName(options.kv_cache));
   out.has_kv_cache = !options.disabled.contains("kv-cache");
   out.random_weights = source.random;
@@ -181,6 +182,10 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
   FillMetadata(source, pass_options, &plan);
   NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &plan));
+  if (!options.calibrate.empty()) {
+    NINFER_RETURN_IF_ERROR(
+        CalibrateAsAsked(options, plan.tokenizer, callbacks, &source, &pass_options));
+  }
   const ir::Module imported = source.model.module.Clone();
   plan.imported_graph_text = ir::Print(imported);
   const int threads = ThreadsOrDefault(options.threads);

@@ -11,6 +11,9 @@ absl::StatusOr<ir::Module> GraphBeforePrecision(const Source& source,
   quiet.attention = options.attention;
   quiet.context_length = options.context_length;
   quiet.disabled = options.disabled;
+  quiet.weight_scheme = options.weight_scheme;  // what is of one type is merged
+  quiet.weight_rules = options.weight_rules;
+  quiet.weights = options.weights;
   quiet.max_tokens = quiet.max_rows = options.context_length;
   quiet.stop_after = "attention";  // what stands before precision
   NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,

@@ -16,6 +16,7 @@
 #include "ir/text.h"
 #include "ir/verifier.h"
 #include "passes/runner.h"
+#include "passes/weight_types.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -64,6 +65,7 @@ const std::vector<Field>& Fields() {
       Number("random_seed", kCompile | kEager, &Options::random_seed),
       Names("targets", kCompile | kCode, &Options::targets),
       Text("weights", kCompile | kEager, &Options::weights),
+      Names("weights_for", kCompile | kEager, &Options::weights_for),
       Text("activations", kCompile | kEager, &Options::activations),
       Text("kv_cache", kCompile | kEager, &Options::kv_cache),
       Text("attention", kCompile, &Options::attention),
@@ -83,6 +85,7 @@ const std::vector<Field>& Fields() {
       Text("dump_tensors", kEager, &Options::dump_tensors),
       Text("default_prompt", kCompile, &Options::default_prompt),
       Text("quality", kCompile, &Options::quality),
+      Text("calibrate", kCompile, &Options::calibrate),
       Flag("verify_each", kCompile, &Options::verify_each),
       Flag("verbose", kCompile | kCode, &Options::verbose),
   };
@@ -311,21 +314,67 @@ absl::StatusOr<Source> OpenSource(const Options& options, const Callbacks& callb
   return source;
 }
 
+namespace {
+
+absl::Status AddRule(const std::string& pattern, const std::string& type,
+                     std::vector<passes::WeightRule>* rules) {
+  const auto parsed = passes::ParseWeightType(type);
+  NINFER_RETURN_IF_ERROR(Annotate(parsed.status(), absl::StrCat("--weights-for: ", pattern)));
+  const QuantiseScheme* scheme = parsed->scheme;
+  rules->push_back({pattern, scheme != nullptr ? std::string(scheme->name) : "", parsed->dtype});
+  return absl::OkStatus();
+}
+
+// "PATTERN=TYPE", or the path of a JSON file: {"PATTERN": "TYPE", ...}.
+absl::Status AddRules(const std::string& text, std::vector<passes::WeightRule>* rules) {
+  const size_t equals = text.rfind('=');
+  if (equals != std::string::npos) {
+    return AddRule(text.substr(0, equals), text.substr(equals + 1), rules);
+  }
+  NINFER_ASSIGN_OR_RETURN(const std::string file, ReadFile(text, 1 << 24));
+  // Rules in the file's order, which the last one that matches ends.
+  const auto document = nlohmann::ordered_json::parse(file, nullptr, false);
+  if (!document.is_object()) {
+    return InvalidArgument("--weights-for: ", text, ": expected a JSON object of types by pattern");
+  }
+  for (const auto& [pattern, type] : document.items()) {
+    if (!type.is_string()) {
+      return InvalidArgument("--weights-for: ", text, ": ", pattern, ": expected a string, found ",
+                             type.type_name());
+    }
+    NINFER_RETURN_IF_ERROR(AddRule(pattern, type.get<std::string>(), rules));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const Source& source,
                                                    std::string* explanation) {
   const DType stored = source.model.info.stored_dtype;
   const DType weights = stored == DType::kBF16 || stored == DType::kF16 ? stored : DType::kF32;
   passes::PassOptions out;
   out.weights = weights;
-  if (options.weights == "int8" || options.weights == "int4") {
+  if (options.weights != "auto") {
+    NINFER_RETURN_IF_ERROR(
+        Annotate(passes::ParseWeightType(options.weights).status(), "--weights"));
     out.SetWeights(options.weights);
-  } else {
-    NINFER_ASSIGN_OR_RETURN(out.weights, ResolveType("weights", options.weights, weights,
-                                                     {"f32", "bf16", "f16", "int8", "int4"}));
+  }
+  for (const std::string& text : options.weights_for) {
+    NINFER_RETURN_IF_ERROR(AddRules(text, &out.weight_rules));
   }
   const DType arithmetic = out.weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
-  NINFER_ASSIGN_OR_RETURN(out.activations, ResolveType("activations", options.activations,
-                                                       arithmetic, {"f32", "bf16"}));
+  const bool integers = out.CoarsestScheme() != nullptr;
+  out.int8_inputs = options.activations == "auto" || options.activations == "int8";
+  if (options.activations == "int8" && !integers) {
+    return InvalidArgument(
+        "--activations: expected f32 or bf16 beside weights that are no "
+        "integers, found int8");
+  }
+  NINFER_ASSIGN_OR_RETURN(
+      out.activations,
+      ResolveType("activations", options.activations == "int8" ? "auto" : options.activations,
+                  arithmetic, {"f32", "bf16", "int8"}));
   NINFER_ASSIGN_OR_RETURN(
       out.kv_cache, ResolveType("kv_cache", options.kv_cache, out.activations, {"f32", "bf16"}));
   NINFER_RETURN_IF_ERROR(OneOf("attention", options.attention, {"naive", "efficient", "flash"}));
@@ -346,10 +395,13 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   out.print_before.insert(options.print_before.begin(), options.print_before.end());
   out.print_after.insert(options.print_after.begin(), options.print_after.end());
   out.print_changed_diff = options.print_changed == "diff";
+  if (!options.calibrate.empty() && !out.HasTable()) {
+    return InvalidArgument("--calibrate: expected weights of nu4, found ", out.weights_name());
+  }
   NINFER_RETURN_IF_ERROR(passes::CheckPassOptions(out));
   *explanation =
       absl::StrCat("stored ", DTypeName(stored), ": weights ", out.weights_name(), ", activations ",
-                   DTypeName(out.activations), ", cache ", DTypeName(out.kv_cache));
+                   out.activations_name(), ", cache ", DTypeName(out.kv_cache));
   return out;
 }
 

@@ -24,9 +24,11 @@ struct Options {
   std::vector<std::string> targets = {"native"};
   std::string weights = "auto", activations = "auto", kv_cache = "auto", attention = "flash";
   int64_t context = 0, max_tokens = 0, max_sequences = 0, max_rows = 0, kv_pages = 0;
+  std::vector<std::string> weights_for;  // "PATTERN=TYPE", or paths of JSON files of such pairs
   std::vector<std::string> disable_passes, print_before, print_after;
   std::string default_prompt;  // empty: the folder's
   std::string quality;         // empty: not measured; "bundled", "sampled" or the path of a text
+  std::string calibrate;       // the same of texts that weights with a table are rounded on
   std::string stop_after, print_changed, dump_ir, dump_llvm, dump_asm, dump_tensors;
   bool verify_each = false, verbose = false;
   int threads = 0;

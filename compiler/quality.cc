@@ -16,6 +16,9 @@
 namespace ninfer::compiler {
 namespace {
 
+constexpr int64_t kTexts = 32, kTokens = 120;
+constexpr uint64_t kSeed = 1;
+
 // "model.layers.*.mlp.down_proj.weight": numbers that stand alone between dots.
 std::string KindOf(absl::string_view name) {
   std::string kind;
@@ -83,7 +86,8 @@ absl::Status MeasureQuality(const Options& options, const Source& source,
   }
   const int threads = ThreadsOrDefault(options.threads);
   NINFER_ASSIGN_OR_RETURN(const QualityTexts texts,
-                          ReadQualityTexts(options, source, compiled->plan, callbacks));
+                          ReadTexts({"--quality", options.quality, kTexts, kTokens, kSeed}, options,
+                                    source, compiled->plan.tokenizer, callbacks));
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::CpuExecutor> executor,
                           ExecutorOf(*compiled, threads));
   Divergence sum;

@@ -22,12 +22,20 @@ struct QualityTexts {
   Texts texts;
 };
 
-// As Options::quality says: "bundled"; "sampled", 32 texts of up to 120 tokens that the model
+// What a flag asks for: "bundled"; "sampled", `count` texts of up to `length` tokens that the model
 // itself draws at temperature 1, by eager in f32; else the path of a text file. Texts are cut where
-// they are longer than 256 tokens or the context. A folder without a tokenizer has sampled texts
+// they are longer than 256 tokens or the context. A model without a tokenizer has sampled texts
 // alone.
-absl::StatusOr<QualityTexts> ReadQualityTexts(const Options& options, const Source& source,
-                                              const plan::Plan& plan, const Callbacks& callbacks);
+struct TextRequest {
+  const char* flag;  // for messages
+  std::string what;
+  int64_t count, length;
+  uint64_t seed;
+};
+absl::StatusOr<QualityTexts> ReadTexts(const TextRequest& request, const Options& options,
+                                       const Source& source,
+                                       const std::string& serialized_tokenizer,
+                                       const Callbacks& callbacks);
 
 // `count` texts that the model draws by itself, from its first id on: of `length` ids, fewer where
 // it ends a text.

@@ -1,4 +1,4 @@
-// The texts that quality is measured on.
+// The texts that quality is measured on, and that weights are calibrated on.
 // Tested by tests/compiler_quality_test.cc.
 #include <algorithm>
 
@@ -15,8 +15,6 @@ namespace ninfer::compiler {
 namespace {
 
 constexpr int64_t kMostTokens = 256;  // of one text: so many logits are held twice
-constexpr int64_t kSampledTexts = 32, kSampledTokens = 120;
-constexpr uint64_t kSeed = 1;
 
 constexpr char kBundled[] =
     "The harbour town had two clocks, and they never agreed. The one on the church was slow, "
@@ -148,31 +146,34 @@ absl::StatusOr<Texts> SampleTexts(const Options& options, int64_t count, int64_t
   return texts;
 }
 
-absl::StatusOr<QualityTexts> ReadQualityTexts(const Options& options, const Source& source,
-                                              const plan::Plan& plan, const Callbacks& callbacks) {
+absl::StatusOr<QualityTexts> ReadTexts(const TextRequest& request, const Options& options,
+                                       const Source& source,
+                                       const std::string& serialized_tokenizer,
+                                       const Callbacks& callbacks) {
   QualityTexts out;
-  if (options.quality == "sampled") {
+  if (request.what == "sampled") {
     out.origin = "sampled from the model";
-    NINFER_ASSIGN_OR_RETURN(out.texts,
-                            SampleTexts(options, kSampledTexts, kSampledTokens, kSeed, callbacks));
+    NINFER_ASSIGN_OR_RETURN(
+        out.texts, SampleTexts(options, request.count, request.length, request.seed, callbacks));
     return out;
   }
-  if (plan.tokenizer.empty()) {
-    return InvalidArgument("--quality: expected 'sampled' for a model without a tokenizer, found '",
-                           options.quality, "'");
+  if (serialized_tokenizer.empty()) {
+    return InvalidArgument(request.flag,
+                           ": expected 'sampled' for a model without a tokenizer, found '",
+                           request.what, "'");
   }
   std::string text = kBundled;
   out.origin = "bundled text";
-  if (options.quality != "bundled") {
-    NINFER_ASSIGN_OR_RETURN(text, ReadFile(options.quality));
-    out.origin = options.quality;
+  if (request.what != "bundled") {
+    NINFER_ASSIGN_OR_RETURN(text, ReadFile(request.what));
+    out.origin = request.what;
   }
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::Deserialize(plan.tokenizer));
+                          Tokenizer::Deserialize(serialized_tokenizer));
   out.texts = Cut(tokenizer->Encode(text, true), source.model.info.bos_id,
                   std::min(kMostTokens, source.model.info.context_length));
   if (out.texts.empty()) {
-    return InvalidArgument("--quality: ", out.origin, ": expected some text, found none");
+    return InvalidArgument(request.flag, ": ", out.origin, ": expected some text, found none");
   }
   return out;
 }

@@ -85,7 +85,10 @@ bool IsRouted(const ir::Module& imported) {
 }  // namespace
 
 bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice) {
-  if (!choice.weight_scheme.empty()) return true;
+  if (choice.CoarsestScheme() != nullptr) return true;
+  for (const passes::WeightRule& rule : choice.weight_rules) {
+    if (IsHalf(rule.dtype)) return true;
+  }
   if (IsHalf(choice.activations)) return true;
   if (IsHalf(choice.kv_cache) && !choice.disabled.contains("kv-cache")) return true;
   for (const ir::Weight& weight : imported.weights()) {
@@ -129,9 +132,8 @@ LogitsError ErrorBound(const ir::Module& imported, const passes::PassOptions& ch
       (step != nullptr && Rounds(*step)) || (settled && ChoiceRounds(imported, choice));
   if (!rounds) return {kBound, kBound};
   double typical = kReducedBound;
-  if (settled && !choice.weight_scheme.empty()) {
-    typical = FindQuantiseScheme(choice.weight_scheme)->bits == 8 ? kInt8Bound : kInt4Bound;
-  }
+  const QuantiseScheme* scheme = settled ? choice.CoarsestScheme() : nullptr;
+  if (scheme != nullptr) typical = scheme->bits == 8 ? kInt8Bound : kInt4Bound;
   return {std::max(typical * kWorst, IsRouted(imported) ? kRoutedBound : 0), typical};
 }
 

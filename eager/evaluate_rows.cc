@@ -141,9 +141,9 @@ class BlockReader {
     const QuantiseScheme& scheme = *FindQuantiseScheme(node.attr_string("scheme"));
     const int64_t all = ColumnsOf(node.result()->type());
     Block groups = block;
-    groups.column0 = block.column0 / scheme.group * scheme.group;
-    groups.column1 =
-        std::min(all, (block.column1 + scheme.group - 1) / scheme.group * scheme.group);
+    const int64_t group = std::max<int64_t>(1, scheme.GroupOf(all));
+    groups.column0 = block.column0 / group * group;
+    groups.column1 = std::min(all, (block.column1 + group - 1) / group * group);
     std::vector<float> values(groups.rows() * groups.columns());
     NINFER_RETURN_IF_ERROR(Read(node.operand(0), groups, values.data()));
     for (int64_t row = 0; row < block.rows(); ++row) {

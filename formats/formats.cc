@@ -2,6 +2,7 @@
 // Tested by tests/formats_test.cc.
 #include "formats/formats.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "base/status.h"
@@ -64,16 +65,24 @@ absl::optional<Format> PanelFormat(const QuantiseScheme& scheme) {
   return absl::nullopt;
 }
 
-int64_t GroupBytes(Format format) {
+BlockLayout BlocksOf(Format format, int64_t k) {
   const FormatInfo& info = InfoOf(format);
-  const int64_t elements = info.k_step * kPanelColumns;
-  if (info.scheme == nullptr) return elements * DTypeSize(info.dtype);
-  return kPanelColumns * DTypeSize(info.scheme->scale) + elements * info.scheme->bits / 8;
+  NINFER_CHECK(info.scheme != nullptr) << std::string(info.name);
+  const QuantiseScheme& scheme = *info.scheme;
+  const int64_t zero_bytes = scheme.grid == QuantiseGrid::kShifted ? 1 : 0;
+  BlockLayout layout;
+  layout.blocks = (k + kQuantiseBlock - 1) / kQuantiseBlock;
+  layout.blocks_per_group =
+      std::max<int64_t>(1, scheme.group == 0 ? layout.blocks : scheme.group / kQuantiseBlock);
+  layout.header_bytes = kPanelColumns * (DTypeSize(scheme.scale) + zero_bytes);
+  layout.block_bytes = kPanelColumns * kQuantiseBlock * scheme.bits / 8;
+  return layout;
 }
 
 int64_t PanelBytes(Format format, int64_t k) {
   const FormatInfo& info = InfoOf(format);
-  return (k + info.k_step - 1) / info.k_step * GroupBytes(format);
+  if (info.scheme != nullptr) return BlocksOf(format, k).bytes();
+  return (k + info.k_step - 1) / info.k_step * info.k_step * kPanelColumns * DTypeSize(info.dtype);
 }
 
 int64_t PackedBytes(Format format, const PackedShape& shape) {

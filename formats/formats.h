@@ -50,7 +50,24 @@ struct PackedShape {
 
 int64_t PackedBytes(Format format, const PackedShape& shape);
 int64_t PanelBytes(Format format, int64_t k);  // of one panel of one segment
-int64_t GroupBytes(Format format);             // of one K step of a panel
+
+// How a panel of integers is made: groups of blocks of 32 along K.
+struct BlockLayout {
+  int64_t blocks = 0;            // of the panel
+  int64_t blocks_per_group = 1;  // fewer in the last group
+  int64_t header_bytes = 0;      // scales of 32 columns, and zeros behind them
+  int64_t block_bytes = 0;
+  int64_t group_bytes() const { return header_bytes + blocks_per_group * block_bytes; }
+  int64_t bytes() const {
+    return (blocks + blocks_per_group - 1) / blocks_per_group * header_bytes + blocks * block_bytes;
+  }
+  // Where the header of a block's group begins, and the block itself.
+  int64_t HeaderAt(int64_t block) const { return block / blocks_per_group * group_bytes(); }
+  int64_t BlockAt(int64_t block) const {
+    return HeaderAt(block) + header_bytes + block % blocks_per_group * block_bytes;
+  }
+};
+BlockLayout BlocksOf(Format format, int64_t k);  // of a format with a scheme
 
 // Packs rows [n0, n1) of one segment, given as f32 [n1 - n0, K], into the whole packed weight.
 // n0 is a multiple of 32 and n1 is too, or is N: then the padding columns are zeroed. Values that

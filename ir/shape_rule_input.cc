@@ -66,7 +66,7 @@ absl::Status DeclaredError(const RuleInput& in, absl::string_view expected) {
 }
 
 absl::Status ExpectOneOf(const RuleInput& in, absl::string_view attr,
-                         std::initializer_list<absl::string_view> names) {
+                         absl::Span<const absl::string_view> names) {
   const std::string& found = in.attr<std::string>(attr);
   if (std::find(names.begin(), names.end(), found) != names.end()) return absl::OkStatus();
   return InvalidArgument(attr, ": expected one of ", absl::StrJoin(names, ", "), ", found \"",

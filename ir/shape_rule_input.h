@@ -65,7 +65,7 @@ absl::Status ExpectShape(const RuleInput& in, int i, Element element, const Patt
 absl::Status ExpectKv(const RuleInput& in, int i);
 absl::Status ExpectDeclared(const RuleInput& in);
 absl::Status ExpectOneOf(const RuleInput& in, absl::string_view attr,
-                         std::initializer_list<absl::string_view> names);
+                         absl::Span<const absl::string_view> names);
 // The attribute "axis", within the first operand's rank.
 absl::StatusOr<int> AxisOf(const RuleInput& in);
 

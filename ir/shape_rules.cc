@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "absl/strings/str_join.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "ir/builder.h"
 #include "ir/shape_rule_input.h"
@@ -105,7 +106,7 @@ RuleResult CastShape(const RuleInput& in) {
 
 RuleResult QuantiseShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectTensor(in, 0, Element::kFloat, 1));
-  NINFER_RETURN_IF_ERROR(ExpectOneOf(in, "scheme", {"int8_g32", "int4_g32", "int8_g32_f32"}));
+  NINFER_RETURN_IF_ERROR(ExpectOneOf(in, "scheme", ListQuantiseSchemes()));
   return F32(in.type(0).shape);
 }
 

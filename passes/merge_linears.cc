@@ -6,7 +6,8 @@
 // Proves: bitwise-equal outputs: a column's sum is over the same products in the same order.
 // Order: after cse, which makes equal x one value; before precision, so that one cast serves the
 // merged weight, and before fuse, which looks for the two halves. A weight with another use (a tied
-// embedding) stays by itself, for merging it would store it twice.
+// embedding) stays by itself, for merging it would store it twice, and so do weights that are to be
+// of different types.
 //
 // Tested by tests/passes_golden_test.cc (tests/passes/merge_linears.ir),
 // tests/passes_model_test.cc.
@@ -17,6 +18,7 @@
 #include "ir/builder.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
+#include "passes/weight_types.h"
 
 namespace ninfer::passes {
 namespace {
@@ -55,7 +57,8 @@ bool MayMerge(const Node& linear, const Uses& uses,
 }
 
 // Groups in program order; a group of one is no group.
-std::vector<std::vector<Member>> FindGroups(const ir::Function& function) {
+std::vector<std::vector<Member>> FindGroups(const ir::Function& function,
+                                            const PassOptions& options) {
   const Uses uses(function);
   const absl::flat_hash_set<const Value*> constants = ConstantValues(function);
   std::vector<std::vector<Member>> groups;
@@ -65,7 +68,9 @@ std::vector<std::vector<Member>> FindGroups(const ir::Function& function) {
     const auto same = [&](const std::vector<Member>& group) {
       const Node* first = group[0].linear;
       return first->operand(0) == node->operand(0) &&
-             first->operand(1)->type().dtype == node->operand(1)->type().dtype;
+             first->operand(1)->type().dtype == node->operand(1)->type().dtype &&
+             WeightTypeOf(options, first->operand(1))
+                 .SameAs(WeightTypeOf(options, node->operand(1)));
     };
     const auto it = std::find_if(groups.begin(), groups.end(), same);
     if (it != groups.end()) {
@@ -122,7 +127,7 @@ absl::Status Merge(ir::Module& module, ir::Function& function, const std::vector
 absl::StatusOr<int> MergeLinears(ir::Module& module, const PassOptions& options) {
   Rewrites rewrites(options);
   for (const auto& function : module.functions()) {
-    for (const std::vector<Member>& group : FindGroups(*function)) {
+    for (const std::vector<Member>& group : FindGroups(*function, options)) {
       if (!rewrites.Next()) return rewrites.made();
       NINFER_RETURN_IF_ERROR(Merge(module, *function, group));
     }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "base/dtype.h"
+#include "base/quantise.h"
 #include "ir/module.h"
 #include "program/program.h"
 
@@ -28,27 +30,46 @@ struct Comparison {
 // Where a stage stands to precision, which alone may round.
 enum class Rounding { kNone, kSettling, kSettled };
 
+// Weights one of whose tensors matches a pattern are stored so: in a scheme of base/quantise.def,
+// or where it is empty as floats.
+struct WeightRule {
+  std::string pattern, scheme;
+  DType dtype = DType::kF32;
+};
+
 // Choices of the user that passes read. Fixed before the first pass; no pass changes them.
 struct PassOptions {
-  // Precision: storage of linear weights, and arithmetic. Precision pass. With a scheme of
-  // base/quantise.def, linears' weights are rounded to it and their inputs to int8_g32_f32;
-  // `weights` is then the type of what is not quantised, as tables that no linear shares.
+  // Precision: storage of linear weights, and arithmetic. With a scheme of base/quantise.def,
+  // linears' weights are rounded to it; `weights` is then the type of what is not quantised, as
+  // tables that no linear shares.
   std::string weight_scheme;
-  DType weights = DType::kF32;      // f32, bf16, f16
-  DType activations = DType::kF32;  // f32, bf16
-  DType kv_cache = DType::kF32;     // f32, bf16
-  // "int8" and "int4" choose a scheme; false when the name is neither that nor a float type.
+  std::vector<WeightRule> weight_rules;  // the last that matches a weight holds for it
+  DType weights = DType::kF32;           // f32, bf16, f16
+  DType activations = DType::kF32;       // f32, bf16
+  // Where a weight is of integers, round its linear's input to int8_g32_f32; else it is of type
+  // `activations` as any other.
+  bool int8_inputs = true;
+  DType kv_cache = DType::kF32;  // f32, bf16
+  // In place of the n-th weight that precision quantises: an f32 weight of this name, of values
+  // that the scheme holds, from the same source as the others.
+  std::map<int, std::string> calibrated;
+  // The flag's name of a scheme, or of a float type; false when the name is neither.
   bool SetWeights(absl::string_view name) {
-    weight_scheme = name == "int8" || name == "int4" ? absl::StrCat(name, "_g32") : "";
-    if (!weight_scheme.empty()) return true;
+    const QuantiseScheme* scheme = FindWeightScheme(name);
+    weight_scheme = scheme != nullptr ? std::string(scheme->name) : "";
+    if (scheme != nullptr) return true;
     const std::optional<DType> dtype = DTypeFromName(name);
     if (!dtype || !IsFloat(*dtype)) return false;
     weights = *dtype;
     return true;
   }
-  absl::string_view weights_name() const {
-    return weight_scheme.empty() ? DTypeName(weights) : absl::string_view(weight_scheme);
-  }
+  // "int4_g32; lm_head=int8_g32"
+  std::string weights_name() const;
+  // "bf16", or "int8 into linears, else bf16"
+  std::string activations_name() const;
+  // The scheme of the fewest bits that a weight may be rounded to; null: none.
+  const QuantiseScheme* CoarsestScheme() const;
+  bool HasTable() const;            // whether some weight may be stored with one
   std::string attention = "flash";  // naive, efficient, flash
   int64_t context_length = 0;       // positions a sequence may have
   int64_t max_tokens = 512;         // bound of T with a cache (the prefill chunk)

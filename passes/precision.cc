@@ -3,8 +3,10 @@
 //   weights      the weight of every linear is cast to the storage type (at compile time); so is an
 //                embedding table that is wider than it. A table tied to the head shares the head's
 //                cast: it is stored once. Norm weights and biases stay as they are.
-//   weight_scheme  the weight of every linear is quantised in place of a cast, and so is its x: the
-//                products are of integers. A tied table is stored so too. A router is not.
+//   weight_scheme  the weight of every linear is quantised in place of a cast; with int8_inputs so
+//                is its x: the products are of integers. A tied table is stored so too. A router
+//                is not, unless a rule names it.
+//   weight_rules  another type for weights by name.
 //   activations  bf16: x of every linear, and q of attention (k and v without a cache), are cast to
 //                bf16 by what makes them. Sums, norms, softmax, residuals and logits stay f32.
 //   kv_cache     the states' type; k and v are cast to it before they are appended.
@@ -25,6 +27,7 @@
 #include "ir/builder.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
+#include "passes/weight_types.h"
 
 namespace ninfer::passes {
 namespace {
@@ -50,6 +53,7 @@ class PrecisionSettler {
                    Rewrites& rewrites)
       : module_(module), function_(function), options_(options), rewrites_(rewrites) {}
 
+  absl::Status CheckRules() const;
   // False: told to stop.
   absl::StatusOr<bool> CastWeights();
   absl::StatusOr<bool> SettleStates();
@@ -63,7 +67,11 @@ class PrecisionSettler {
   absl::optional<DType> Wanted(const Node& node, size_t operand) const;
   absl::optional<DType> WantedWeight(const Node& node, const Uses& uses) const;
   absl::StatusOr<Value*> InsertQuantise(Value* value, absl::string_view scheme, const Node* before);
-  bool WantsQuantised(const Node& node, const Uses& uses) const;
+  const QuantiseScheme* WantedScheme(const Node& node, const Uses& uses) const;
+  Value* Calibrated(Value* weight);
+  bool IsTied(const Value* table, const Uses& uses) const;  // read by a linear too
+  // Whether QuantiseInputs rounds the first operand.
+  bool TakesIntegers(const Node& node) const;
   absl::StatusOr<Value*> InsertCast(Value* value, DType dtype, const Node* before);
   // True when every use of `value`, seen through views, wants `dtype`.
   bool AllWant(const Value* value, DType dtype, const Uses& uses) const;
@@ -78,6 +86,7 @@ class PrecisionSettler {
   ir::Function& function_;
   const PassOptions& options_;
   Rewrites& rewrites_;
+  int quantised_ = 0;  // weights so far
 };
 
 absl::StatusOr<Value*> PrecisionSettler::InsertCast(Value* value, DType dtype, const Node* before) {
@@ -102,29 +111,70 @@ absl::StatusOr<Value*> PrecisionSettler::InsertQuantise(Value* value, absl::stri
 absl::optional<DType> PrecisionSettler::WantedWeight(const Node& node, const Uses& uses) const {
   if (!Multiplies(node) && node.op() != Op::kEmbedding) return absl::nullopt;
   const Value* weight = node.operand(1);
-  if (ProducerIf(weight, Op::kQuantise) != nullptr) return absl::nullopt;
+  if (!ir::IsConstant(weight) || ProducerIf(weight, Op::kQuantise) != nullptr) return absl::nullopt;
   const DType stored = weight->type().dtype;
-  if (!ir::IsConstant(weight) || stored == options_.weights) return absl::nullopt;
-  if (Multiplies(node)) return options_.weights;
-  for (const Node* user : uses.of(weight)) {
-    if (user->op() == Op::kLinear && user->operand(1) == weight) return options_.weights;  // tied
-  }
-  if (DTypeSize(stored) <= DTypeSize(options_.weights)) return absl::nullopt;
-  return options_.weights;
+  const WeightType type = WeightTypeOf(options_, weight);
+  if (stored == type.dtype) return absl::nullopt;
+  if (Multiplies(node) || IsTied(weight, uses) || type.rule >= 0) return type.dtype;
+  if (DTypeSize(stored) <= DTypeSize(type.dtype)) return absl::nullopt;
+  return type.dtype;
 }
 
-// A linear's weight that is not quantised yet, or the table of an embedding that a linear shares.
-bool PrecisionSettler::WantsQuantised(const Node& node, const Uses& uses) const {
-  if (options_.weight_scheme.empty()) return false;
-  if (!Multiplies(node) && node.op() != Op::kEmbedding) return false;
+bool PrecisionSettler::IsTied(const Value* table, const Uses& uses) const {
+  return absl::c_any_of(uses.of(table), [&](const Node* user) {
+    return user->op() == Op::kLinear && user->operand(1) == table;
+  });
+}
+
+// The scheme for a linear's weight that is not quantised yet, or for the table of an embedding that
+// a linear shares.
+const QuantiseScheme* PrecisionSettler::WantedScheme(const Node& node, const Uses& uses) const {
+  if (!Multiplies(node) && node.op() != Op::kEmbedding) return nullptr;
   const Value* weight = node.operand(1);
-  if (!ir::IsConstant(weight) || ProducerIf(weight, Op::kQuantise) != nullptr) return false;
+  if (!ir::IsConstant(weight) || ProducerIf(weight, Op::kQuantise) != nullptr) return nullptr;
+  const WeightType type = WeightTypeOf(options_, weight);
   // What routes is small, and rounding it changes the experts that are chosen.
   const auto routes = [](const Node* user) { return user->op() == Op::kTopK; };
-  if (Multiplies(node)) return absl::c_none_of(uses.of(node.result()), routes);
-  return absl::c_any_of(uses.of(weight), [&](const Node* user) {
-    return user->op() == Op::kLinear && user->operand(1) == weight;
-  });
+  if (Multiplies(node)) {
+    return type.rule < 0 && absl::c_any_of(uses.of(node.result()), routes) ? nullptr : type.scheme;
+  }
+  return IsTied(weight, uses) ? type.scheme : nullptr;
+}
+
+// Every rule stores some weight, as it says.
+absl::Status PrecisionSettler::CheckRules() const {
+  const Uses uses(function_);
+  std::vector<bool> used(options_.weight_rules.size());
+  for (const auto& node : function_.nodes()) {
+    if (!Multiplies(*node) && node->op() != Op::kEmbedding) continue;
+    if (!ir::IsConstant(node->operand(1))) continue;
+    const WeightType type = WeightTypeOf(options_, node->operand(1));
+    if (type.rule < 0) continue;
+    used[type.rule] = true;
+    if (node->op() == Op::kEmbedding && type.scheme != nullptr && !IsTied(node->operand(1), uses)) {
+      return InvalidArgument("--weights-for: ", options_.weight_rules[type.rule].pattern,
+                             ": expected f32, bf16 or f16 for a table that no linear reads, found ",
+                             type.scheme->name);
+    }
+  }
+  for (size_t i = 0; i < used.size(); ++i) {
+    if (used[i]) continue;
+    return InvalidArgument("--weights-for: ", options_.weight_rules[i].pattern,
+                           ": expected the name of a linear's or an embedding's weight that no "
+                           "later rule names, found none such");
+  }
+  return absl::OkStatus();
+}
+
+// The next weight to quantise, or what is to stand in its place.
+Value* PrecisionSettler::Calibrated(Value* weight) {
+  const auto it = options_.calibrated.find(quantised_++);
+  if (it == options_.calibrated.end()) return weight;
+  ir::Type type = weight->type();
+  type.dtype = DType::kF32;
+  Value* calibrated = module_.AddWeight(it->second, type);
+  calibrated->set_provenance(weight->provenance());
+  return calibrated;
 }
 
 absl::StatusOr<bool> PrecisionSettler::CastWeights() {
@@ -132,15 +182,15 @@ absl::StatusOr<bool> PrecisionSettler::CastWeights() {
   absl::flat_hash_map<const Value*, Value*> casts;
   for (size_t i = 0; i < function_.nodes().size(); ++i) {
     Node* node = function_.nodes()[i].get();
-    const bool quantised = WantsQuantised(*node, uses);
+    const QuantiseScheme* scheme = WantedScheme(*node, uses);
     const absl::optional<DType> wanted = WantedWeight(*node, uses);
-    if (!quantised && !wanted) continue;
+    if (scheme == nullptr && !wanted) continue;
     if (!rewrites_.Next()) return false;
     Value*& cast = casts[node->operand(1)];
     if (cast == nullptr) {
       NINFER_ASSIGN_OR_RETURN(
-          cast, quantised ? InsertQuantise(node->operand(1), options_.weight_scheme, node)
-                          : InsertCast(node->operand(1), *wanted, node));
+          cast, scheme != nullptr ? InsertQuantise(Calibrated(node->operand(1)), scheme->name, node)
+                                  : InsertCast(node->operand(1), *wanted, node));
       ++i;  // the cast stands where the node stood
     }
     node->set_operand(1, cast);
@@ -172,11 +222,14 @@ absl::StatusOr<bool> PrecisionSettler::SettleStates() {
 
 // --- activations ---------------------------------------------------------------------------------
 
+bool PrecisionSettler::TakesIntegers(const Node& node) const {
+  return options_.int8_inputs && Multiplies(node) &&
+         ProducerIf(node.operand(1), Op::kQuantise) != nullptr;
+}
+
 absl::optional<DType> PrecisionSettler::Wanted(const Node& node, size_t operand) const {
   DType wanted = options_.activations;
-  if (Multiplies(node) && ProducerIf(node.operand(1), Op::kQuantise) != nullptr) {
-    return absl::nullopt;  // QuantiseInputs rounds it, once
-  }
+  if (TakesIntegers(node)) return absl::nullopt;  // QuantiseInputs rounds it, once
   if (Multiplies(node) || node.op() == Op::kPagedAttention) {
     if (operand != 0) return absl::nullopt;
   } else if (node.op() == Op::kAttention) {
@@ -279,10 +332,7 @@ absl::StatusOr<bool> PrecisionSettler::QuantiseInputs() {
   for (const auto& node : function_.nodes()) nodes.push_back(node.get());
   absl::flat_hash_map<const Value*, Value*> made;
   for (Node* node : nodes) {
-    const bool wants = Multiplies(*node) &&
-                       ProducerIf(node->operand(1), Op::kQuantise) != nullptr &&
-                       ProducerIf(node->operand(0), Op::kQuantise) == nullptr;
-    if (!wants) continue;
+    if (!TakesIntegers(*node) || ProducerIf(node->operand(0), Op::kQuantise) != nullptr) continue;
     if (!rewrites_.Next()) return false;
     Value*& quantised = made[node->operand(0)];
     if (quantised == nullptr) {
@@ -317,6 +367,7 @@ absl::StatusOr<int> SettlePrecision(ir::Module& module, const PassOptions& optio
   Rewrites rewrites(options);
   for (const auto& function : module.functions()) {
     PrecisionSettler settler(module, *function, options, rewrites);
+    NINFER_RETURN_IF_ERROR(settler.CheckRules());
     NINFER_ASSIGN_OR_RETURN(const bool weights_done, settler.CastWeights());
     if (!weights_done) return rewrites.made();
     NINFER_ASSIGN_OR_RETURN(const bool states_done, settler.SettleStates());

@@ -20,6 +20,7 @@
 #include "ir/text.h"
 #include "program/body.h"
 #include "program/columns.h"
+#include "program/scratch.h"
 
 namespace ninfer::program {
 namespace {
@@ -198,17 +199,15 @@ absl::Status BodyChecker::CheckLinear() {
   return CheckEpilogue(*linear, body_.results()[0]->type());
 }
 
-// Integers are multiplied by integers, groups by groups.
+// Integers are multiplied by weights of integers, block by block.
 absl::Status BodyChecker::CheckQuantised(const ir::Node& linear) const {
   const QuantiseScheme* weights = formats::InfoOf(ParamOf(linear.operand(1))->format).scheme;
   const ir::Node* quantiser = InputQuantiser(linear);
-  if ((weights != nullptr) != (quantiser != nullptr)) {
-    return Refuse(linear, "input and weight both quantised or neither");
-  }
-  if (weights == nullptr) return absl::OkStatus();
+  if (quantiser == nullptr) return absl::OkStatus();
+  if (weights == nullptr) return Refuse(linear, "a quantised weight beside a quantised input");
   const QuantiseScheme* input = FindQuantiseScheme(quantiser->attr_string("scheme"));
-  if (input->scale != DType::kF32 || input->group != weights->group) {
-    return Refuse(*quantiser, "a scheme with scales of f32 and the weight's groups");
+  if (input->scale != DType::kF32 || input->group != kQuantisedGroup) {
+    return Refuse(*quantiser, "a scheme with scales of f32 and groups of 32");
   }
   return absl::OkStatus();
 }

@@ -37,22 +37,29 @@ int64_t StatisticsBytes(const ir::Node& node) {
   return heads == 1 ? 0 : RoundUp(heads * 2 * 4);
 }
 
-// For targets that widen bf16: a block of rows of the linear's input in f32. A block of quantised
-// rows.
+// A row of the input as a linear may prepare it: quantised, or in f32, up to whole blocks.
+int64_t PreparedBytes(int64_t columns) {
+  const int64_t widened = (columns + kQuantisedGroup - 1) / kQuantisedGroup * kQuantisedGroup * 4;
+  return std::max({LeadingDimension(columns) * 4, widened, QuantisedRowBytes(columns)});
+}
+
+// A block of rows of the linear's input, where any target prepares them.
 int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
   const ir::Node* linear = LinearOf(*kernel.body);
   if (linear == nullptr) return kTiles;
   const ir::Type& x = linear->operand(0)->type();
   if (kernel.family == Family::kGroupedLinear) {
-    const int64_t k = x.shape.back().offset;
-    return kTiles +
-           kLinearRowBlock * (8 + RoundUp(std::max(LeadingDimension(k) * 4, QuantisedRowBytes(k))));
+    return kTiles + kLinearRowBlock * (8 + RoundUp(PreparedBytes(x.shape.back().offset)));
   }
   const int64_t rows = std::min(ir::MaxOf(x.shape[0], symbols), kLinearRowBlock);
+  const int64_t columns = Columns(x);
   if (InputQuantiser(*linear) != nullptr)
-    return kTiles + RoundUp(rows * QuantisedRowBytes(Columns(x)));
+    return kTiles + RoundUp(rows * QuantisedRowBytes(columns));
+  const int weight = ParameterIndex(*kernel.body, linear->operand(1));
+  const bool quantised = formats::InfoOf(kernel.params[weight].format).scheme != nullptr;
+  if (quantised) return kTiles + RoundUp(rows * PreparedBytes(columns));
   if (x.dtype != DType::kBF16) return kTiles;
-  return kTiles + RoundUp(rows * LeadingDimension(Columns(x)) * 4);
+  return kTiles + RoundUp(rows * LeadingDimension(columns) * 4);
 }
 
 int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {

@@ -18,8 +18,8 @@ inline constexpr int64_t kQuantisedGroup = 32;
 int64_t QuantisedRowBytes(int64_t columns);
 
 // By family; a multiple of 64.
-// - linear: kLinearTileBytes for accumulators; behind them, when the input is bf16 or quantised, up
-//   to kLinearRowBlock rows of it in f32, for targets that widen, or quantised;
+// - linear: kLinearTileBytes for accumulators; behind them, when the input is bf16 or the weight
+//   quantised, up to kLinearRowBlock rows of the input, in f32 or quantised;
 // - grouped_linear: kLinearTileBytes; kLinearRowBlock numbers of rows; and behind them as many rows
 //   of the input, in f32 or quantised;
 // - routing: nothing;

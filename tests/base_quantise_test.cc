@@ -18,24 +18,137 @@ std::vector<float> Random(int64_t count, float size) {
   return values;
 }
 
-TEST(Quantise, EveryValueIsWithinHalfAScale) {
-  for (const char* name : {"int8_g32", "int4_g32", "int8_g32_f32"}) {
+// Half of the widest gap between integers that a value may fall between, in scales.
+double HalfGap(const QuantiseScheme& scheme) {
+  if (scheme.grid != QuantiseGrid::kTable) return 0.5;
+  int widest = 0;
+  for (int i = 0; i < 15; ++i) {
+    widest = std::max(widest, kQuantiseTable[i + 1] - kQuantiseTable[i]);
+  }
+  return widest / 2.0;
+}
+
+TEST(Quantise, EveryValueIsWithinItsBound) {
+  for (const absl::string_view name : ListQuantiseSchemes()) {
     const QuantiseScheme& scheme = *FindQuantiseScheme(name);
+    const auto group = static_cast<int>(scheme.GroupOf(200));
     for (float size : {1e-3f, 1.0f, 100.0f}) {
-      const std::vector<float> x = Random(32 * 100, size);
-      for (size_t begin = 0; begin < x.size(); begin += 32) {
-        int8_t integers[32];
-        const float scale = QuantiseGroup(scheme, &x[begin], 32, integers);
-        float largest = 0;
-        for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(x[begin + i]));
-        ASSERT_NEAR(std::fabs(scale), largest / (scheme.bits == 8 ? 127 : 8), largest * 1e-3);
-        for (int i = 0; i < 32; ++i) {
-          const float bound = std::fabs(scale) / 2 * 1.0001f + std::fabs(x[begin + i]) / 2048;
+      const std::vector<float> x = Random(group * 100, size);
+      for (size_t begin = 0; begin < x.size(); begin += group) {
+        std::vector<int8_t> integers(group);
+        const QuantisedGroup found = QuantiseGroup(scheme, &x[begin], group, integers.data());
+        for (int i = 0; i < group; ++i) {
+          const double scale = std::fabs(found.scale), value = x[begin + i];
+          double bound = scale * HalfGap(scheme) * 1.0001 + std::fabs(value) / 2048;
+          if (scheme.grid == QuantiseGrid::kShifted) bound += scale / 2;
           // With 4 bits the end without a sign to spare is clamped: one scale at most.
-          const float clamped = scheme.bits == 4 && integers[i] == 7 ? std::fabs(scale) : bound;
-          ASSERT_LE(std::fabs(x[begin + i] - integers[i] * scale), clamped) << name;
+          if (scheme.grid == QuantiseGrid::kSymmetric && scheme.bits == 4 && integers[i] == 7) {
+            bound = scale;
+          }
+          const double scaled = value / found.scale;
+          const bool beyond = scheme.grid == QuantiseGrid::kTable &&
+                              (scaled < kQuantiseTable[0] || scaled > kQuantiseTable[15]);
+          if (beyond) continue;  // TablesHaveALessSquaredErrorThanSixteenEvenSteps
+          ASSERT_LE(std::fabs(value - integers[i] * double{found.scale}), bound)
+              << std::string(name);
         }
       }
+    }
+  }
+}
+
+TEST(Quantise, ScalesAreThoseOfTheTable) {
+  std::vector<int8_t> integers(200);
+  const std::vector<float> x = Random(200, 1);
+  float lowest = 0, highest = 0;
+  for (const float value : x) {
+    lowest = std::min(lowest, value);
+    highest = std::max(highest, value);
+  }
+  const float largest = std::max(-lowest, highest);
+  const auto scale = [&](const char* name) {
+    return QuantiseGroup(*FindQuantiseScheme(name), x.data(), 200, integers.data()).scale;
+  };
+  EXPECT_NEAR(scale("int8_channel"), largest / 127, largest * 1e-5);
+  EXPECT_EQ(scale("int8_g32_f32"), largest / 127);
+  EXPECT_NEAR(std::fabs(scale("int4_g128")), largest / 8, largest * 1e-4);
+  EXPECT_NEAR(scale("int4a_g128"), (highest - lowest) / 15, largest * 1e-4);
+}
+
+double SquaredError(const char* name, const std::vector<float>& x) {
+  std::vector<float> y(x.size());
+  QuantiseRow(*FindQuantiseScheme(name), x.data(), static_cast<int64_t>(x.size()), y.data());
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) sum += double{x[i] - y[i]} * (x[i] - y[i]);
+  return sum;
+}
+
+TEST(Quantise, TablesHaveALessSquaredErrorThanSixteenEvenSteps) {
+  const std::vector<float> x = Random(32 * 500, 1);
+  const double even = SquaredError("int4_g32", x);
+  EXPECT_LT(SquaredError("nu4_g32", x), 0.76 * even);
+  EXPECT_LT(SquaredError("int4a_g32", x), even);
+  EXPECT_GT(SquaredError("int4_g128", x), even);
+}
+
+// By trying all of many scales.
+TEST(Quantise, TheScaleOfATableIsNearlyTheBest) {
+  const QuantiseScheme& scheme = *FindQuantiseScheme("nu4_g32");
+  const std::vector<float> all = Random(32 * 50, 1);
+  double found = 0, best = 0;
+  for (size_t begin = 0; begin < all.size(); begin += 32) {
+    int8_t integers[32];
+    const float* x = &all[begin];
+    const auto error = [&](double scale) {
+      double sum = 0;
+      for (int i = 0; i < 32; ++i) {
+        const int nearest = NearestOfTable(x[i], static_cast<float>(1 / scale));
+        sum += (x[i] - nearest * scale) * (x[i] - nearest * scale);
+      }
+      return sum;
+    };
+    found += error(QuantiseTableGroup(scheme, x, nullptr, 32, integers).scale);
+    double least = INFINITY;
+    for (int i = 400; i < 2000; ++i) {
+      least = std::min({least, error(4.0 * i / 2000 / 64), error(-4.0 * i / 2000 / 64)});
+    }
+    best += least;
+  }
+  EXPECT_LT(found, 1.05 * best);
+}
+
+TEST(Quantise, ImportantValuesOfATableAreRoundedLess) {
+  const QuantiseScheme& scheme = *FindQuantiseScheme("nu4_g32");
+  const std::vector<float> x = Random(32 * 200, 1);
+  double plain = 0, weighed = 0;
+  for (size_t begin = 0; begin < x.size(); begin += 32) {
+    std::vector<float> importance(32, 0.01f);
+    for (int i = 0; i < 4; ++i) importance[i * 7] = 1;
+    for (const bool weigh : {false, true}) {
+      int8_t integers[32];
+      const float scale =
+          QuantiseTableGroup(scheme, &x[begin], weigh ? importance.data() : nullptr, 32, integers)
+              .scale;
+      for (int i = 0; i < 4; ++i) {
+        const double error = x[begin + i * 7] - double{integers[i * 7] * scale};
+        (weigh ? weighed : plain) += error * error;
+      }
+    }
+  }
+  EXPECT_LT(weighed, 0.5 * plain);
+}
+
+TEST(Quantise, StoredLevelsStandForTheirIntegers) {
+  for (const absl::string_view name : ListQuantiseSchemes()) {
+    const QuantiseScheme& scheme = *FindQuantiseScheme(name);
+    const std::vector<float> x = Random(32, 1);
+    int8_t integers[32];
+    const QuantisedGroup group = QuantiseGroup(scheme, x.data(), 32, integers);
+    for (const int8_t integer : integers) {
+      const int level = LevelOf(scheme, integer, group.zero);
+      EXPECT_GE(level, 0);
+      EXPECT_LT(level, 1 << scheme.bits);
+      EXPECT_EQ(IntegerOf(scheme, level, group.zero), integer) << std::string(name);
     }
   }
 }
@@ -43,7 +156,7 @@ TEST(Quantise, EveryValueIsWithinHalfAScale) {
 TEST(Quantise, LargestMagnitudeOfFourBitsIsMinusEight) {
   const float x[] = {0.5f, -1, 4, 3.9f};
   int8_t integers[4];
-  const float scale = QuantiseGroup(*FindQuantiseScheme("int4_g32"), x, 4, integers);
+  const float scale = QuantiseGroup(*FindQuantiseScheme("int4_g32"), x, 4, integers).scale;
   EXPECT_EQ(scale, -0.5f);
   EXPECT_EQ(integers[0], -1);
   EXPECT_EQ(integers[1], 2);
@@ -54,27 +167,31 @@ TEST(Quantise, LargestMagnitudeOfFourBitsIsMinusEight) {
 TEST(Quantise, HalfwayValuesGoToTheEvenInteger) {
   const float x[] = {127, 0.5f, 1.5f, -2.5f};
   int8_t integers[4];
-  EXPECT_EQ(QuantiseGroup(*FindQuantiseScheme("int8_g32_f32"), x, 4, integers), 1.0f);
+  EXPECT_EQ(QuantiseGroup(*FindQuantiseScheme("int8_g32_f32"), x, 4, integers).scale, 1.0f);
   EXPECT_EQ(integers[1], 0);
   EXPECT_EQ(integers[2], 2);
   EXPECT_EQ(integers[3], -2);
 }
 
 TEST(Quantise, ARoundedRowStaysAsItIs) {
-  for (const char* name : {"int8_g32", "int4_g32", "int8_g32_f32"}) {
-    std::vector<float> x = Random(77, 1), y(77), z(77);
-    QuantiseRow(*FindQuantiseScheme(name), x.data(), 77, y.data());
-    QuantiseRow(*FindQuantiseScheme(name), y.data(), 77, z.data());
-    for (int i = 0; i < 77; ++i) ASSERT_NEAR(y[i], z[i], std::fabs(y[i]) * 1e-6f) << name;
+  for (const absl::string_view name : ListQuantiseSchemes()) {
+    const std::vector<float> x = Random(2077, 1);
+    std::vector<float> y(x.size()), z(x.size());
+    QuantiseRow(*FindQuantiseScheme(name), x.data(), 2077, y.data());
+    QuantiseRow(*FindQuantiseScheme(name), y.data(), 2077, z.data());
+    const bool exact = FindQuantiseScheme(name)->scale == DType::kF16;
+    for (size_t i = 0; i < x.size(); ++i) {
+      ASSERT_NEAR(y[i], z[i], exact ? 0 : std::fabs(y[i]) * 1e-6f) << std::string(name);
+    }
   }
 }
 
 TEST(Quantise, ZerosAndTinyValuesBecomeZero) {
   const float x[] = {0, -0.0f, 1e-38f, std::numeric_limits<float>::denorm_min()};
-  for (const char* name : {"int8_g32", "int4_g32", "int8_g32_f32"}) {
-    int8_t integers[4] = {1, 1, 1, 1};
-    EXPECT_EQ(QuantiseGroup(*FindQuantiseScheme(name), x, 4, integers), 0);
-    for (int8_t integer : integers) EXPECT_EQ(integer, 0);
+  for (const absl::string_view name : ListQuantiseSchemes()) {
+    float y[4] = {1, 1, 1, 1};
+    QuantiseRow(*FindQuantiseScheme(name), x, 4, y);
+    for (const float value : y) EXPECT_EQ(value, 0) << std::string(name);
   }
 }
 

@@ -136,7 +136,7 @@ class RefusalTest(BenchTest):
 
     def test_values_are_checked_by_name(self):
         self.refused("--output: expected md, csv or json, found 'xml'", DEMO, "-o", "xml")
-        self.refused("--type: expected f32, bf16, int8 or int4, found 'int3'", DEMO, "--type", "int3")
+        self.refused("--type: expected f32, bf16, int8, int8:channel, int4, int4:128, int4a, int4a:128, nu4, found 'int3'", DEMO, "--type", "int3")
         self.refused("--type: expected f32 or bf16 for the 2x2 and beside a peer, found 'int8'", DEMO, "--type", "int8")
         self.refused("--peer: expected torch or transformers, found 'jax'", DEMO, "--peer", "jax")
         self.refused("-n: expected 1 to 16777216, found 0", DEMO, "-n", "0")

@@ -144,6 +144,7 @@ struct Variant {
   const char* attention;
   bool cached;
   const char* scheme = "";
+  bool int8_inputs = true;
 };
 constexpr Variant kVariants[] = {
     {DType::kF32, DType::kF32, DType::kF32, "flash", true},
@@ -153,7 +154,17 @@ constexpr Variant kVariants[] = {
     {DType::kBF16, DType::kBF16, DType::kBF16, "efficient", false},
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_g32"},
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4_g32"},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "nu4_g32"},
+    // Of one model alone.
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_channel"},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4_g128"},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4a_g32"},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_g32", false},
+    {DType::kF32, DType::kBF16, DType::kF32, "flash", true, "int4_g32", false},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4a_g128", false},
+    {DType::kF32, DType::kBF16, DType::kF32, "flash", true, "nu4_g32", false},
 };
+constexpr size_t kForAll = 8;
 
 // Adds the kernels that no program before had.
 void AddKernels(const frontend::ImportedModel& model, const Variant& variant,
@@ -162,6 +173,7 @@ void AddKernels(const frontend::ImportedModel& model, const Variant& variant,
   options.weights = variant.weights;
   options.weight_scheme = variant.scheme;
   options.activations = variant.activations;
+  options.int8_inputs = variant.int8_inputs;
   options.kv_cache = variant.cache;
   options.attention = variant.attention;
   options.context_length = model.info.context_length;
@@ -191,7 +203,9 @@ class CodegenModelKernels : public testing::TestWithParam<std::string> {
     auto experts = frontend::ImportRandomModel("qwen3-moe", kQwen3MoeConfig, DType::kF32, 1, {});
     ASSERT_TRUE(experts.ok()) << experts.status();
     for (const frontend::ImportedModel* model : {&*demo, &*gpt2, &*experts}) {
-      const size_t variants = model == &*gpt2 ? 2 : std::size(kVariants);
+      const size_t variants = model == &*gpt2   ? 2
+                              : model == &*demo ? std::size(kVariants)
+                                                : kForAll;
       for (size_t i = 0; i < variants; ++i) AddKernels(*model, kVariants[i], harness_, &seen);
     }
   }

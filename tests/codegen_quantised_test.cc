@@ -1,6 +1,6 @@
 // Linears of integers: schemes x activations x rows x N x K against double precision over the
-// rounded values; each row alone gives the bits that it has among others, so does any cut of the
-// panels, and so does every target.
+// rounded values, with inputs quantised and as they are; each row alone gives the bits that it has
+// among others, so does any cut of the panels, and so does every target.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -24,23 +24,40 @@ struct Types {
   const char* name;
   Format format;
   const char* activations;
+  bool quantised;  // the input too
 };
 constexpr Types kTypes[] = {
-    {"int8_f32", Format::kPanelInt8G32, "f32"},
-    {"int8_bf16", Format::kPanelInt8G32, "bf16"},
-    {"int4_f32", Format::kPanelInt4G32, "f32"},
-    {"int4_bf16", Format::kPanelInt4G32, "bf16"},
+    {"int8_f32", Format::kPanelInt8G32, "f32", true},
+    {"int8_bf16", Format::kPanelInt8G32, "bf16", true},
+    {"int8_channel_f32", Format::kPanelInt8Channel, "f32", true},
+    {"int4_f32", Format::kPanelInt4G32, "f32", true},
+    {"int4_bf16", Format::kPanelInt4G32, "bf16", true},
+    {"int4_g128_f32", Format::kPanelInt4G128, "f32", true},
+    {"int4a_bf16", Format::kPanelInt4aG32, "bf16", true},
+    {"int4a_g128_f32", Format::kPanelInt4aG128, "f32", true},
+    {"nu4_f32", Format::kPanelNu4G32, "f32", true},
+    {"int8_by_bf16", Format::kPanelInt8G32, "bf16", false},
+    {"int8_channel_by_f32", Format::kPanelInt8Channel, "f32", false},
+    {"int4_by_bf16", Format::kPanelInt4G32, "bf16", false},
+    {"int4_g128_by_f32", Format::kPanelInt4G128, "f32", false},
+    {"int4a_by_f32", Format::kPanelInt4aG32, "f32", false},
+    {"int4a_g128_by_bf16", Format::kPanelInt4aG128, "bf16", false},
+    {"nu4_by_bf16", Format::kPanelNu4G32, "bf16", false},
 };
 
-std::string Body(const char* activations, int64_t n, int64_t k) {
-  return absl::StrCat("(%x: ", activations, "[T,", k, "], %w: f32[", n, ",", k,
-                      "]) {\n  %0 = quantise %x {scheme = \"int8_g32_f32\"} : f32[T,", k,
-                      "]\n  %1 = linear %0, %w : f32[T,", n, "]\n  return %1\n}");
+std::string Body(const Types& types, int64_t n, int64_t k) {
+  const std::string quantise =
+      types.quantised
+          ? absl::StrCat("  %0 = quantise %x {scheme = \"int8_g32_f32\"} : f32[T,", k, "]\n")
+          : "";
+  return absl::StrCat("(%x: ", types.activations, "[T,", k, "], %w: f32[", n, ",", k, "]) {\n",
+                      quantise, "  %1 = linear %", types.quantised ? "0" : "x", ", %w : f32[T,", n,
+                      "]\n  return %1\n}");
 }
 
-// In double precision, and what a sum of groups in f32 may be off by: products within a group are
-// exact.
-void Reference(const Operands& operands, std::vector<Tensor>* expected,
+// In double precision, and what a sum of blocks in f32 may be off by: products of integers within
+// a block are exact.
+void Reference(const Operands& operands, bool quantised, std::vector<Tensor>* expected,
                std::vector<std::vector<double>>* bounds) {
   const Tensor& x = operands.tensors.at("x");
   const Tensor& w = operands.tensors.at("w");
@@ -48,7 +65,10 @@ void Reference(const Operands& operands, std::vector<Tensor>* expected,
   std::vector<float> y, rounded(k);
   bounds->emplace_back();
   for (int64_t row = 0; row < rows; ++row) {
-    QuantiseRow(*FindQuantiseScheme("int8_g32_f32"), x.floats->data() + row * k, k, rounded.data());
+    std::copy_n(x.floats->data() + row * k, k, rounded.data());
+    if (quantised) {
+      QuantiseRow(*FindQuantiseScheme("int8_g32_f32"), rounded.data(), k, rounded.data());
+    }
     for (int64_t column = 0; column < n; ++column) {
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
@@ -57,8 +77,9 @@ void Reference(const Operands& operands, std::vector<Tensor>* expected,
         magnitude += std::abs(term);
       }
       y.push_back(static_cast<float>(sum));
-      bounds->back().push_back(static_cast<double>(k / 32 + 6) * std::ldexp(magnitude, -24) +
-                               1e-37);
+      // Without integers each of a block's products is rounded.
+      const auto sums = static_cast<double>(k / 32 + (quantised ? 6 : 38));
+      bounds->back().push_back(sums * std::ldexp(magnitude, -24) + 1e-37);
     }
   }
   expected->push_back(Tensor::Floats({rows, n}, std::move(y)));
@@ -69,14 +90,13 @@ class CodegenQuantised : public testing::TestWithParam<size_t> {};
 TEST_P(CodegenQuantised, EqualsDoublePrecisionAtAwkwardSizes) {
   const Types& types = kTypes[GetParam()];
   KernelHarness harness;
-  for (const int64_t n : kN) {
-    for (const int64_t k : kK) {
-      if ((n + k + static_cast<int64_t>(GetParam())) % 2 == 0) continue;  // half of the pairs
-      harness.Add({absl::StrCat("linear_", types.name, "_", n, "x", k),
-                   Family::kLinear,
-                   Body(types.activations, n, k),
-                   {{"w", types.format}}});
-    }
+  // A third of the pairs for each, all of them over the types.
+  for (size_t pair = GetParam() % 3; pair < std::size(kN) * std::size(kK); pair += 3) {
+    const int64_t n = kN[pair / std::size(kK)], k = kK[pair % std::size(kK)];
+    harness.Add({absl::StrCat("linear_", types.name, "_", n, "x", k),
+                 Family::kLinear,
+                 Body(types, n, k),
+                 {{"w", types.format}}});
   }
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   for (int kernel = 0; kernel < static_cast<int>(harness.program().kernels.size()); ++kernel) {
@@ -86,7 +106,7 @@ TEST_P(CodegenQuantised, EqualsDoublePrecisionAtAwkwardSizes) {
       harness.FillRandom(kernel, 31 * kernel + rows, &operands);
       std::vector<Tensor> expected;
       std::vector<std::vector<double>> bounds;
-      Reference(operands, &expected, &bounds);
+      Reference(operands, types.quantised, &expected, &bounds);
       harness.ExpectWithin(kernel, operands, expected, bounds);
       if (rows == 7) harness.ExpectUnitsIndependent(kernel, operands, kernel);
       if (rows != 17) continue;
@@ -100,8 +120,8 @@ TEST_P(CodegenQuantised, EqualsDoublePrecisionAtAwkwardSizes) {
 TEST_P(CodegenQuantised, GivesTheSameBitsOnEveryTarget) {
   const Types& types = kTypes[GetParam()];
   KernelHarness harness;
-  const int kernel = harness.Add(
-      {"linear", Family::kLinear, Body(types.activations, 70, 200), {{"w", types.format}}});
+  const int kernel =
+      harness.Add({"linear", Family::kLinear, Body(types, 70, 200), {{"w", types.format}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;
   operands.dims["T"] = 9;
@@ -123,8 +143,8 @@ INSTANTIATE_TEST_SUITE_P(Types, CodegenQuantised, testing::Range(size_t{0}, std:
 
 TEST(CodegenQuantisedInputs, RowsOfZerosHugeAndTinyValuesAreRounded) {
   KernelHarness harness;
-  const int kernel =
-      harness.Add({"linear", Family::kLinear, Body("f32", 40, 96), {{"w", Format::kPanelInt8G32}}});
+  const int kernel = harness.Add(
+      {"linear", Family::kLinear, Body(kTypes[0], 40, 96), {{"w", Format::kPanelInt8G32}}});
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   Operands operands;
   operands.dims["T"] = 5;
@@ -136,7 +156,7 @@ TEST(CodegenQuantisedInputs, RowsOfZerosHugeAndTinyValuesAreRounded) {
   }
   std::vector<Tensor> expected;
   std::vector<std::vector<double>> bounds;
-  Reference(operands, &expected, &bounds);
+  Reference(operands, true, &expected, &bounds);
   harness.ExpectWithin(kernel, operands, expected, bounds);
 }
 
@@ -176,17 +196,19 @@ TEST(CodegenQuantisedEpilogues, EqualTheOracle) {
 // A tied head's table is stored once, in the head's panels.
 TEST(CodegenQuantisedTables, AreGatheredFromPanels) {
   KernelHarness harness;
-  for (const Format format : {Format::kPanelInt8G32, Format::kPanelInt4G32}) {
+  for (const Format format : {Format::kPanelInt8G32, Format::kPanelInt8Channel,
+                              Format::kPanelInt4G32, Format::kPanelInt4G128, Format::kPanelInt4aG32,
+                              Format::kPanelInt4aG128, Format::kPanelNu4G32}) {
     harness.Add({absl::StrCat("embedding_", formats::InfoOf(format).name),
                  Family::kRowwise,
-                 R"((%ids: i32[T], %w: f32[70,75]) {
-  %0 = embedding %ids, %w : f32[T,75]
+                 R"((%ids: i32[T], %w: f32[70,175]) {
+  %0 = embedding %ids, %w : f32[T,175]
   return %0
 })",
                  {{"w", format}}});
   }
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
-  for (const int kernel : {0, 1}) {
+  for (int kernel = 0; kernel < 7; ++kernel) {
     Operands operands;
     operands.dims["T"] = 6;
     operands.tensors["ids"] = Tensor::Ints({6}, {0, 69, 31, 32, 5, 64});

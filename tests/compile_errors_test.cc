@@ -70,9 +70,11 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
                      "expected one of a model folder, --from-ir and --random-weights, found none");
   ExpectFolderRefused("found several", {"--random-weights=gpt2-124m"});
   ExpectFolderRefused("--frobnicate", {"--frobnicate"});
-  ExpectFolderRefused("--weights: expected auto, f32, bf16, f16, int8, int4, found 'f64'",
-                      {"--weights=f64"});
-  ExpectFolderRefused("--activations: expected auto, f32, bf16, found 'f16'",
+  ExpectFolderRefused(
+      "--weights: expected f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, "
+      "int4a:128, nu4, found 'f64'",
+      {"--weights=f64"});
+  ExpectFolderRefused("--activations: expected auto, f32, bf16, int8, found 'f16'",
                       {"--activations=f16"});
   ExpectFolderRefused("--kv-cache: expected auto, f32, bf16, found 'int8'", {"--kv-cache=int8"});
   ExpectFolderRefused("--attention: expected naive, efficient, flash, found 'fast'",

@@ -134,9 +134,25 @@ TEST(CompilerOptions, AutoFollowsWhatIsStored) {
   EXPECT_EQ(Resolve("BF16", {{"kv_cache", "f32"}}).explanation,
             "stored bf16: weights bf16, activations bf16, cache f32");
   EXPECT_EQ(Resolve("BF16", {{"weights", "int8"}}).explanation,
-            "stored bf16: weights int8_g32, activations bf16, cache bf16");
+            "stored bf16: weights int8_g32, activations int8 into linears, else bf16, cache bf16");
   EXPECT_EQ(Resolve("F32", {{"weights", "int4"}}).explanation,
-            "stored f32: weights int4_g32, activations f32, cache f32");
+            "stored f32: weights int4_g32, activations int8 into linears, else f32, cache f32");
+  EXPECT_EQ(Resolve("BF16", {{"weights", "nu4"}, {"activations", "bf16"}}).explanation,
+            "stored bf16: weights nu4_g32, activations bf16, cache bf16");
+  EXPECT_EQ(Resolve("F32", {{"weights", "int4a:128"}, {"activations", "int8"}}).explanation,
+            "stored f32: weights int4a_g128, activations int8 into linears, else f32, cache f32");
+}
+
+TEST(CompilerOptions, TypesOfSomeWeightsComeFromFlagsOrAFileAndTheLastHolds) {
+  testing::TemporaryFolder folder;
+  const std::string path = folder.File("types.json");
+  testing::WriteText(path, R"({"*.z_proj": "int8:channel", "*.a_proj": "bf16"})");
+  const Resolved resolved =
+      Resolve("F32", {{"weights", "int4"}, {"weights_for", {"lm_head=int8", path, "*x=*=f32"}}});
+  ASSERT_TRUE(resolved.options.ok()) << resolved.options.status();
+  EXPECT_EQ(resolved.options->weights_name(),
+            "int4_g32; lm_head=int8_g32; *.z_proj=int8_channel; *.a_proj=bf16; *x=*=f32");
+  EXPECT_EQ(resolved.options->CoarsestScheme()->name, "int4_g32");
 }
 
 TEST(CompilerOptions, BoundsAreCutToTheContext) {
@@ -154,9 +170,15 @@ TEST(CompilerOptions, ValuesOutsideTheirListAreRefused) {
     return std::string(resolved.options.status().message());
   };
   EXPECT_EQ(error({{"weights", "f8"}}),
-            "--weights: expected auto, f32, bf16, f16, int8, int4, found 'f8'");
+            "--weights: expected f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, "
+            "int4a:128, nu4, found 'f8'");
+  EXPECT_THAT(error({{"weights_for", {"lm_head=int3"}}}),
+              HasSubstr("--weights-for: lm_head: expected f32, bf16, f16, int8"));
+  EXPECT_THAT(error({{"weights_for", {"/nowhere"}}}), HasSubstr("/nowhere"));
   EXPECT_EQ(error({{"activations", "f16"}}),
-            "--activations: expected auto, f32, bf16, found 'f16'");
+            "--activations: expected auto, f32, bf16, int8, found 'f16'");
+  EXPECT_EQ(error({{"activations", "int8"}}),
+            "--activations: expected f32 or bf16 beside weights that are no integers, found int8");
   EXPECT_EQ(error({{"kv_cache", ""}}), "--kv-cache: expected auto, f32, bf16, found ''");
   EXPECT_EQ(error({{"attention", "x"}}),
             "--attention: expected naive, efficient, flash, found 'x'");

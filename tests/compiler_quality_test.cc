@@ -111,6 +111,7 @@ TEST_F(QualityTest, ReportsLayersTogetherAndIsReadBack) {
 TEST_F(QualityTest, ErrorOfALinearIsThatOfItsOutputAlone) {
   Json json = Options();
   json["weights"] = "int4";
+  json["activations"] = "int8";
   const auto options = ParseOptions(json.dump(), Caller::kCompile);
   ASSERT_TRUE(options.ok()) << options.status();
   const auto source = OpenSource(*options);

@@ -142,21 +142,34 @@ TEST_P(FormatCase, IntegersAndScalesLieWhereTheTableSays) {
   for (int64_t s = 0; s < shape.segments; ++s) {
     PackRows(format, shape, s, 0, shape.n, weight.data(), packed.data());
   }
-  const bool bytes = info.scheme->bits == 8;
-  const int64_t groups = (shape.k + 31) / 32, group_bytes = 64 + 32 * (bytes ? 32 : 16);
+  const QuantiseScheme& scheme = *info.scheme;
+  const bool bytes = scheme.bits == 8, shifted = scheme.grid == QuantiseGrid::kShifted;
+  const int64_t blocks = (shape.k + 31) / 32, block_bytes = 32 * (bytes ? 32 : 16);
+  const int64_t per_group = scheme.group == 0 ? blocks : scheme.group / 32;
+  const int64_t header_bytes = shifted ? 96 : 64;
+  const int64_t headers = (blocks + per_group - 1) / per_group;
+  const int64_t panel_bytes = headers * header_bytes + blocks * block_bytes;
   for (int64_t s = 0; s < shape.segments; ++s) {
     for (int64_t n = 0; n < (shape.n + 31) / 32 * 32; ++n) {
-      for (int64_t k = 0; k < groups * 32; ++k) {
-        const int64_t g = ((n / 32 * shape.segments + s) * groups + k / 32) * group_bytes;
+      for (int64_t k = 0; k < blocks * 32; ++k) {
+        const int64_t panel = (n / 32 * shape.segments + s) * panel_bytes;
+        const int64_t header =
+            panel + k / 32 / per_group * (header_bytes + per_group * block_bytes);
+        const int64_t block = header + header_bytes + k / 32 % per_group * block_bytes;
         uint16_t half = 0;
-        std::memcpy(&half, &packed[g + n % 32 * 2], 2);
-        int integer = 0;
+        std::memcpy(&half, &packed[header + n % 32 * 2], 2);
+        const int zero = shifted ? packed[header + 64 + n % 32] : bytes ? 128 : 8;
+        int level = 0;
         if (bytes) {
-          integer = packed[g + 64 + (k % 32 / 4 * 32 + n % 32) * 4 + k % 4] - 128;
+          level = packed[block + (k % 32 / 4 * 32 + n % 32) * 4 + k % 4];
         } else {
-          const int byte = packed[g + 64 + (k % 32 / 8 * 32 + n % 32) * 4 + k % 4];
-          integer = (k % 8 < 4 ? byte & 15 : byte >> 4) - 8;
+          const int byte = packed[block + (k % 32 / 8 * 32 + n % 32) * 4 + k % 4];
+          level = k % 8 < 4 ? byte & 15 : byte >> 4;
         }
+        const bool table = scheme.grid == QuantiseGrid::kTable;
+        // What is behind K is multiplied with zeros.
+        if (table && n < shape.n && k >= shape.k) continue;
+        const int integer = table ? kQuantiseTable[level] : level - zero;
         const bool inside = n < shape.n && k < shape.k;
         ASSERT_EQ(static_cast<float>(integer) * F16ToFloat(half),
                   inside ? weight[n * shape.k + k] : 0.0f)

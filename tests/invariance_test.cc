@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "tests/compiler_testing.h"
 #include "tests/support/model_folder.h"
@@ -50,6 +51,7 @@ struct Case {
   const char* model;
   const char* type;
   const char* attention;
+  const char* activations = nullptr;  // null: as the type goes
 };
 
 struct Plans {
@@ -78,7 +80,10 @@ absl::StatusOr<Plans> MakePlans(const Case& from) {
   }
   options["context"] = options["max_tokens"] = options["max_rows"] = kContext;
   options["weights"] = from.type;
-  if (from.type[0] != 'i') options["activations"] = from.type;  // of integers alone f32 is kept
+  const bool integers = FindWeightScheme(from.type) != nullptr;
+  options["activations"] = from.activations != nullptr ? from.activations
+                           : integers                  ? "int8"
+                                                       : from.type;
   options["attention"] = from.attention;
   NINFER_ASSIGN_OR_RETURN(Compiled compiled, CompileWith(options));
   const std::string file = folder.File("plan.bin");
@@ -223,19 +228,23 @@ TEST_P(InvarianceTest, RowsAskedForDoNotChangeTheirBits) {
   ExpectSameBits(logits, expected, vocab_, "four rows");
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest,
-                         ::testing::Values(Case{"llama_f32_flash", "llama", "f32", "flash"},
-                                           Case{"llama_bf16_flash", "llama", "bf16", "flash"},
-                                           Case{"gpt2_f32_efficient", "gpt2", "f32", "efficient"},
-                                           Case{"gpt2_bf16_naive", "gpt2", "bf16", "naive"},
-                                           Case{"demo_f32_flash", "demo", "f32", "flash"},
-                                           Case{"demo_bf16_flash", "demo", "bf16", "flash"},
-                                           Case{"llama_int8_flash", "llama", "int8", "flash"},
-                                           Case{"gpt2_int4_naive", "gpt2", "int4", "naive"},
-                                           Case{"experts_f32_flash", "experts", "f32", "flash"},
-                                           Case{"experts_bf16_flash", "experts", "bf16", "flash"},
-                                           Case{"experts_int8_flash", "experts", "int8", "flash"}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Models, InvarianceTest,
+    ::testing::Values(Case{"llama_f32_flash", "llama", "f32", "flash"},
+                      Case{"llama_bf16_flash", "llama", "bf16", "flash"},
+                      Case{"gpt2_f32_efficient", "gpt2", "f32", "efficient"},
+                      Case{"gpt2_bf16_naive", "gpt2", "bf16", "naive"},
+                      Case{"demo_f32_flash", "demo", "f32", "flash"},
+                      Case{"demo_bf16_flash", "demo", "bf16", "flash"},
+                      Case{"llama_int8_flash", "llama", "int8", "flash"},
+                      Case{"gpt2_int4_naive", "gpt2", "int4", "naive"},
+                      Case{"llama_nu4_flash", "llama", "nu4", "flash"},
+                      Case{"llama_channel_flash", "llama", "int8:channel", "flash", "bf16"},
+                      Case{"gpt2_int4a_128_flash", "gpt2", "int4a:128", "flash", "f32"},
+                      Case{"experts_f32_flash", "experts", "f32", "flash"},
+                      Case{"experts_bf16_flash", "experts", "bf16", "flash"},
+                      Case{"experts_int8_flash", "experts", "int8", "flash"}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 // Without a cache: the same bits for any number of threads and in any company, and the text may
 // grow to the context with the same code.

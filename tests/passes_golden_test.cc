@@ -24,6 +24,7 @@
 #include "base/file.h"
 #include "ir/text.h"
 #include "passes/runner.h"
+#include "passes/weight_types.h"
 #include "tests/passes_testing.h"
 #include "tests/support/memory_weights.h"
 
@@ -57,6 +58,14 @@ void SetOption(absl::string_view key, absl::string_view value, Case& golden) {
   const bool is_number = absl::SimpleAtoi(value, &number);
   if (key == "weights") {
     EXPECT_TRUE(options.SetWeights(value)) << value;
+  } else if (key == "weights-for") {  // pattern:type
+    const std::pair<std::string, std::string> rule = absl::StrSplit(value, absl::MaxSplits(':', 1));
+    const auto type = ParseWeightType(rule.second);
+    ASSERT_TRUE(type.ok()) << type.status();
+    options.weight_rules.push_back(
+        {rule.first, type->scheme != nullptr ? std::string(type->scheme->name) : "", type->dtype});
+  } else if (key == "int8-inputs") {
+    options.int8_inputs = value == "yes";
   } else if (key == "activations") {
     options.activations = DTypeOf(value);
   } else if (key == "kv") {

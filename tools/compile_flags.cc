@@ -59,6 +59,15 @@ void AddNames(CLI::App& app, CompileFlags& flags, const char* name, const char* 
       ->allow_extra_args(false);
 }
 
+// One each time, commas and all.
+void AddRules(CLI::App& app, CompileFlags& flags, const char* name, const char* key,
+              const std::string& help) {
+  app.add_option_function<std::vector<std::string>>(
+         name, [&flags, key](const std::vector<std::string>& value) { flags.options[key] = value; },
+         help)
+      ->allow_extra_args(false);
+}
+
 void AddSwitch(CLI::App& app, CompileFlags& flags, const char* name, const char* key,
                const std::string& help) {
   app.add_flag_callback(
@@ -82,10 +91,17 @@ struct CompilerFlag {
 const std::vector<CompilerFlag>& CompilerFlags() {
   static const auto* flags = new std::vector<CompilerFlag>{
       {AddText, "--weights", "weights",
-       "Storage of linear weights: auto (as the model stores them), f32, bf16, f16, "
-       "int8, int4"},
+       "Storage of linear weights: auto (as the model stores them), f32, bf16, f16, int8 (groups "
+       "of "
+       "32), int8:channel, int4 (32), int4:128, int4a and int4a:128 (zero anywhere), nu4 (32, "
+       "sixteen uneven steps)"},
+      {AddRules, "--weights-for", "weights_for",
+       "PATTERN=TYPE: another type for the weights whose tensors' names match (* and ? stand for "
+       "any characters; \".weight\" may be left out), or a JSON file of such pairs; repeatable, "
+       "the last that matches holds"},
       {AddText, "--activations", "activations",
-       "Arithmetic: auto (bf16 for weights in bf16, else f32), f32, bf16"},
+       "Arithmetic: auto (bf16 for weights in bf16, else f32; int8 into linears whose weights are "
+       "integers), f32, bf16, int8"},
       {AddText, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16"},
       {AddText, "--attention", "attention",
        "flash (default; stores no scores), efficient (a block of them), naive (all)"},
@@ -139,6 +155,9 @@ void AddCompileFlags(CLI::App& app, CompileFlags& flags) {
                "Measures KL divergence, argmax flips and perplexity against f32, and the error of "
                "every linear: --quality (bundled text), --quality=sampled (texts that the model "
                "draws), --quality=FILE");
+  app.add_flag("--calibrate", flags.calibrate,
+               "Rounds weights of nu4 with each linear's inputs in view, on texts as of --quality; "
+               "sampled ones are others than those");
   app.add_flag("--list-architectures", flags.architectures, "The model families, and ends");
   app.add_flag("--list-passes", flags.passes, "The passes in their order, and ends");
   app.add_flag("--list-targets", flags.targets, "The CPUs that code can be made for, and ends");

@@ -12,13 +12,14 @@ namespace ninfer::tools {
 
 struct CompileFlags {
   nlohmann::json options = nlohmann::json::object();
-  std::string output, quality;
+  std::string output, quality, calibrate;
   bool quiet = false, verbose = false, architectures = false, passes = false, targets = false;
 
   std::string OptionsText() const {
     nlohmann::json all = options;
     // A flag by itself reads as "true".
     if (!quality.empty()) all["quality"] = quality == "true" ? "bundled" : quality;
+    if (!calibrate.empty()) all["calibrate"] = calibrate == "true" ? "bundled" : calibrate;
     return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
 };

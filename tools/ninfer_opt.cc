@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "ir/ops_markdown.h"
 #include "passes/runner.h"
+#include "passes/weight_types.h"
 #include "tools/common/arguments.h"
 #include "tools/common/outputs.h"
 #include "tools/common/program.h"
@@ -47,7 +48,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(Between(0, 4096));
   app.add_option("--weight-type", flags.weights,
                  "precision: storage of linear weights (default: f32)")
-      ->check(OneOf({"f32", "bf16", "f16", "int8", "int4"}));
+      ->check([](const std::string& name) {
+        return std::string(passes::ParseWeightType(name).status().message());
+      });
   app.add_option("--activations", flags.activations, "precision: arithmetic (default: f32)")
       ->check(types);
   app.add_option("--kv-cache", flags.kv_cache, "precision: the cache (default: f32)")->check(types);

@@ -44,9 +44,11 @@ void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--target", flags->target, "CPUs to make code for, separated by commas (native)")
       ->group(group);
   app->add_option("--weights", flags->weights,
-                  "storage: auto (default), f32, bf16, f16, int8 or int4")
+                  "storage: auto (default), f32, bf16, f16, int8, int4 or another of "
+                  "ninfer-compile's")
       ->group(group);
-  app->add_option("--activations", flags->activations, "arithmetic: auto (default), f32 or bf16")
+  app->add_option("--activations", flags->activations,
+                  "arithmetic: auto (default), f32, bf16 or int8")
       ->group(group);
   app->add_option("--kv-cache", flags->kv_cache, "auto (default), f32 or bf16")->group(group);
   app->add_option("--attention", flags->attention, "flash (default), efficient or naive")

@@ -1,0 +1,18 @@
+// Inside the emitters of quantised linears: where the parts of a prepared block lie.
+#ifndef NINFER_CODEGEN_QUANTISED_LAYOUT_H_
+#define NINFER_CODEGEN_QUANTISED_LAYOUT_H_
+
+#include "base/quantise.h"
+#include "codegen/codegen.h"
+
+namespace ninfer::codegen::quantised {
+
+inline constexpr int64_t kNeighbours = 4;  // along K, side by side
+
+inline int64_t IntegerBytes(const Target& target) { return target.vnni ? 1 : 2; }
+inline int64_t ScaleAt(const Target& target) { return kQuantiseBlock * IntegerBytes(target); }
+inline int64_t BiasAt(const Target& target) { return ScaleAt(target) + 4; }
+
+}  // namespace ninfer::codegen::quantised
+
+#endif  // NINFER_CODEGEN_QUANTISED_LAYOUT_H_

@@ -1,0 +1,44 @@
+// See pass.h.
+// Tested by tests/compiler_options_test.cc.
+#include <algorithm>
+
+#include "passes/pass.h"
+
+namespace ninfer::passes {
+
+std::string PassOptions::weights_name() const {
+  std::string name = weight_scheme.empty() ? std::string(DTypeName(weights)) : weight_scheme;
+  for (const WeightRule& rule : weight_rules) {
+    absl::StrAppend(&name, "; ", rule.pattern, "=",
+                    rule.scheme.empty() ? DTypeName(rule.dtype) : absl::string_view(rule.scheme));
+  }
+  return name;
+}
+
+std::string PassOptions::activations_name() const {
+  const absl::string_view type = DTypeName(activations);
+  if (CoarsestScheme() == nullptr || !int8_inputs) return std::string(type);
+  return absl::StrCat("int8 into linears, else ", type);
+}
+
+const QuantiseScheme* PassOptions::CoarsestScheme() const {
+  const QuantiseScheme* coarsest = FindQuantiseScheme(weight_scheme);
+  for (const WeightRule& rule : weight_rules) {
+    const QuantiseScheme* scheme = FindQuantiseScheme(rule.scheme);
+    if (scheme == nullptr) continue;
+    if (coarsest == nullptr || scheme->bits < coarsest->bits) coarsest = scheme;
+  }
+  return coarsest;
+}
+
+bool PassOptions::HasTable() const {
+  const auto is_table = [](const std::string& name) {
+    const QuantiseScheme* scheme = FindQuantiseScheme(name);
+    return scheme != nullptr && scheme->grid == QuantiseGrid::kTable;
+  };
+  return is_table(weight_scheme) ||
+         std::any_of(weight_rules.begin(), weight_rules.end(),
+                     [&](const WeightRule& rule) { return is_table(rule.scheme); });
+}
+
+}  // namespace ninfer::passes

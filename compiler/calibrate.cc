@@ -121,7 +121,7 @@ std::vector<Job> FindJobs(const ir::Module& before, const ir::Module& after) {
     const int place = places.emplace(weight, static_cast<int>(places.size())).first->second;
     const QuantiseScheme* scheme = FindQuantiseScheme(quantiser->attr_string("scheme"));
     if (scheme->grid != QuantiseGrid::kTable || exact[i]->op() != Op::kLinear) continue;
-    if (i + 1 == exact.size()) continue;  // the head
+    if (i + 1 == exact.size()) continue;       // the head
     if (!done.insert(place).second) continue;  // the first linear's inputs speak for all
     const ir::Type& type = weight->type();
     jobs.push_back(

@@ -13,8 +13,9 @@ namespace ninfer::compiler {
 
 // Rounds every weight that is to be stored with a table and that a linear multiplies, on `texts`.
 // Left as they are: experts; and the head, where the error of all logits alike counts for little
-// beside that of the few likely tokens, and calibration was found to harm. The rounded values join the source's weights under names of
-// their own, which go into `pass_options`; they lie in a file without a name while they are used.
+// beside that of the few likely tokens, and calibration was found to harm. The rounded values join
+// the source's weights under names of their own, which go into `pass_options`; they lie in a file
+// without a name while they are used.
 absl::Status Calibrate(const Texts& texts, int threads, const Callbacks& callbacks, Source* source,
                        passes::PassOptions* pass_options);
 

@@ -93,7 +93,7 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
 
 TEST_F(CompileErrorsTest, AFlagThatNamesAPassWronglyIsRefused) {
   WriteModel(model(), model_);
-  ExpectFolderRefused("--disable-pass: unknown pass \"zap\"; the optional passes are canonicalise",
+  ExpectFolderRefused("--disable-pass: unknown pass \"zap\"; the optional passes are cse",
                       {"--disable-pass=zap"});
   ExpectFolderRefused("--disable-pass: required pass \"lower\"", {"--disable-pass=lower"});
   ExpectFolderRefused("--print-before: unknown pass \"zap\"; the passes are canonicalise",
@@ -107,7 +107,8 @@ TEST_F(CompileErrorsTest, AFlagThatNamesAPassWronglyIsRefused) {
 
 TEST_F(CompileErrorsTest, AFolderThatHoldsNoModelIsRefused) {
   ExpectFlagsRefused({folder_.File("nothing")}, "nothing: expected a model folder, found nothing");
-  ExpectFlagsRefused({plan()}, "plan.bin: expected a model folder, found a file");
+  ASSERT_TRUE(WriteFile(folder_.File("file"), "").ok());
+  ExpectFlagsRefused({folder_.File("file")}, "file: expected a model folder, found a file");
   ExpectFolderRefused("model: expected a model folder, found no config.json in it");
   WriteText(File("config.json"), model_.config.dump());
   ExpectFolderRefused("model.safetensors");

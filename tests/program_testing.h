@@ -29,8 +29,8 @@ inline passes::PassOptions RandomPassOptions(uint64_t seed) {
   if (seed % 2 == 1) options.weights = options.activations = options.kv_cache = DType::kBF16;
   const char* forms[] = {"flash", "naive", "efficient"};
   options.attention = forms[seed % 3];
-  const char* optional[] = {"cse", "kv-cache", "merge-linears", "fuse", "canonicalise"};
-  for (int i = 0; i < 5; ++i) {
+  const char* optional[] = {"cse", "kv-cache", "merge-linears", "fuse"};
+  for (int i = 0; i < 4; ++i) {
     if ((seed * 2654435761u >> (9 + i)) % 4 == 0) options.disabled.insert(optional[i]);
   }
   return options;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -141,6 +142,16 @@ absl::Status CheckFitsMemory(absl::string_view what, uint64_t bytes) {
   if (bytes <= most) return absl::OkStatus();
   return InvalidArgument(what, ": expected at most ", most,
                          " bytes, the memory that this process may have, found ", bytes);
+}
+
+absl::Status CheckAddressesLeft(absl::string_view what, uint64_t bytes) {
+  void* probe = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (probe == MAP_FAILED) {
+    return InvalidArgument(what, ": out of memory: expected ", bytes,
+                           " bytes of addresses more, found less");
+  }
+  munmap(probe, bytes);
+  return absl::OkStatus();
 }
 
 void EndWhenOutOfMemory() {

@@ -25,6 +25,10 @@ uint64_t MemoryLimit(const std::string& root = "");
 // Refuses what can never fit: "what: expected at most ... bytes of memory, found ...".
 absl::Status CheckFitsMemory(absl::string_view what, uint64_t bytes);
 
+// Refuses where the limit on addresses (ulimit -v) leaves fewer than `bytes`: for libraries that do
+// not survive the want of them.
+absl::Status CheckAddressesLeft(absl::string_view what, uint64_t bytes);
+
 // From now on an allocation or a thread that cannot be had ends the process with one line on
 // standard error and exit status 2: it is the user's model or limits that ask for more than there
 // is. Each copy of the C++ library has its own such state, so programs and the compiler's shared

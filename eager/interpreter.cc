@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/machine.h"
 #include "base/status.h"
 #include "eager/arguments.h"
 #include "eager/constants.h"
@@ -12,6 +13,10 @@
 
 namespace ninfer::eager {
 namespace {
+
+// oneDNN crashes where its own code finds no place, and arenas of threads take the places of
+// others.
+constexpr uint64_t kLibraryBytes = uint64_t{64} << 20;
 
 absl::Status CheckPool(const ir::Value& parameter, const KvPool& pool) {
   const ir::Type& type = parameter.type();
@@ -57,6 +62,7 @@ absl::StatusOr<std::unique_ptr<Interpreter>> Interpreter::Create(
     return InvalidArgument("module \"", module->name(), "\": expected a function @step");
   }
   auto state = std::make_unique<State>(module, step, threads);
+  NINFER_RETURN_IF_ERROR(CheckAddressesLeft("eager", kLibraryBytes));
   const ConstantSource source{module, weights.get(), copies, &state->weight_copies};
   NINFER_ASSIGN_OR_RETURN(state->constants,
                           FoldConstants({&state->threads, &state->workspace}, *step, source));

@@ -239,8 +239,9 @@ std::string PrintPasses(const Plan& plan) {
 std::string PrintEvidence(const Plan& plan) {
   const plan::Evidence& e = plan.evidence;
   std::string text = absl::StrFormat("compared          %s\n", e.compared);
-  absl::StrAppendFormat(&text, "largest error     %.3g of the largest logit, allowed %.3g\n",
-                        e.max_error, e.bound);
+  absl::StrAppendFormat(&text, "largest error     %.3g of the largest logit\n", e.max_error);
+  absl::StrAppendFormat(&text, "  of the code     %.3g with the same types, allowed %.3g\n",
+                        e.code_error, e.bound);
   absl::StrAppendFormat(&text, "KL divergence     %.3g\n", e.kl_divergence);
   absl::StrAppendFormat(&text, "argmax flips      %d\n", e.argmax_flips);
   absl::StrAppendFormat(&text, "digest of logits  %016x\n", e.logits_digest);

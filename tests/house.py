@@ -9,7 +9,8 @@ import re
 import sys
 
 # What each room may include, besides itself: what stands below it. A file alone opens that file alone.
-COMPILE_SIDE = ["base", "hub", "formats", "ir", "program", "eager", "frontend", "passes", "codegen", "plan", "text"]
+COMPILE_SIDE = ["base", "hub", "formats", "ir", "program", "eager", "frontend", "passes", "codegen", "plan", "text",
+                "image"]
 INCLUDES = {
     "base": [],
     "hub": ["base"],
@@ -23,8 +24,9 @@ INCLUDES = {
     "cuda/generate": ["program", "ir", "formats", "base"],
     "cuda/driver": ["runtime/executor.h", "plan", "base"],
     "text": ["base"],
+    "image": ["base"],
     "plan": ["base"],
-    "runtime": ["plan", "text", "base", "compiler/ninfer_compiler.h"],
+    "runtime": ["plan", "text", "image", "base", "compiler/ninfer_compiler.h"],
     "serve": ["runtime", "text", "plan", "base"],
     "compiler": COMPILE_SIDE + ["cuda/generate", "runtime"],
 }
@@ -32,7 +34,7 @@ INCLUDES = {
 TOP = ["tools", "tests", "bench"]
 # Except these programs: they are small, and reach the compiler through its C interface alone.
 SMALL_PROGRAMS = re.compile(r"^tools/(ninfer[-_])?(run|serve|tokenize)(?![a-z])")
-SMALL_MAY_INCLUDE = ["tools", "serve", "runtime", "text", "plan", "base", "compiler/ninfer_compiler.h"]
+SMALL_MAY_INCLUDE = ["tools", "serve", "runtime", "text", "image", "plan", "base", "compiler/ninfer_compiler.h"]
 NO_JSON = ["ir", "program", "formats", "codegen", "eager"]
 HEAD_NAMES_A_TEST = ["passes", "codegen", "runtime"]
 LINE_LIMIT = 500

@@ -1,0 +1,132 @@
+// JPEG through libjpeg-turbo, with its own way of failing (longjmp) kept inside: nothing that has a
+// destructor lives in a frame that is jumped over. A file that ends early is refused, as Pillow
+// does; libjpeg alone would paint the rest grey. Tested by tests/image_decode_test.cc.
+#include <cstdio>
+// libjpeg's header wants <cstdio> before it.
+#include <jpeglib.h>
+
+#include <algorithm>
+#include <csetjmp>
+#include <string>
+#include <utility>
+
+#include "absl/strings/strip.h"
+#include "base/status.h"
+#include "image/picture.h"
+
+namespace ninfer::image {
+namespace {
+
+// The largest component has at least one bit for each of its blocks of 64.
+constexpr int64_t kMostPixelsPerByte = 512;
+constexpr int kMostScans = 500;  // a progressive picture has ten or so
+constexpr absl::string_view kExif("Exif\0\0", 6);
+
+struct Errors {
+  jpeg_error_mgr manager;
+  std::jmp_buf jump;
+  char message[JMSG_LENGTH_MAX] = "";
+};
+
+void Fail(j_common_ptr jpeg) {
+  auto* errors = reinterpret_cast<Errors*>(jpeg->err);
+  jpeg->err->format_message(jpeg, errors->message);
+  std::longjmp(errors->jump, 1);
+}
+
+// Warnings are of damaged data: libjpeg would go on with what it guesses.
+void Warn(j_common_ptr jpeg, int level) {
+  if (level < 0) Fail(jpeg);
+}
+
+void CountScans(j_common_ptr jpeg) {
+  auto* decompress = reinterpret_cast<j_decompress_ptr>(jpeg);
+  auto* errors = reinterpret_cast<Errors*>(jpeg->err);
+  if (decompress->input_scan_number <= kMostScans) return;
+  std::snprintf(errors->message, sizeof(errors->message), "more than %d scans", kMostScans);
+  std::longjmp(errors->jump, 1);
+}
+
+bool ReadHeader(jpeg_decompress_struct* jpeg, absl::string_view bytes, Errors* errors) {
+  if (setjmp(errors->jump)) return false;
+  jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xffff);
+  jpeg_mem_src(jpeg, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  jpeg_read_header(jpeg, TRUE);
+  const bool inks = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
+  jpeg->out_color_space = inks ? JCS_CMYK : JCS_RGB;
+  jpeg_calc_output_dimensions(jpeg);
+  return true;
+}
+
+bool ReadRows(jpeg_decompress_struct* jpeg, uint8_t* pixels, size_t row_bytes, Errors* errors) {
+  if (setjmp(errors->jump)) return false;
+  jpeg_start_decompress(jpeg);
+  while (jpeg->output_scanline < jpeg->output_height) {
+    JSAMPROW row = pixels + jpeg->output_scanline * row_bytes;
+    jpeg_read_scanlines(jpeg, &row, 1);
+  }
+  jpeg_finish_decompress(jpeg);
+  return true;
+}
+
+// Of inks to colours with Pillow's integers. Adobe's files store inks the other way round.
+std::vector<uint8_t> FromInks(const std::vector<uint8_t>& inks, bool inverted) {
+  std::vector<uint8_t> colours(inks.size() / 4 * 3);
+  for (size_t i = 0; i < inks.size() / 4; ++i) {
+    const auto ink = [&](size_t c) -> int {
+      return inverted ? 255 - inks[i * 4 + c] : inks[i * 4 + c];
+    };
+    const int white = 255 - ink(3);
+    for (size_t c = 0; c < 3; ++c) {
+      const int product = ink(c) * white + 128;
+      const int covered = ((product >> 8) + product) >> 8;
+      colours[i * 3 + c] = static_cast<uint8_t>(std::clamp(white - covered, 0, 255));
+    }
+  }
+  return colours;
+}
+
+int OrientationOf(const jpeg_decompress_struct& jpeg) {
+  for (const auto* marker = jpeg.marker_list; marker != nullptr; marker = marker->next) {
+    absl::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    if (absl::ConsumePrefix(&data, kExif)) return ExifOrientation(data);
+  }
+  return 1;
+}
+
+absl::StatusOr<Picture> ReadPicture(jpeg_decompress_struct* jpeg, absl::string_view bytes,
+                                    Errors* errors, int* orientation) {
+  if (!ReadHeader(jpeg, bytes, errors)) return InvalidArgument("JPEG: ", errors->message);
+  const int64_t width = jpeg->output_width, height = jpeg->output_height;
+  const auto most = static_cast<int64_t>(bytes.size()) * kMostPixelsPerByte;
+  NINFER_RETURN_IF_ERROR(Annotate(CheckSize(width, height, most), "JPEG"));
+  *orientation = OrientationOf(*jpeg);
+  const bool inks = jpeg->out_color_space == JCS_CMYK;
+  const bool inverted = jpeg->saw_Adobe_marker != 0;
+  const size_t row_bytes = static_cast<size_t>(width) * jpeg->output_components;
+  Picture picture{width, height, std::vector<uint8_t>(row_bytes * height)};
+  if (!ReadRows(jpeg, picture.pixels.data(), row_bytes, errors)) {
+    return InvalidArgument("JPEG: ", errors->message);
+  }
+  if (inks) picture.pixels = FromInks(picture.pixels, inverted);
+  return picture;
+}
+
+}  // namespace
+
+absl::StatusOr<Picture> DecodeJpeg(absl::string_view bytes, int* orientation) {
+  jpeg_decompress_struct jpeg;
+  Errors errors;
+  jpeg.err = jpeg_std_error(&errors.manager);
+  errors.manager.error_exit = &Fail;
+  errors.manager.emit_message = &Warn;
+  jpeg_create_decompress(&jpeg);
+  jpeg_progress_mgr progress{};
+  progress.progress_monitor = &CountScans;
+  jpeg.progress = &progress;
+  absl::StatusOr<Picture> picture = ReadPicture(&jpeg, bytes, &errors, orientation);
+  jpeg_destroy_decompress(&jpeg);
+  return picture;
+}
+
+}  // namespace ninfer::image

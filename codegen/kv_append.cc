@@ -97,14 +97,23 @@ class KvAppendEmitter {
   Target Find(LV row) {
     llvm::IRBuilder<>& b = e_.b();
     LV sequence = FindSequence(e_, e_.ParameterAddress(append_.operand(4)), row);
-    LV positions = e_.ParameterAddress(append_.operand(3));
-    LV position =
-        b.CreateZExt(e_.LoadI32(e_.Offset(positions, b.CreateMul(row, e_.I64(4)))), b.getInt64Ty());
+    LV position = Position(sequence, row);
     LV index = b.CreateUDiv(position, e_.I64(kPage));
     LV page =
         PageOf(e_, e_.ParameterAddress(append_.operand(5)), sequence, index, kv_.page_bytes());
     return {e_.Offset(e_.ParameterAddress(append_.operand(0)), page),
             b.CreateURem(position, e_.I64(kPage)), sequence};
+  }
+
+  LV Position(LV sequence, LV row) {
+    llvm::IRBuilder<>& b = e_.b();
+    const auto load = [&](int operand, LV at) {
+      LV address =
+          e_.Offset(e_.ParameterAddress(append_.operand(operand)), b.CreateMul(at, e_.I64(4)));
+      return b.CreateZExt(e_.LoadI32(address), b.getInt64Ty());
+    };
+    if (append_.attr_bool("from_start", false)) return b.CreateSub(row, load(4, sequence));
+    return load(3, row);
   }
 
   void AppendKeys(LV row) {

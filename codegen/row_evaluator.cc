@@ -72,7 +72,9 @@ void RowEvaluator::PrepareRow(const ir::Value* value, LV row) {
   if (!prepared_.emplace(value, row).second) return;
   const ir::Node& node = *value->producer();
   if (node.op() == ir::Op::kGatherRows) {
-    PrepareRow(node.operand(0), LoadRowIndex(node.operand(1), row));
+    // Several rows side by side are rows of a parameter, where nothing is to prepare.
+    if (node.operand(1)->type().rank() > 1) return;
+    PrepareRow(node.operand(0), LoadRowIndex(node.operand(1), row, e_.I64(0)));
     return;
   }
   for (const ir::Value* operand : node.operands()) PrepareRow(operand, row);
@@ -194,9 +196,8 @@ LV RowEvaluator::EvaluateParameter(const ir::Value* value, const Place& place, L
   LV element = column;
   if (HasRows(type)) {
     const program::KernelParam& info = e_.ParameterInfo(value);
-    const int64_t ld = info.kind == program::OperandKind::kArgument
-                           ? RowColumns(type)
-                           : program::LeadingDimension(RowColumns(type));
+    const bool dense = info.kind == program::OperandKind::kArgument && type.dtype == DType::kI32;
+    const int64_t ld = dense ? RowColumns(type) : program::LeadingDimension(RowColumns(type));
     element = e_.AddMul(column, place.row, ld);
   }
   const int64_t size = DTypeSize(type.dtype);
@@ -282,8 +283,13 @@ LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV colum
     }
     case ir::Op::kGatherRows: {
       Place gathered = place;
-      gathered.row = LoadRowIndex(node.operand(1), place.row);
-      return EvaluateAt(node.operand(0), gathered, column);
+      if (node.operand(1)->type().rank() == 1) {
+        gathered.row = LoadRowIndex(node.operand(1), place.row, e_.I64(0));
+        return EvaluateAt(node.operand(0), gathered, column);
+      }
+      const int64_t own = RowColumns(node.operand(0)->type());
+      gathered.row = LoadRowIndex(node.operand(1), place.row, b.CreateUDiv(column, e_.I64(own)));
+      return EvaluateAt(node.operand(0), gathered, b.CreateURem(column, e_.I64(own)));
     }
     case ir::Op::kEmbedding:
       return EvaluateEmbedding(node, place, column);
@@ -364,8 +370,8 @@ LV RowEvaluator::EvaluateWeightedSum(const ir::Node& node, const Place& place, L
   return sum;
 }
 
-LV RowEvaluator::LoadRowIndex(const ir::Value* indices, LV row) {
-  return e_.b().CreateZExt(EvaluateAt(indices, Place{row, 1, 0, nullptr}, e_.I64(0)),
+LV RowEvaluator::LoadRowIndex(const ir::Value* indices, LV row, LV column) {
+  return e_.b().CreateZExt(EvaluateAt(indices, Place{row, 1, 0, nullptr}, column),
                            e_.b().getInt64Ty());
 }
 
@@ -432,7 +438,7 @@ LV RowEvaluator::EvaluateEmbedding(const ir::Node& node, const Place& place, LV 
   const ir::Value* table = node.operand(1);
   const program::KernelParam& info = e_.ParameterInfo(table);
   const formats::FormatInfo& format = formats::InfoOf(info.format);
-  LV id = LoadRowIndex(node.operand(0), place.row);
+  LV id = LoadRowIndex(node.operand(0), place.row, e_.I64(0));
   const int64_t columns = table->type().shape[1].offset;
   const int64_t size = DTypeSize(format.dtype);
   LV base = e_.ParameterAddress(table);

@@ -70,7 +70,7 @@ class RowEvaluator {
   LV EvaluateTaken(const ir::Node& node, const Place& place, LV column);
   LV EvaluateWeightedSum(const ir::Node& node, const Place& place, LV column);
   LV EvaluateEmbedding(const ir::Node& node, const Place& place, LV column);
-  LV LoadRowIndex(const ir::Value* indices, LV row);
+  LV LoadRowIndex(const ir::Value* indices, LV row, LV column);
   void PrepareReduction(const ir::Node& node, LV row);
   Statistics Reduce(const ir::Node& node, LV row, const Stretch& stretch);
   Statistics StatisticsAt(const ir::Node& node, LV column);

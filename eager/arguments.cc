@@ -28,7 +28,7 @@ absl::Status CheckLength(const char* name, const std::vector<int32_t>& values, s
 // Fills in what is absent and checks what is there. A derived page table gives each sequence at
 // most `most_pages` of all the `pages`.
 absl::Status Complete(StepArguments& a, int64_t pages, int64_t most_pages) {
-  const size_t tokens = a.tokens.size();
+  const size_t tokens = a.tokens.empty() ? a.patch_ids.size() : a.tokens.size();
   if (tokens == 0) return InvalidArgument("tokens: expected at least one, found none");
   if (a.seq_bounds.empty()) a.seq_bounds = {0, static_cast<int32_t>(tokens)};
   NINFER_RETURN_IF_ERROR(CheckSequenceBounds(a.seq_bounds, tokens));
@@ -53,6 +53,7 @@ absl::Status Complete(StepArguments& a, int64_t pages, int64_t most_pages) {
     if (position < 0) return InvalidArgument("positions: expected at least 0, found ", position);
   }
   NINFER_RETURN_IF_ERROR(CheckLength("rope_len", a.rope_len, tokens));
+  if (a.is_picture.empty()) a.is_picture.assign(tokens, 0);
   if (a.page_table.empty()) {
     const int64_t each = std::min(pages / static_cast<int64_t>(sequences), most_pages);
     for (int64_t i = 0; i < each * static_cast<int64_t>(sequences); ++i) {
@@ -70,6 +71,25 @@ absl::Status Complete(StepArguments& a, int64_t pages, int64_t most_pages) {
   return absl::OkStatus();
 }
 
+// Rows of f32, which are zeros where none are given.
+absl::StatusOr<Tensor> RowsOf(const StepArguments& a, const NamedType& named, int64_t tokens) {
+  const bool known = named.name == "pictures" || named.name == "pixels";
+  const ir::Type& type = named.type;
+  if (!known || type.dtype != DType::kF32 || type.rank() != 2 || !type.shape[1].is_static()) {
+    return InvalidArgument("%", named.name,
+                           ": expected i32, or rows of f32 that a step has, found ",
+                           DTypeName(type.dtype));
+  }
+  std::vector<float> values = named.name == "pixels" ? a.pixels : a.pictures;
+  const int64_t columns = type.shape[1].offset;
+  if (values.empty()) values.assign(tokens * columns, 0.0f);
+  if (static_cast<int64_t>(values.size()) != tokens * columns) {
+    return InvalidArgument(named.name, ": expected ", tokens, " rows of ", columns,
+                           " numbers, found ", values.size(), " numbers");
+  }
+  return Tensor::Floats({tokens, columns}, std::move(values));
+}
+
 // `windows` counts the window tables found so far.
 absl::StatusOr<const std::vector<int32_t>*> Find(const StepArguments& a, absl::string_view name,
                                                  size_t* windows) {
@@ -81,6 +101,8 @@ absl::StatusOr<const std::vector<int32_t>*> Find(const StepArguments& a, absl::s
   const std::pair<absl::string_view, const std::vector<int32_t>*> table[] = {
       {"tokens", &a.tokens},           {"positions", &a.positions}, {"seq_bounds", &a.seq_bounds},
       {"cached_lens", &a.cached_lens}, {"rows", &a.rows},           {"rope_len", &a.rope_len},
+      {"is_picture", &a.is_picture},   {"patch_ids", &a.patch_ids}, {"visible", &a.visible},
+      {"shuffle", &a.shuffle},
   };
   for (const auto& [known, values] : table) {
     if (known == name) return values;
@@ -95,7 +117,9 @@ absl::StatusOr<Step> ResolveStep(const StepArguments& arguments, absl::Span<cons
   StepArguments complete = arguments;
   int64_t most_pages = pages;
   for (const NamedType& named : names) {
-    if (named.type.rank() == 2) most_pages = ir::MaxOf(named.type.shape[1], symbols);
+    if (PageTableWindow(named.name).has_value() && named.type.rank() == 2) {
+      most_pages = ir::MaxOf(named.type.shape[1], symbols);
+    }
   }
   NINFER_RETURN_IF_ERROR(Complete(complete, pages, most_pages));
   const int64_t sequences = static_cast<int64_t>(complete.seq_bounds.size()) - 1;
@@ -103,19 +127,27 @@ absl::StatusOr<Step> ResolveStep(const StepArguments& arguments, absl::Span<cons
   step.dims.assign(symbols.size(), -1);
   size_t windows = 0;
   for (const NamedType& named : names) {
+    if (named.type.dtype != DType::kI32) {
+      const auto tokens = static_cast<int64_t>(complete.is_picture.size());
+      NINFER_ASSIGN_OR_RETURN(Tensor rows, RowsOf(complete, named, tokens));
+      NINFER_RETURN_IF_ERROR(
+          BindShape(absl::StrCat("%", named.name), named.type, rows.shape, symbols, step.dims));
+      step.arguments.push_back(std::move(rows));
+      continue;
+    }
     NINFER_ASSIGN_OR_RETURN(const std::vector<int32_t>* values,
                             Find(complete, named.name, &windows));
     std::vector<int64_t> shape = {static_cast<int64_t>(values->size())};
     if (named.type.rank() == 2) {
-      if (values->size() % sequences != 0) {
-        return InvalidArgument(named.name, ": expected a multiple of ", sequences,
-                               " numbers, found ", values->size());
+      // Either dimension may be the one that is known.
+      const bool by_columns = named.type.shape[1].is_static();
+      const int64_t known = by_columns ? named.type.shape[1].offset : sequences;
+      if (known < 1 || shape[0] % known != 0) {
+        return InvalidArgument(named.name, ": expected a multiple of ", known, " numbers, found ",
+                               values->size());
       }
-      shape = {sequences, shape[0] / sequences};
-    }
-    if (named.type.dtype != DType::kI32) {
-      return InvalidArgument("%", named.name, ": expected i32, found ",
-                             DTypeName(named.type.dtype));
+      shape = {known, shape[0] / known};
+      if (by_columns) std::swap(shape[0], shape[1]);
     }
     NINFER_RETURN_IF_ERROR(
         BindShape(absl::StrCat("%", named.name), named.type, shape, symbols, step.dims));

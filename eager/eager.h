@@ -48,6 +48,12 @@ struct StepArguments {
   // Of layers with a window, in the order of @step's parameters; page_table in place of absent
   // ones. Entries before a window may be kNoPage.
   std::vector<std::vector<int32_t>> window_tables;
+  // Rows that take the place of embeddings, [T, columns], where is_picture [T] is 1.
+  std::vector<float> pictures;
+  std::vector<int32_t> is_picture;
+  // Of @vision, in place of tokens (see image/patches.h).
+  std::vector<float> pixels;
+  std::vector<int32_t> patch_ids, visible, shuffle;
 };
 
 // Called after every op when set: dumps, comparisons, poisoning checks.

@@ -157,7 +157,8 @@ absl::StatusOr<Slot> Evaluator::Evaluate(const ir::Node& node, absl::Span<const 
     slot.kv = operands[0].kv;
     if (slot.kv == nullptr) return InvalidArgument("the first operand is no KV cache");
     NINFER_RETURN_IF_ERROR(KvAppend(slot.kv, operands[1].tensor, operands[2].tensor,
-                                    operands[3].tensor, operands[4].tensor, operands[5].tensor));
+                                    operands[3].tensor, operands[4].tensor, operands[5].tensor,
+                                    node.attr_bool("from_start", false)));
     return slot;
   }
   const auto is_streamed = [](const Slot& operand) { return operand.streamed != nullptr; };

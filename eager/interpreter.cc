@@ -57,7 +57,7 @@ Interpreter::~Interpreter() = default;
 absl::StatusOr<std::unique_ptr<Interpreter>> Interpreter::Create(
     const ir::Module* module, std::shared_ptr<const ir::WeightSource> weights, int threads,
     WeightCopies copies) {
-  const ir::Function* step = module->FindFunction("step");
+  const ir::Function* step = module->entry();
   if (step == nullptr) {
     return InvalidArgument("module \"", module->name(), "\": expected a function @step");
   }
@@ -86,7 +86,7 @@ absl::StatusOr<std::vector<Tensor>> Interpreter::Run(const StepArguments& argume
   }
   const size_t given = kv == nullptr ? 0 : kv->size();
   if (given != caches) {
-    return InvalidArgument("@step: expected ", caches, " KV caches, found ", given);
+    return InvalidArgument("@", step.name(), ": expected ", caches, " KV caches, found ", given);
   }
   int64_t pages = caches == 0 ? 0 : kv->front().pages;
   for (size_t i = 0; i < caches; ++i) pages = std::min(pages, (*kv)[i].pages);

@@ -94,7 +94,7 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
 
 // kernels_state.cc
 absl::Status KvAppend(KvStore* kv, const Tensor& k, const Tensor& v, const Tensor& positions,
-                      const Tensor& seq_bounds, const Tensor& page_table);
+                      const Tensor& seq_bounds, const Tensor& page_table, bool from_start);
 Tensor KvBounds(const Context& context, const Tensor& cached_lens, const Tensor& seq_bounds);
 // [C, heads, head_dim]; zeros where the table names no page, which a mask must hide.
 absl::StatusOr<Tensor> KvRows(const Context& context, KvPart part, const KvStore& kv,

@@ -55,12 +55,12 @@ absl::StatusOr<int64_t> PageOf(const KvStore& kv, const Tensor& page_table, int6
 }
 
 absl::Status KvAppend(KvStore* kv, const Tensor& k, const Tensor& v, const Tensor& positions,
-                      const Tensor& seq_bounds, const Tensor& page_table) {
+                      const Tensor& seq_bounds, const Tensor& page_table, bool from_start) {
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, k.shape[0]));
   const int64_t dim = kv->head_dim();
   for (int64_t s = 0; s + 1 < seq_bounds.elements(); ++s) {
     for (int64_t t = (*seq_bounds.ints)[s]; t < (*seq_bounds.ints)[s + 1]; ++t) {
-      const int64_t position = (*positions.ints)[t];
+      const int64_t position = from_start ? t - (*seq_bounds.ints)[s] : (*positions.ints)[t];
       NINFER_ASSIGN_OR_RETURN(const int64_t page, PageOf(*kv, page_table, s, position));
       for (int64_t g = 0; g < kv->heads(); ++g) {
         const int64_t offset = (t * kv->heads() + g) * dim;

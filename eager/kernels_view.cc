@@ -39,8 +39,8 @@ absl::Status CheckIndices(const char* what, const Tensor& index, int64_t count) 
 
 // Rows of x, which holds any words, as a tensor of `dtype`.
 Tensor CopyRows(const Context& context, const Tensor& index, const Tensor& x, DType dtype) {
-  std::vector<int64_t> shape = x.shape;
-  shape[0] = index.elements();
+  std::vector<int64_t> shape = index.shape;
+  shape.insert(shape.end(), x.shape.begin() + 1, x.shape.end());
   Tensor y = context.workspace->Make(dtype, shape);
   const int64_t row = Product(absl::MakeSpan(x.shape).subspan(1));
   context.threads->For(index.elements(), RowGrain(row), [&](int64_t begin, int64_t end) {

@@ -251,7 +251,9 @@ absl::StatusOr<Tensor> ProgramInterpreter::Run(const StepArguments& arguments) {
     if (step.dims[i] < 0) step.dims[i] = program.symbols[i].max;
   }
   state_->memory.BeginStep(step.dims);
-  const bool few = static_cast<int64_t>(arguments.tokens.size()) <= program.few_rows;
+  const size_t rows =
+      arguments.tokens.empty() ? arguments.patch_ids.size() : arguments.tokens.size();
+  const bool few = static_cast<int64_t>(rows) <= program.few_rows;
   for (size_t i = 0; i < program.launches.size(); ++i) {
     const absl::Status status = state_->RunLaunch(static_cast<int64_t>(i), step, few);
     if (status.ok()) continue;

@@ -4,6 +4,7 @@
 #ifndef NINFER_FRONTEND_FRONTEND_H_
 #define NINFER_FRONTEND_FRONTEND_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,6 +16,24 @@
 #include "ir/weights.h"
 
 namespace ninfer::frontend {
+
+// How a model sees pictures; patch_size 0: it does not. What stands in preprocessor_config.json,
+// and the defaults of its class, are those of Idefics3 (transformers' SmolVLMImageProcessor).
+struct VisionInfo {
+  int64_t patch_size = 0, channels = 0;
+  int64_t grid = 0;          // positions on a side: pixels of a picture over those of a patch
+  int64_t scale_factor = 0;  // patches on a side that become one row
+  int64_t columns = 0;       // of the rows that take the place of embeddings
+  int32_t image_token_id = 0;
+  // Whether the folder says how pictures are to be processed; the rest is of use only then.
+  bool has_processor = false;
+  bool do_resize = true, do_image_splitting = true, do_rescale = true, do_normalize = true;
+  int64_t longest_edge = 4 * 364, max_image_size = 364;
+  double rescale_factor = 1.0 / 255;
+  std::array<double, 3> image_mean = {0.5, 0.5, 0.5}, image_std = {0.5, 0.5, 0.5};
+  std::string image_token = "<image>", fake_image_token = "<fake_token_around_image>",
+              global_image_token = "<global-img>";
+};
 
 // What generation needs to know of a model beside its graph.
 struct ModelInfo {
@@ -38,10 +57,13 @@ struct ModelInfo {
   // Most frequent dtype of the stored weights: decides `--weights=auto`.
   DType stored_dtype = DType::kF32;
   int64_t parameters = 0;  // elements of all claimed tensors, tied ones once
+  VisionInfo vision;
 };
 
 struct ImportedModel {
   ir::Module module;
+  // Of a model that sees: @vision, patches of pictures to rows that take the place of embeddings.
+  absl::optional<ir::Module> vision;
   ModelInfo info;
   std::shared_ptr<const ir::WeightSource> weights;
 };

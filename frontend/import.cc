@@ -17,6 +17,7 @@
 #include "frontend/frontend.h"
 #include "frontend/generation.h"
 #include "frontend/openai_gpt2.h"
+#include "frontend/picture_processor.h"
 #include "frontend/tensors.h"
 
 namespace ninfer::frontend {
@@ -72,7 +73,8 @@ absl::StatusOr<ImportedModel> Build(const ArchRow& row, ConfigReader& config,
   NINFER_RETURN_IF_ERROR(built);
   NINFER_RETURN_IF_ERROR(tensors->CheckAllClaimed(row.architecture, row.ignorable));
   info.stored_dtype = MostFrequentDType(module);
-  return ImportedModel{std::move(module), std::move(info), std::move(tensors)};
+  return ImportedModel{std::move(module), builder.TakeVision(), std::move(info),
+                       std::move(tensors)};
 }
 
 absl::Status CheckContext(const ImportOptions& options) {
@@ -117,6 +119,9 @@ absl::StatusOr<ImportedModel> ImportModel(const std::string& folder, const Impor
                           Build(*row, *config, MakeCheckpointTensors(std::move(checkpoint)),
                                 FolderName(folder), options));
   NINFER_RETURN_IF_ERROR(ReadGenerationConfig(folder, model.info));
+  if (model.vision.has_value()) {
+    NINFER_RETURN_IF_ERROR(ReadPictureProcessor(folder, model.info.vision));
+  }
   return model;
 }
 

@@ -288,6 +288,12 @@ Function* Module::FindFunction(absl::string_view name) const {
   return nullptr;
 }
 
+Function* Module::entry() const {
+  Function* step = FindFunction("step");
+  if (step != nullptr || functions_.size() != 1) return step;
+  return functions_[0].get();
+}
+
 Module Module::Clone() const {
   Module copy(name_);
   copy.stage_ = stage_;

@@ -264,6 +264,8 @@ class Module {
   Function* AddFunction(std::string name);
   Function* AddFunction(std::unique_ptr<Function> function);
   Function* FindFunction(absl::string_view name) const;
+  // What a plan runs: @step, or in a module without one its only function. Null when there is none.
+  Function* entry() const;
   absl::Span<const std::unique_ptr<Function>> functions() const { return functions_; }
 
   Module Clone() const;

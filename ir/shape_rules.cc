@@ -183,9 +183,14 @@ RuleResult EmbeddingShape(const RuleInput& in) {
 
 RuleResult EmbeddingShapeOfRows(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectTensor(in, 0, Element::kAny, 1));
-  NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kI32, {absl::nullopt}));
-  Type result = in.type(0);
-  result.shape[0] = in.type(1).shape[0];  // [R, ...]
+  const Type& rows = in.type(1);
+  if (rows.rank() == 2) {
+    NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kI32, {absl::nullopt, absl::nullopt}));
+  } else {
+    NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kI32, {absl::nullopt}));
+  }
+  Type result{in.type(0).dtype, rows.shape};  // [R, ...] or [R, k, ...]
+  result.shape.insert(result.shape.end(), in.type(0).shape.begin() + 1, in.type(0).shape.end());
   return result;
 }
 

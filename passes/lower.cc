@@ -109,8 +109,10 @@ absl::Status Lowering::MapParameters() {
           {parameter->name(), {type.dtype, type.shape[0].offset, type.shape[1].offset}});
       continue;
     }
-    if (type.dtype != DType::kI32) {
-      return InvalidArgument("lower: @step: expected parameters of i32 or kv<..>, found %",
+    const bool rows = type.dtype == DType::kF32 && type.rank() == 2 && type.shape[1].is_static();
+    if (type.dtype != DType::kI32 && !rows) {
+      return InvalidArgument("lower: @", step_.name(),
+                             ": expected parameters of i32, rows of f32 or kv<..>, found %",
                              parameter->name(), ": ", TypeToString(type, program_.symbols));
     }
     operands_[parameter.get()] = {OperandKind::kArgument,
@@ -343,14 +345,16 @@ absl::Status Lowering::MapResults() {
     if (result->type().is_kv && it != operands_.end()) continue;
     const bool stored = it != operands_.end() && it->second.kind == OperandKind::kBuffer;
     if (!stored || program_.output >= 0) {
-      return InvalidArgument(
-          "lower: @step: expected one computed result beside the KV states, found %",
-          result->name(), " too");
+      return InvalidArgument("lower: @", step_.name(),
+                             ": expected one computed result beside the KV states, found %",
+                             result->name(), " too");
     }
     program_.output = it->second.index;
     program_.buffers[it->second.index].is_output = true;
   }
-  if (program_.output < 0) return InvalidArgument("lower: @step: expected a result, found none");
+  if (program_.output < 0) {
+    return InvalidArgument("lower: @", step_.name(), ": expected a result, found none");
+  }
   return absl::OkStatus();
 }
 
@@ -358,7 +362,7 @@ absl::Status Lowering::MapResults() {
 }  // namespace lowering
 
 absl::StatusOr<program::Program> Lower(const ir::Module& module, const PassOptions& options) {
-  const ir::Function* step = module.FindFunction("step");
+  const ir::Function* step = module.entry();
   if (step == nullptr) return InvalidArgument("lower: expected a function @step, found none");
   return lowering::Lowering(module, *step, options).Run();
 }

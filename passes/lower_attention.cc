@@ -110,7 +110,7 @@ std::vector<Region> SplitAttention(Region region, const ScratchKv& scratch,
   const ir::Type kv_types[] = {kv};
   ir::Node* state = append.body->Insert(
       Op::kKvAppend, {FromBack(append, 1), of(1), of(2), of(3), of(4), FromBack(append, 2)},
-      kv_types, {});
+      kv_types, {{"from_start", true}});
   append.body->results().assign({state->result()});
   append.body->RemoveDeadNodes();
   append.results.push_back(nullptr);

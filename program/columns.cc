@@ -38,6 +38,7 @@ class PeriodFinder {
   absl::optional<ColumnPeriod> Find(const Value* value);
   absl::optional<ColumnPeriod> OfOperands(const Node& node);
   absl::optional<ColumnPeriod> OfReduction(const Node& node);
+  absl::optional<ColumnPeriod> OfGatheredRows(const Node& node);
   absl::optional<ColumnPeriod> OfTakenColumns(const Node& node);
   absl::optional<ColumnPeriod> OfWeightedSum(const Node& node);
   absl::optional<ColumnPeriod> OfRope(const Node& node);
@@ -97,7 +98,7 @@ absl::optional<ColumnPeriod> PeriodFinder::Find(const Value* value) {
       return Of(node.operand(0));
     case OpClass::kGather: {
       absl::optional<ColumnPeriod> period = ColumnPeriod();
-      if (node.op() == Op::kGatherRows) return Of(node.operand(0));
+      if (node.op() == Op::kGatherRows) return OfGatheredRows(node);
       if (node.op() == Op::kTakeColumns) return OfTakenColumns(node);
       period->single = by_element_(node.operand(1));
       return period;
@@ -134,6 +135,15 @@ absl::optional<ColumnPeriod> PeriodFinder::OfReduction(const Node& node) {
   const ir::Type& type = node.result()->type();
   const int64_t head = type.shape.back().offset;
   if (period && head != RowColumns(type)) Merge(ColumnPeriod{head}, &*period);
+  return period;
+}
+
+// The columns of x's row; of several rows side by side, one row after the other.
+absl::optional<ColumnPeriod> PeriodFinder::OfGatheredRows(const Node& node) {
+  absl::optional<ColumnPeriod> period = Of(node.operand(0));
+  if (!period || node.operand(1)->type().rank() == 1) return period;
+  if (period->rotated != 0) return Refuse(node, "rows of what no rope turns");
+  Merge(ColumnPeriod{RowColumns(node.operand(0)->type())}, &*period);
   return period;
 }
 

@@ -2,7 +2,8 @@
 //
 // Checked:
 // - dimensions: names are words and unique, bounds ordered, not negative and at most 2^40;
-// - arguments: i32, unique names; KV states: unique names, heads and head_dim of at least 1;
+// - arguments: i32 or rows of f32, unique names; KV states: unique names, heads and head_dim of at
+// least 1;
 // - weights: one result of @weights for each, of the format's dtype and the shape's size; bytes
 //   as the format packs; offsets aligned to 64, inside the section and apart, or all unassigned;
 // - kernels: unique names; the body verifies as a graph and is one that its family takes (the
@@ -114,9 +115,11 @@ absl::Status ProgramVerifier::VerifyArguments() {
     if (!names_.insert(absl::StrCat("argument ", argument.name)).second) {
       return InvalidArgument("argument %", argument.name, ": expected a name of its own");
     }
-    if (argument.type.is_kv || argument.type.dtype != DType::kI32) {
-      return InvalidArgument("argument %", argument.name, ": expected i32, found ",
-                             Text(argument.type));
+    const ir::Type& type = argument.type;
+    const bool rows = type.dtype == DType::kF32 && type.rank() == 2 && type.shape[1].is_static();
+    if (type.is_kv || (type.dtype != DType::kI32 && !rows)) {
+      return InvalidArgument("argument %", argument.name, ": expected i32 or rows of f32, found ",
+                             Text(type));
     }
   }
   for (const KvState& kv : p_.kv) {

@@ -78,6 +78,29 @@ struct GoldenModel {
     return values;
   }
 
+  // Rows for the ids of pictures, in order: [ids, columns], zero elsewhere; empty for a model that
+  // does not see. `rows` are transformers' own by default.
+  std::vector<float> PictureRows(const std::vector<int32_t>& ids,
+                                 std::vector<float> rows = {}) const {
+    const frontend::VisionInfo& vision = imported->info.vision;
+    if (vision.patch_size == 0) return {};
+    if (rows.empty()) rows = Floats("image_hidden_states");
+    std::vector<float> all(ids.size() * vision.columns);
+    auto next = rows.begin();
+    for (size_t i = 0; i < ids.size() && next != rows.end(); ++i) {
+      if (ids[i] != vision.image_token_id) continue;
+      std::copy(next, next + vision.columns, all.begin() + i * vision.columns);
+      next += vision.columns;
+    }
+    return all;
+  }
+  std::vector<int32_t> IsPicture(const std::vector<int32_t>& ids) const {
+    const frontend::VisionInfo& vision = imported->info.vision;
+    std::vector<int32_t> is;
+    for (const int32_t id : ids) is.push_back(vision.patch_size > 0 && id == vision.image_token_id);
+    return is;
+  }
+
   // The first ids of the golden text, as many as have logits.
   std::vector<int32_t> IdsWithLogits() const {
     std::vector<int32_t> ids = Ids("input_ids");

@@ -31,6 +31,8 @@ class EagerModelTest : public testing::TestWithParam<std::string> {
                             std::vector<int32_t> rope_len = {}) {
     StepArguments arguments;
     arguments.tokens = ids;
+    arguments.pictures = model_.PictureRows(ids);
+    arguments.is_picture = model_.IsPicture(ids);
     arguments.rope_len = std::move(rope_len);
     auto results = interpreter_->Run(arguments, nullptr, observer);
     EXPECT_TRUE(results.ok()) << results.status();
@@ -92,6 +94,12 @@ TEST_P(EagerModelTest, SeveralSequencesEqualEachAlone) {
       const std::vector<float> alone = Logits(texts[s]);
       expected.insert(expected.end(), alone.begin(), alone.end());
     }
+    // A picture's rows are the same for each text.
+    for (size_t s = 0; s < count; ++s) {
+      const std::vector<float> rows = model_.PictureRows(texts[s]);
+      arguments.pictures.insert(arguments.pictures.end(), rows.begin(), rows.end());
+    }
+    arguments.is_picture = model_.IsPicture(arguments.tokens);
     if (static_cast<int64_t>(arguments.tokens.size()) > model_.imported->info.context_length) break;
     auto results = interpreter_->Run(arguments, nullptr);
     ASSERT_TRUE(results.ok()) << results.status();

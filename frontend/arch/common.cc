@@ -63,13 +63,13 @@ std::vector<float> AlibiSlopes(int64_t heads) {
 }
 
 ModelBuilder::ModelBuilder(ConfigReader* config, TensorSource* tensors, int64_t context_override,
-                           ir::Module* module, ModelInfo* info)
+                           ir::Module* module, ModelInfo* info, absl::string_view function)
     : config_(config),
       tensors_(tensors),
       context_override_(context_override),
       module_(module),
       info_(info),
-      step_(module->AddFunction("step")),
+      step_(module->AddFunction(std::string(function))),
       ops_(module, step_) {}
 
 void ModelBuilder::Begin(absl::string_view prefix, int64_t vocab_size,
@@ -315,6 +315,45 @@ Value* ModelBuilder::Attention(Value* q, Value* k, Value* v, const AttentionShap
   Value* mixed = ops_.MatMul(probabilities, v, /*transpose_b=*/false);  // [heads, T, head_dim]
   mixed = ops_.Transpose(mixed, {1, 0, 2});
   return ops_.Reshape(mixed, {rows_, Dim::Static(shape.heads * shape.head_dim)});
+}
+
+Value* ModelBuilder::WithPictures(Value* x, int64_t hidden) {
+  Scope("pictures");
+  Type rows{DType::kF32, {rows_, Dim::Static(hidden)}};
+  Value* pictures = step_->AddParameter("pictures", std::move(rows));
+  Value* is_picture = step_->AddParameter("is_picture", TypeOf(DType::kI32, rows_));
+  Value* taken = ops_.Cast(is_picture, DType::kF32);
+  taken = ops_.Reshape(taken, {rows_, Dim::Static(1)});  // [T, 1], 1 or 0: the sum is exact
+  Value* left = ops_.Sub(ops_.Constant(1), taken);
+  return ops_.Add(ops_.Mul(x, left), ops_.Mul(pictures, taken));
+}
+
+std::unique_ptr<ModelBuilder> ModelBuilder::AddVision(ConfigReader* config) {
+  vision_.emplace(absl::StrCat(module_->name(), ".vision"));
+  return std::make_unique<ModelBuilder>(config, tensors_, 0, &*vision_, info_, "vision");
+}
+
+ModelBuilder::VisionArguments ModelBuilder::BeginVision(const VisionInfo& vision) {
+  const int64_t patches = vision.grid * vision.grid;
+  const int64_t joined = vision.scale_factor * vision.scale_factor;
+  rows_ = Dim::Symbolic(module_->AddSymbol("T", 1, patches));
+  const int sequences = module_->AddSymbol("S", 1, 1);
+  const Dim results = Dim::Symbolic(module_->AddSymbol("R", 1, patches / joined));
+  const int64_t pixels = vision.channels * vision.patch_size * vision.patch_size;
+  VisionArguments arguments;
+  arguments.pixels = step_->AddParameter("pixels", Type{DType::kF32, {rows_, Dim::Static(pixels)}});
+  arguments.patch_ids = step_->AddParameter("patch_ids", TypeOf(DType::kI32, rows_));
+  positions_ = step_->AddParameter("visible", TypeOf(DType::kI32, rows_));
+  seq_bounds_ = step_->AddParameter("seq_bounds", TypeOf(DType::kI32, Dim::Symbolic(sequences, 1)));
+  arguments.shuffle =
+      step_->AddParameter("shuffle", Type{DType::kI32, {results, Dim::Static(joined)}});
+  return arguments;
+}
+
+void ModelBuilder::FinishVision(Value* rows) {
+  if (!ok()) return;
+  rows->set_name("rows");
+  step_->results().push_back(rows);
 }
 
 Value* ModelBuilder::NameHidden(Value* x, int64_t layer) {

@@ -5,6 +5,7 @@
 #define NINFER_FRONTEND_ARCH_COMMON_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,7 +65,7 @@ class ModelBuilder {
  public:
   // Everything is borrowed. `prefixes` of tensor names are set by Begin.
   ModelBuilder(ConfigReader* config, TensorSource* tensors, int64_t context_override,
-               ir::Module* module, ModelInfo* info);
+               ir::Module* module, ModelInfo* info, absl::string_view function = "step");
 
   ConfigReader& config() { return *config_; }
   ir::Builder& ops() { return ops_; }
@@ -130,6 +131,28 @@ class ModelBuilder {
   ir::Value* Attention(ir::Value* q, ir::Value* k, ir::Value* v, const AttentionShape& shape,
                        const Rotary* rotary, int64_t layer);
 
+  // x [T, hidden] with the rows of pictures where is_picture is 1: two more arguments of the step,
+  // pictures f32[T, hidden] and is_picture i32[T].
+  ir::Value* WithPictures(ir::Value* x, int64_t hidden);
+  // Reads from an object of the configuration from here on.
+  void UseConfig(ConfigReader* config) { config_ = config; }
+  // A second module, for a function @vision that computes those rows, and its builder, which reads
+  // the same checkpoint.
+  std::unique_ptr<ModelBuilder> AddVision(ConfigReader* config);
+  // Declares symbols and parameters of @vision: T patches of S pictures make R rows. Attention is
+  // over each picture's first patches, as many as `visible` says less one.
+  struct VisionArguments {
+    ir::Value* pixels;     // f32[T, channels * patch * patch]
+    ir::Value* patch_ids;  // i32[T], rows of the table of positions
+    ir::Value* shuffle;    // i32[R, scale * scale], the patches that make a row
+  };
+  VisionArguments BeginVision(const VisionInfo& vision);
+  // Later names of tensors begin so, whatever the checkpoint has.
+  void UsePrefix(absl::string_view prefix) { prefix_ = std::string(prefix); }
+  void FinishVision(ir::Value* rows);
+  absl::optional<ir::Module> TakeVision() { return std::move(vision_); }
+  VisionInfo& vision_info() { return info_->vision; }
+
   // Names the residual stream after `layer` layers: "hidden.3".
   ir::Value* NameHidden(ir::Value* x, int64_t layer);
 
@@ -161,6 +184,7 @@ class ModelBuilder {
   ir::Value* tokens_ = nullptr;
   ir::Value* positions_ = nullptr;
   ir::Value* seq_bounds_ = nullptr;
+  absl::optional<ir::Module> vision_;
   absl::Status status_;
 };
 

@@ -321,13 +321,15 @@ absl::string_view KeyOf(const ConfigReader& config, absl::string_view own,
 
 absl::Status BuildDecoder(ModelBuilder& m, const Decoder& d) {
   if (!m.ok()) return m.status();
-  m.Begin("model.", d.vocab, "max_position_embeddings", d.context,
+  m.Begin(d.prefix, d.vocab, "max_position_embeddings", d.context,
           ModelBuilder::Positions::kRotary);
   const auto tables =
       m.EmbeddingAndHead("embed_tokens.weight", "lm_head.weight", d.vocab, d.hidden, d.tied);
   m.Scope("embed_tokens");
   Value* x = m.ops().Embedding(m.tokens(), tables.embedding);  // [T, hidden]
-  x = m.NameHidden(Scaled(m, x, d.embedding_scale), 0);
+  x = Scaled(m, x, d.embedding_scale);
+  if (d.pictures) x = m.WithPictures(x, d.hidden);
+  x = m.NameHidden(x, 0);
   const Shared shared = MakeShared(m, d);
   for (int64_t layer = 0; layer < d.layers && m.ok(); ++layer) {
     x = m.NameHidden(Block(m, x, d, shared, layer), layer + 1);

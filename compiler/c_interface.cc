@@ -172,11 +172,17 @@ void ninfer_release_eager(ninfer_eager* eager) { delete eager; }
 
 void ninfer_eager_limits(const ninfer_eager* eager, ninfer_limits* limits) {
   const ninfer::runtime::ExecutorLimits& from = eager->executor->limits();
-  *limits = {from.max_tokens,         from.max_sequences,
-             from.max_rows,           from.pages_per_sequence,
-             from.page_positions,     from.context_length,
-             eager->kv_groups.data(), static_cast<int64_t>(eager->kv_groups.size()),
-             from.has_kv_cache,       0};
+  *limits = {from.max_tokens,
+             from.max_sequences,
+             from.max_rows,
+             from.pages_per_sequence,
+             from.page_positions,
+             from.context_length,
+             eager->kv_groups.data(),
+             static_cast<int64_t>(eager->kv_groups.size()),
+             from.picture_columns,
+             from.has_kv_cache,
+             0};
 }
 
 int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* logits,
@@ -190,7 +196,20 @@ int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* l
   input.page_table = SpanOf(step->page_table,
                             step->kv_group_count * step->sequence_count * step->pages_per_sequence);
   input.rows = SpanOf(step->rows, step->row_count);
+  input.is_picture = SpanOf(step->is_picture, step->token_count);
+  input.pictures =
+      SpanOf(step->pictures, step->token_count * eager->executor->limits().picture_columns);
   return Report(eager->executor->Step(input, logits), eager, message);
+}
+
+int32_t ninfer_eager_see(ninfer_eager* eager, const ninfer_frame* frame, float* rows,
+                         const char** message) {
+  ninfer::runtime::VisionInput input;
+  input.pixels = SpanOf(frame->pixels, frame->pixel_count);
+  input.patch_ids = SpanOf(frame->patch_ids, frame->patch_count);
+  input.visible = SpanOf(frame->visible, frame->patch_count);
+  input.shuffle = SpanOf(frame->shuffle, frame->patch_count);
+  return Report(eager->executor->See(input, rows), eager, message);
 }
 
 void ninfer_eager_clear_page(ninfer_eager* eager, int32_t group, int32_t page) {

@@ -12,6 +12,7 @@
 #include "codegen/codegen.h"
 #include "compiler/calibrate.h"
 #include "compiler/quality.h"
+#include "compiler/vision.h"
 #include "eager/program_interpreter.h"
 #include "ir/text.h"
 #include "passes/pass.h"
@@ -33,7 +34,78 @@ absl::Status MakeFolder(const std::string& path) {
   return absl::OkStatus();
 }
 
-// Code for each of the options' targets.
+// About as many bytes as will stand before the weights in the plan's file; the code is not there
+// yet.
+uint64_t SectionBytes(const plan::Plan& plan, const program::Program& program, size_t targets) {
+  constexpr uint64_t kCodeBytes = 8192;  // of a kernel, constants included
+  return plan::SerializeSections(plan).size() +
+         plan.weight_bytes / plan::kChecksumBlock * sizeof(uint64_t) +
+         program.kernels.size() * targets * kCodeBytes;
+}
+
+// Where the weights of @vision begin in the plan's data.
+uint64_t VisionWeightsAt(const program::Program& step) {
+  constexpr uint64_t kAlignment = 64;
+  return (static_cast<uint64_t>(step.weight_bytes) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Both plans have all weights for theirs, the step's first.
+void PlaceVisionWeights(const program::Program& step, plan::Plan* plan, plan::Plan* vision) {
+  const uint64_t base = VisionWeightsAt(step);
+  for (plan::Weight& weight : vision->weights) weight.offset += base;
+  vision->weight_bytes += base;
+  plan->weight_bytes = vision->weight_bytes;
+}
+
+// Options whose dumps of @vision lie in a folder of their own.
+absl::StatusOr<Options> VisionOptions(Options options) {
+  for (std::string* folder : {&options.dump_llvm, &options.dump_asm}) {
+    if (folder->empty()) continue;
+    *folder = JoinPath(*folder, "vision");
+    NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
+  }
+  return options;
+}
+
+// Packs on the calling thread's pool while another thread generates code. `vision` may be null.
+absl::Status PackAndGenerate(const program::Program& program, LoweredVision* vision,
+                             const Source& source, const Options& options,
+                             const Callbacks& callbacks, plan::PlanFile* file, Compiled* compiled) {
+  const uint64_t before = SectionBytes(compiled->plan, program, options.targets.size());
+  const uint64_t bytes = compiled->plan.weight_bytes;
+  NINFER_ASSIGN_OR_RETURN(compiled->weights,
+                          file != nullptr ? file->AllocateWeights(bytes, before)
+                                          : plan::Memory::Allocate(bytes, "the packed weights"));
+  const int threads = ThreadsOrDefault(options.threads);
+  absl::Status packed;
+  std::thread packer([&] {
+    const double total = std::max<double>(1, static_cast<double>(bytes));
+    uint64_t base = 0;
+    const auto pack = [&](const program::Program& part) {
+      const auto progress = [&](int64_t done) {
+        callbacks.Progress("pack weights", static_cast<double>(base + done) / total);
+      };
+      packed.Update(eager::PackWeights(part, *source.model.weights, threads, progress,
+                                       compiled->weights->data() + base));
+    };
+    pack(program);
+    base = VisionWeightsAt(program);
+    if (vision != nullptr) pack(vision->program);
+    callbacks.Progress("generate code", 0);  // what is left of it
+  });
+  absl::Status generated = GenerateForTargets(program, options, &compiled->plan.images);
+  if (vision != nullptr && generated.ok()) {
+    const absl::StatusOr<Options> own = VisionOptions(options);
+    generated =
+        own.ok() ? GenerateForTargets(vision->program, *own, &vision->plan.images) : own.status();
+  }
+  packer.join();
+  NINFER_RETURN_IF_ERROR(packed);
+  return generated;
+}
+
+}  // namespace
+
 absl::Status GenerateForTargets(const program::Program& program, const Options& options,
                                 std::vector<plan::CodeImage>* images) {
   codegen::CodegenOptions code;
@@ -49,42 +121,6 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
   return absl::OkStatus();
 }
 
-// About as many bytes as will stand before the weights in the plan's file; the code is not there
-// yet.
-uint64_t SectionBytes(const plan::Plan& plan, const program::Program& program, size_t targets) {
-  constexpr uint64_t kCodeBytes = 8192;  // of a kernel, constants included
-  return plan::SerializeSections(plan).size() +
-         plan.weight_bytes / plan::kChecksumBlock * sizeof(uint64_t) +
-         program.kernels.size() * targets * kCodeBytes;
-}
-
-// Packs on the calling thread's pool while another thread generates code.
-absl::Status PackAndGenerate(const program::Program& program, const Source& source,
-                             const Options& options, const Callbacks& callbacks,
-                             plan::PlanFile* file, Compiled* compiled) {
-  const uint64_t before = SectionBytes(compiled->plan, program, options.targets.size());
-  NINFER_ASSIGN_OR_RETURN(compiled->weights,
-                          file != nullptr
-                              ? file->AllocateWeights(program.weight_bytes, before)
-                              : plan::Memory::Allocate(program.weight_bytes, "the packed weights"));
-  const int threads = ThreadsOrDefault(options.threads);
-  absl::Status packed;
-  std::thread packer([&] {
-    const double total = std::max<double>(1, static_cast<double>(program.weight_bytes));
-    packed = eager::PackWeights(
-        program, *source.model.weights, threads,
-        [&](int64_t done) {
-          callbacks.Progress("pack weights", static_cast<double>(done) / total);
-        },
-        compiled->weights->data());
-    callbacks.Progress("generate code", 0);  // what is left of it
-  });
-  const absl::Status generated = GenerateForTargets(program, options, &compiled->plan.images);
-  packer.join();
-  NINFER_RETURN_IF_ERROR(packed);
-  return generated;
-}
-
 void LogPasses(const passes::PipelineResult& result, plan::Plan* plan) {
   for (const passes::PassRecord& record : result.records) {
     plan->provenance.passes.push_back({record.name, record.seconds, record.rewrites,
@@ -92,8 +128,6 @@ void LogPasses(const passes::PipelineResult& result, plan::Plan* plan) {
                                        record.bytes_after, record.skipped});
   }
 }
-
-}  // namespace
 
 absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, plan::Plan* plan) {
   if (source.folder.empty()) return absl::OkStatus();
@@ -182,6 +216,10 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
   FillMetadata(source, pass_options, &plan);
   NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &plan));
+  passes::PassOptions vision_options;
+  if (source.model.vision.has_value()) {
+    vision_options = TakeVisionOptions(source.model, &pass_options);
+  }
   if (!options.calibrate.empty()) {
     NINFER_RETURN_IF_ERROR(
         CalibrateAsAsked(options, plan.tokenizer, callbacks, &source, &pass_options));
@@ -216,14 +254,24 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   }
   plan.final_graph_text = ir::Print(result.module);
   if (result.lowered) plan.program_text = program::Print(result.program);
+  absl::optional<LoweredVision> vision;
+  if (source.model.vision.has_value()) {
+    NINFER_ASSIGN_OR_RETURN(vision, LowerVision(options, source, vision_options, callbacks));
+    compiled.pass_table += vision->pass_table;
+  }
   if (!options.stop_after.empty()) return compiled;
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
-  FillTables(result.program, &plan);
+  FillTables(result.program, "step", &plan);
+  if (vision.has_value()) PlaceVisionWeights(result.program, &plan, &vision->plan);
   plan.provenance.compiler_version = kVersion;
   plan.provenance.options = options.text;
   plan.provenance.source = source.folder.empty() ? options.random_weights : source.folder;
-  NINFER_RETURN_IF_ERROR(
-      PackAndGenerate(result.program, source, options, callbacks, file, &compiled));
+  NINFER_RETURN_IF_ERROR(PackAndGenerate(result.program, vision.has_value() ? &*vision : nullptr,
+                                         source, options, callbacks, file, &compiled));
+  plan.vision = VisionOf(source.model.info);
+  if (vision.has_value()) {
+    plan.vision->function = std::make_shared<const plan::Plan>(std::move(vision->plan));
+  }
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   callbacks.Progress("evidence", 0);
   TextLogits settled = reference;
@@ -237,6 +285,17 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
       reference, settled, ids, CodeBound(imported, pass_options, rounding), threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
+  if (vision.has_value()) {
+    NINFER_RETURN_IF_ERROR(
+        GatherVisionEvidence(source, vision_options, vision->graph, threads, &compiled));
+    const plan::Evidence& evidence = plan.vision->function->evidence;
+    const bool rounded = evidence.code_error != evidence.max_error;
+    callbacks.Log(absl::StrCat(
+        "vision: max error ", evidence.max_error, " of the largest number",
+        rounded ? absl::StrCat(", ", evidence.code_error, " against eager with the same types")
+                : "",
+        " (bound ", evidence.bound, "): ", evidence.compared));
+  }
   if (!options.quality.empty()) {
     NINFER_RETURN_IF_ERROR(MeasureQuality(options, source, pass_options, callbacks, &compiled));
   }
@@ -255,7 +314,13 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
   }
   callbacks.Progress("generate code", 0);
   plan->images.clear();
-  return GenerateForTargets(program, options, &plan->images);
+  NINFER_RETURN_IF_ERROR(GenerateForTargets(program, options, &plan->images));
+  if (!plan->vision.has_value() || plan->vision->function == nullptr) return absl::OkStatus();
+  auto function = std::make_shared<plan::Plan>(*plan->vision->function);
+  NINFER_ASSIGN_OR_RETURN(const Options own, VisionOptions(options));
+  NINFER_RETURN_IF_ERROR(GenerateImages(own, callbacks, function.get()));
+  plan->vision->function = std::move(function);
+  return absl::OkStatus();
 }
 
 }  // namespace ninfer::compiler

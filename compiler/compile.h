@@ -25,6 +25,11 @@ struct Compiled {
   std::string pass_table;  // what -v and --verify-each end in
 };
 
+// Code for each of the options' targets.
+absl::Status GenerateForTargets(const program::Program& program, const Options& options,
+                                std::vector<plan::CodeImage>* images);
+void LogPasses(const passes::PipelineResult& result, plan::Plan* plan);
+
 // The weights are packed into the memory of `file` when there is one, which the caller writes.
 absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks,
                                  plan::PlanFile* file = nullptr);
@@ -43,8 +48,8 @@ absl::Status SetDefaultPrompt(const Options& options, const Source& source,
                               const Callbacks& callbacks, plan::Plan* plan);
 void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan);
 
-// program -> the plan's tables (compiler/plan_tables.cc).
-void FillTables(const program::Program& program, plan::Plan* plan);
+// program -> the plan's tables, with an entry of this name (compiler/plan_tables.cc).
+void FillTables(const program::Program& program, absl::string_view name, plan::Plan* plan);
 plan::CodeImage ImageOf(const codegen::CodeImage& image);
 
 // Errors of logits, over the largest |reference|. Where rows choose their experts, rounding may

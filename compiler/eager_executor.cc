@@ -8,6 +8,8 @@
 #include "base/page_table.h"
 #include "base/status.h"
 #include "compiler/compile.h"
+#include "compiler/vision.h"
+#include "runtime/cpu_vision.h"
 #include "runtime/kv_pages.h"
 
 namespace ninfer::compiler {
@@ -54,11 +56,14 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
     names.push_back("attention");
     names.push_back("precision");
   }
-  NINFER_RETURN_IF_ERROR(passes::RunPasses(source.model.module, names, choice).status());
+  passes::PassOptions step = choice, vision;
+  if (source.model.vision.has_value()) vision = TakeVisionOptions(source.model, &step);
+  NINFER_RETURN_IF_ERROR(passes::RunPasses(source.model.module, names, step).status());
   out->module_ = std::move(source.model.module);
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &out->plan_));
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &out->plan_));
   FillMetadata(source, choice, &out->plan_);
+  out->plan_.vision = VisionOf(source.model.info);
   NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &out->plan_));
   out->threads_ = ThreadsOrDefault(options.threads);
   NINFER_ASSIGN_OR_RETURN(
@@ -68,6 +73,10 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
     out->weight_bytes_ += ir::MaxBytes(weight.value->type(), out->module_.symbols()) /
                           DTypeSize(weight.value->type().dtype) * int64_t{sizeof(float)};
   }
+  if (source.model.vision.has_value()) {
+    NINFER_RETURN_IF_ERROR(
+        out->OpenVision(*std::move(source.model.vision), source.model.weights, names, vision));
+  }
   if (!options.dump_tensors.empty()) {
     NINFER_ASSIGN_OR_RETURN(out->dump_, runtime::TensorDump::Create(options.dump_tensors));
     if (!out->DumpMatches(*out->module_.FindFunction("step"))) return out->dump_->NoneMatches();
@@ -75,6 +84,27 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   }
   NINFER_RETURN_IF_ERROR(out->ReadLimits(options));
   return out;
+}
+
+// The passes that look at @step alone leave @vision as it is.
+absl::Status EagerExecutor::OpenVision(ir::Module module,
+                                       std::shared_ptr<const ir::WeightSource> weights,
+                                       const std::vector<std::string>& passes,
+                                       const passes::PassOptions& choice) {
+  vision_module_ = std::make_unique<ir::Module>(std::move(module));
+  NINFER_RETURN_IF_ERROR(passes::RunPasses(*vision_module_, passes, choice).status());
+  NINFER_ASSIGN_OR_RETURN(
+      vision_, eager::Interpreter::Create(vision_module_.get(), std::move(weights), threads_));
+  return absl::OkStatus();
+}
+
+absl::Status EagerExecutor::See(const runtime::VisionInput& input, float* rows) {
+  if (vision_ == nullptr) return Executor::See(input, rows);
+  NINFER_RETURN_IF_ERROR(runtime::CheckVisionInput(input, *plan_.vision));
+  NINFER_ASSIGN_OR_RETURN(const std::vector<eager::Tensor> results,
+                          vision_->Run(VisionArguments(input), nullptr));
+  std::copy(results[0].floats->begin(), results[0].floats->end(), rows);
+  return absl::OkStatus();
 }
 
 absl::Status EagerExecutor::ReadLimits(const Options& options) {
@@ -90,6 +120,7 @@ absl::Status EagerExecutor::ReadLimits(const Options& options) {
   limits_.pages_per_sequence = bound("G", (limits_.context_length + kPage - 1) / kPage);
   limits_.has_kv_cache = plan_.metadata.has_kv_cache;
   ReadKvGroups(options.kv_pages);
+  if (plan_.vision.has_value()) limits_.picture_columns = plan_.vision->columns;
   checker_ = std::make_unique<runtime::StepChecker>(limits_, plan_.metadata.vocab_size);
   return absl::OkStatus();
 }
@@ -166,6 +197,8 @@ absl::Status EagerExecutor::Step(const runtime::StepInput& input, float* logits)
   }
   arguments.rows = Copy(input.rows);
   arguments.rope_len = Copy(input.rope_len);
+  arguments.is_picture = Copy(input.is_picture);
+  arguments.pictures.assign(input.pictures.begin(), input.pictures.end());
   std::vector<eager::Tensor> results;
   if (dump_ != nullptr) {
     seen_.clear();

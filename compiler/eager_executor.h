@@ -29,6 +29,10 @@ class EagerExecutor : public runtime::Executor {
   const runtime::ExecutorLimits& limits() const override { return limits_; }
   void ClearPage(int group, int32_t page) override;
   absl::Status Step(const runtime::StepInput& input, float* logits) override;
+  const plan::Vision* vision() const override {
+    return plan_.vision.has_value() ? &*plan_.vision : nullptr;
+  }
+  absl::Status See(const runtime::VisionInput& input, float* rows) override;
   int64_t BytesPerToken(int64_t cached) const override;
   int64_t CacheBytes(int64_t positions) const override;
   int64_t scratch_bytes() const override { return interpreter_->peak_scratch_bytes(); }
@@ -40,6 +44,9 @@ class EagerExecutor : public runtime::Executor {
 
  private:
   EagerExecutor() : module_("") {}
+  absl::Status OpenVision(ir::Module module, std::shared_ptr<const ir::WeightSource> weights,
+                          const std::vector<std::string>& passes,
+                          const passes::PassOptions& choice);
   absl::Status ReadLimits(const Options& options);
   void ReadKvGroups(int64_t total_pages);
   bool HasRowsOfStep(const ir::Type& type) const;
@@ -52,6 +59,8 @@ class EagerExecutor : public runtime::Executor {
   runtime::ExecutorLimits limits_;
   ir::Module module_;
   std::unique_ptr<eager::Interpreter> interpreter_;
+  std::unique_ptr<ir::Module> vision_module_;  // of a model that sees
+  std::unique_ptr<eager::Interpreter> vision_;
   std::unique_ptr<runtime::StepChecker> checker_;
   std::unique_ptr<runtime::TensorDump> dump_;
   std::map<std::string, int> seen_;  // names of the step that is being dumped

@@ -18,7 +18,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised by every change to this header that an older caller or library would misread. */
-#define NINFER_COMPILER_INTERFACE 3
+#define NINFER_COMPILER_INTERFACE 4
 
 /* The only function whose meaning never changes: callers compare its result before they call
  * another. */
@@ -108,6 +108,7 @@ struct ninfer_limits {
   int64_t context_length;
   const struct ninfer_kv_group* kv_groups; /* [kv_group_count], living as long as the handle */
   int64_t kv_group_count;
+  int64_t picture_columns;
   int32_t has_kv_cache;
   int32_t reserved; /* 0 */
 };
@@ -122,11 +123,25 @@ struct ninfer_step {
   const int32_t* page_table;  /* [kv_group_count, sequence_count, pages_per_sequence] */
   const int32_t* rows;        /* [row_count] */
   int64_t token_count, sequence_count, pages_per_sequence, row_count, kv_group_count;
+  const float* pictures;     /* [token_count, picture_columns], or null */
+  const int32_t* is_picture; /* [token_count], or null */
 };
 /* `logits` receives [row_count, vocabulary] f32. The message of a failure lives until the next call
  * on `eager`. */
 int32_t ninfer_eager_step(struct ninfer_eager* eager, const struct ninfer_step* step, float* logits,
                           const char** message);
+
+struct ninfer_frame {
+  const float* pixels;      /* [pixel_count] */
+  const int32_t* patch_ids; /* [patch_count] */
+  const int32_t* visible;   /* [patch_count] */
+  const int32_t* shuffle;   /* [patch_count] */
+  int64_t patch_count, pixel_count;
+};
+/* A frame of a picture, as runtime/executor.h's VisionInput; `rows` receives one for each square of
+   patches. */
+int32_t ninfer_eager_see(struct ninfer_eager* eager, const struct ninfer_frame* frame, float* rows,
+                         const char** message);
 void ninfer_eager_clear_page(struct ninfer_eager* eager, int32_t group, int32_t page);
 int64_t ninfer_eager_bytes_per_token(const struct ninfer_eager* eager, int64_t cached);
 int64_t ninfer_eager_cache_bytes(const struct ninfer_eager* eager, int64_t positions);

@@ -86,7 +86,7 @@ int64_t SegmentsRead(const program::Program& program, const program::PackedWeigh
   return 0;
 }
 
-void FillTables(const program::Program& program, plan::Plan* plan) {
+void FillTables(const program::Program& program, absl::string_view name, plan::Plan* plan) {
   for (const ir::Symbol& symbol : program.symbols) {
     plan->symbols.push_back({symbol.name, symbol.min, symbol.max});
   }
@@ -113,7 +113,7 @@ void FillTables(const program::Program& program, plan::Plan* plan) {
          static_cast<int32_t>(buffer.first_launch), static_cast<int32_t>(buffer.last_launch)});
   }
   plan::Entry entry;
-  entry.name = "step";
+  entry.name = std::string(name);
   for (const program::Argument& argument : program.arguments)
     entry.arguments.push_back(argument.name);
   entry.output = program.output;

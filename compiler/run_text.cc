@@ -50,8 +50,14 @@ int64_t PagesFor(const Texts& texts) {
 // of the pool, so that none lies where a mistake would look first.
 class TextRunner {
  public:
-  TextRunner(const Texts& texts, int64_t singles, const StepLimits& limits, RunStep run)
-      : texts_(texts), singles_(singles), limits_(limits), run_(run), pages_(PagesFor(texts)) {
+  TextRunner(const Texts& texts, const std::vector<TextPictures>& pictures, int64_t singles,
+             const StepLimits& limits, RunStep run)
+      : texts_(texts),
+        pictures_(pictures),
+        singles_(singles),
+        limits_(limits),
+        run_(run),
+        pages_(PagesFor(texts)) {
     for (const std::vector<int32_t>& ids : texts) {
       first_page_.push_back(first_page_.empty() ? 0 : next_page_);
       next_page_ = first_page_.back() + (LengthOf(ids) + kPage - 1) / kPage;
@@ -118,6 +124,7 @@ class TextRunner {
         step.positions.push_back(static_cast<int32_t>(i));
         step.rope_len.push_back(static_cast<int32_t>(texts_[t].size()));
       }
+      if (t < pictures_.size() && !pictures_[t].rows.empty()) TakePictures(t, count, step);
       step.seq_bounds.push_back(static_cast<int32_t>(step.tokens.size()));
       step.cached_lens.push_back(static_cast<int32_t>(done_[t]));
       for (int64_t p = 0; p < width; ++p) {
@@ -132,6 +139,16 @@ class TextRunner {
       done_[t] += to - from;
     }
     return absl::OkStatus();
+  }
+
+  // Of steps whose texts all have some.
+  void TakePictures(size_t t, int64_t count, eager::StepArguments& step) const {
+    const TextPictures& pictures = pictures_[t];
+    const int64_t columns = static_cast<int64_t>(pictures.rows.size()) / LengthOf(texts_[t]);
+    const auto row = pictures.rows.begin() + done_[t] * columns;
+    const auto is = pictures.is_picture.begin() + done_[t];
+    step.pictures.insert(step.pictures.end(), row, row + count * columns);
+    step.is_picture.insert(step.is_picture.end(), is, is + count);
   }
 
   // The step's logits come by as many rows as may be asked for: the step is repeated, which changes
@@ -156,6 +173,7 @@ class TextRunner {
   }
 
   const Texts& texts_;
+  const std::vector<TextPictures>& pictures_;
   int64_t singles_;
   StepLimits limits_;
   RunStep run_;
@@ -189,7 +207,8 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
     if (results.empty()) return eager::Tensor();
     return std::move(results[0]);
   };
-  return TextRunner(texts, singles, LimitsOf(module.symbols(), !pools.empty()), run).Run();
+  return TextRunner(texts, pictures, singles, LimitsOf(module.symbols(), !pools.empty()), run)
+      .Run();
 }
 
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
@@ -200,7 +219,8 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
 
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const ir::WeightSource& weights, const Texts& texts,
-                                      int64_t singles, int threads) {
+                                      int64_t singles, int threads,
+                                      const std::vector<TextPictures>& pictures) {
   // Before the layout pass weights have no places yet; any will do for the values.
   program::Program copy = program::Clone(program);
   if (!copy.weights.empty() && copy.weights[0].offset < 0) {
@@ -214,14 +234,15 @@ absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
       std::unique_ptr<eager::ProgramInterpreter> interpreter,
       eager::ProgramInterpreter::Create(&copy, packed->data(), kSimulatedThreads, PagesFor(texts)));
   const auto run = [&](const eager::StepArguments& step) { return interpreter->Run(step); };
-  return TextRunner(texts, singles, LimitsOf(copy.symbols, !copy.kv.empty()), run).Run();
+  return TextRunner(texts, pictures, singles, LimitsOf(copy.symbols, !copy.kv.empty()), run).Run();
 }
 
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const ir::WeightSource& weights,
-                                      const std::vector<int32_t>& ids, int64_t singles,
-                                      int threads) {
-  return RunProgram(program, weights, Texts{ids}, singles, threads);
+                                      const std::vector<int32_t>& ids, int64_t singles, int threads,
+                                      const TextPictures& pictures) {
+  return RunProgram(program, weights, Texts{ids}, singles, threads,
+                    std::vector<TextPictures>{pictures});
 }
 
 }  // namespace ninfer::compiler

@@ -23,6 +23,12 @@ struct TextLogits {
   int64_t vocab = 0;
 };
 
+// Rows that take the place of the embeddings of one text's tokens; empty for none.
+struct TextPictures {
+  std::vector<float> rows;          // [tokens, columns]
+  std::vector<int32_t> is_picture;  // [tokens]
+};
+
 // All texts share steps, as many as a step takes, on pages that lie out of order. With a cache, the
 // last `singles` tokens of each text go one at a time, those before them in two pieces (more where
 // a step takes fewer), so that it is filled, extended by several tokens and by one. Without a cache
@@ -36,14 +42,15 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,
                                     const std::vector<int32_t>& ids, int64_t singles, int threads);
 
-// The same for a program at any of its stages.
+// The same for a program at any of its stages. `pictures` are empty or one for each text.
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const ir::WeightSource& weights, const Texts& texts,
-                                      int64_t singles, int threads);
+                                      int64_t singles, int threads,
+                                      const std::vector<TextPictures>& pictures = {});
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const ir::WeightSource& weights,
-                                      const std::vector<int32_t>& ids, int64_t singles,
-                                      int threads);
+                                      const std::vector<int32_t>& ids, int64_t singles, int threads,
+                                      const TextPictures& pictures = {});
 
 }  // namespace ninfer::compiler
 

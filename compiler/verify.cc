@@ -127,7 +127,7 @@ LogitsError ErrorOf(const float* found, const float* reference, int64_t rows, in
 
 LogitsError ErrorBound(const ir::Module& imported, const passes::PassOptions& choice,
                        bool settled) {
-  const ir::Function* step = imported.FindFunction("step");
+  const ir::Function* step = imported.entry();
   const bool rounds =
       (step != nullptr && Rounds(*step)) || (settled && ChoiceRounds(imported, choice));
   if (!rounds) return {kBound, kBound};

@@ -62,10 +62,10 @@ struct ModelInfo {
 
 struct ImportedModel {
   ir::Module module;
-  // Of a model that sees: @vision, patches of pictures to rows that take the place of embeddings.
-  absl::optional<ir::Module> vision;
   ModelInfo info;
   std::shared_ptr<const ir::WeightSource> weights;
+  // Of a model that sees: @vision, patches of pictures to rows that take the place of embeddings.
+  absl::optional<ir::Module> vision = absl::nullopt;
 };
 
 struct ImportOptions {

@@ -73,8 +73,8 @@ absl::StatusOr<ImportedModel> Build(const ArchRow& row, ConfigReader& config,
   NINFER_RETURN_IF_ERROR(built);
   NINFER_RETURN_IF_ERROR(tensors->CheckAllClaimed(row.architecture, row.ignorable));
   info.stored_dtype = MostFrequentDType(module);
-  return ImportedModel{std::move(module), builder.TakeVision(), std::move(info),
-                       std::move(tensors)};
+  return ImportedModel{std::move(module), std::move(info), std::move(tensors),
+                       builder.TakeVision()};
 }
 
 absl::Status CheckContext(const ImportOptions& options) {

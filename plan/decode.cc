@@ -30,11 +30,30 @@ absl::Status CheckPadding(absl::string_view bytes, const Container& container,
 absl::Status CheckPresence(const Container& container, absl::string_view name) {
   for (const SectionInfo& info : ListSections()) {
     const bool optional = !info.must_understand || info.section == Section::kWeightChecksums ||
-                          info.section == Section::kWeightData;
+                          info.section == Section::kWeightData || info.section == Section::kVision;
     if (!optional && container.Find(static_cast<uint32_t>(info.section)) == nullptr) {
       return InvalidArgument(name, ": section ", info.name, ": expected, found none");
     }
   }
+  return absl::OkStatus();
+}
+
+// The plan of @vision, which sees nothing itself.
+absl::Status DecodeVisionFunction(absl::string_view name, Contents* contents) {
+  const std::string context = absl::StrCat(name, ": section vision: function");
+  NINFER_ASSIGN_OR_RETURN(
+      const Container container,
+      ParseContainer(contents->vision_function, contents->vision_function.size(), context));
+  if (container.Find(static_cast<uint32_t>(Section::kVision)) != nullptr) {
+    return InvalidArgument(context, ": expected no vision of its own, found one");
+  }
+  NINFER_ASSIGN_OR_RETURN(Contents function,
+                          DecodeSections(contents->vision_function, container, context, nullptr));
+  if (function.plan.weight_bytes != contents->plan.weight_bytes) {
+    return InvalidArgument(context, ": weight bytes: expected ", contents->plan.weight_bytes,
+                           ", found ", function.plan.weight_bytes);
+  }
+  contents->plan.vision->function = std::make_shared<const Plan>(std::move(function.plan));
   return absl::OkStatus();
 }
 
@@ -62,6 +81,9 @@ absl::StatusOr<Contents> DecodeSections(absl::string_view bytes, const Container
                                          fields != nullptr ? &fields->back() : nullptr));
   }
   contents.plan.content_digest = container.content_digest;
+  if (!contents.vision_function.empty()) {
+    NINFER_RETURN_IF_ERROR(DecodeVisionFunction(name, &contents));
+  }
   NINFER_RETURN_IF_ERROR(Validate(contents.plan, name));
   return contents;
 }

@@ -37,6 +37,27 @@ struct Metadata {
   int64_t rope_crossing = 0;
 };
 
+struct Plan;
+
+// How the model sees pictures: what it makes of their patches, and how pictures become patches, as
+// the model's preprocessor_config.json names it.
+struct Vision {
+  int64_t patch_size = 1, channels = 3;
+  int64_t grid = 1;          // positions on a side
+  int64_t scale_factor = 1;  // patches on a side that become one row
+  int64_t columns = 1;       // of the rows that take the place of embeddings
+  int32_t image_token_id = 0;
+  bool has_processor = false;  // the rest is of use only then
+  bool do_resize = true, do_image_splitting = true, do_rescale = true, do_normalize = true;
+  int64_t longest_edge = 1, max_image_size = 1;
+  double rescale_factor = 1;
+  std::vector<double> image_mean, image_std;  // [channels]
+  std::string image_token, fake_image_token, global_image_token;
+  // @vision compiled: a plan with an entry "vision", whose weights lie in the same data. Null where
+  // there is no code (the eager engine).
+  std::shared_ptr<const Plan> function;
+};
+
 struct Symbol {
   std::string name;
   int64_t min = 1, max = 1;
@@ -166,7 +187,8 @@ struct Plan {
   uint64_t weight_bytes = 0;
   std::vector<Kernel> kernels;
   std::vector<CodeImage> images;
-  std::string tokenizer;  // text::Tokenizer::Serialize, or empty
+  std::string tokenizer;          // text::Tokenizer::Serialize, or empty
+  absl::optional<Vision> vision;  // of a model that sees
   std::string program_text, imported_graph_text, final_graph_text;
   Evidence evidence;
   Provenance provenance;

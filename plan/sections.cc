@@ -49,6 +49,32 @@ void CodeChat(Codec& c, T& m) {
 }
 
 template <typename Codec, typename T>
+void CodeVision(Codec& c, T& contents) {
+  auto& v = *contents.plan.vision;
+  c.I64("patch size", v.patch_size);
+  c.I64("channels", v.channels);
+  c.I64("grid", v.grid);
+  c.I64("scale factor", v.scale_factor);
+  c.I64("columns", v.columns);
+  c.I32("image token", v.image_token_id);
+  c.Bool("has processor", v.has_processor);
+  c.Bool("resizes", v.do_resize);
+  c.Bool("splits", v.do_image_splitting);
+  c.Bool("rescales", v.do_rescale);
+  c.Bool("normalises", v.do_normalize);
+  c.I64("longest edge", v.longest_edge);
+  c.I64("largest frame", v.max_image_size);
+  c.F64("rescale factor", v.rescale_factor);
+  const auto number = [](auto& codec, auto& value) { codec.F64("number", value); };
+  c.List("mean", v.image_mean, 8, number);
+  c.List("deviation", v.image_std, 8, number);
+  c.Text("image mark", v.image_token);
+  c.Text("mark around images", v.fake_image_token);
+  c.Text("mark of the whole", v.global_image_token);
+  c.Blob("function", contents.vision_function);
+}
+
+template <typename Codec, typename T>
 void CodeSymbol(Codec& c, T& symbol) {
   c.Text("name", symbol.name);
   c.I64("min", symbol.min);
@@ -252,6 +278,8 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
       return c.Blob("tokenizer", plan.tokenizer);
     case Section::kChat:
       return CodeChat(c, plan.metadata);
+    case Section::kVision:
+      return CodeVision(c, contents);
     case Section::kProgramText:
       return c.Blob("program", plan.program_text);
     case Section::kImportedGraph:
@@ -336,6 +364,7 @@ absl::Status DecodeSection(Section section, int version, absl::string_view bytes
     return DecodeBesideCode(section, version, bytes, context, &contents->plan, trace);
   }
   Decoder decoder(bytes, context, trace);
+  if (section == Section::kVision) contents->plan.vision.emplace();
   CodeSection(section, version, decoder, *contents);
   return decoder.Finish();
 }

@@ -40,6 +40,7 @@ struct WeightChecksums {
 // What the sections before the weights' data hold.
 struct Contents {
   Plan plan;
+  std::string vision_function;  // Plan::vision's function as sections; empty for none
   WeightChecksums weight_checksums;
 };
 

@@ -50,6 +50,35 @@ absl::Status CheckMetadata(const Metadata& metadata, absl::string_view file) {
   return absl::OkStatus();
 }
 
+absl::Status CheckVision(const Vision& vision, const Metadata& metadata, absl::string_view file) {
+  const std::string context = absl::StrCat(file, ": section vision: ");
+  constexpr int64_t kMost = 1 << 14;
+  NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "patch size", vision.patch_size, 1, kMost));
+  NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "channels", vision.channels, 3, 3));
+  NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "grid", vision.grid, 1, kMost));
+  NINFER_RETURN_IF_ERROR(
+      Within<int64_t>(context + "scale factor", vision.scale_factor, 1, vision.grid));
+  NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "columns", vision.columns, 1, 1 << 24));
+  NINFER_RETURN_IF_ERROR(
+      Within<int64_t>(context + "image token", vision.image_token_id, 0, metadata.vocab_size - 1));
+  const int64_t block = vision.patch_size * vision.scale_factor;
+  if (vision.has_processor) {
+    NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "largest frame", vision.max_image_size, 1,
+                                           vision.grid * vision.patch_size));
+  }
+  const bool whole = !vision.has_processor || vision.max_image_size % block == 0;
+  if (vision.grid % vision.scale_factor != 0 || !whole) {
+    return InvalidArgument(context, "expected whole rows of ", vision.scale_factor, " by ",
+                           vision.scale_factor, " patches, found a grid of ", vision.grid,
+                           " and frames of ", vision.max_image_size);
+  }
+  if (vision.image_mean.size() != 3 || vision.image_std.size() != 3) {
+    return InvalidArgument(context, "mean and deviation: expected three numbers each, found ",
+                           vision.image_mean.size(), " and ", vision.image_std.size());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTables(const Plan& plan, absl::string_view file) {
   for (const Symbol& symbol : plan.symbols) {
     const std::string context = absl::StrCat(file, ": section symbols: ", symbol.name, ": ");
@@ -313,6 +342,9 @@ absl::Status CheckBuffers(const Plan& plan, const Entry& entry, absl::string_vie
 
 absl::Status Validate(const Plan& plan, absl::string_view file) {
   NINFER_RETURN_IF_ERROR(CheckMetadata(plan.metadata, file));
+  if (plan.vision.has_value()) {
+    NINFER_RETURN_IF_ERROR(CheckVision(*plan.vision, plan.metadata, file));
+  }
   NINFER_RETURN_IF_ERROR(CheckTables(plan, file));
   NINFER_RETURN_IF_ERROR(CheckImages(plan, file));
   for (const Entry& entry : plan.entries) {

@@ -34,6 +34,7 @@ void AddSection(const SectionInfo& info, std::string bytes, Serialized* result) 
 Serialized Serialize(const Contents& contents, bool with_weights) {
   Serialized result;
   for (const SectionInfo& info : ListSections()) {
+    if (info.section == Section::kVision && !contents.plan.vision.has_value()) continue;
     if (info.section == Section::kWeightData) {
       if (!with_weights) continue;
       const uint64_t checksum = result.container.rows.back().checksum;
@@ -52,6 +53,9 @@ Serialized Serialize(const Contents& contents, bool with_weights) {
 Contents MakeContents(const Plan& plan) {
   Contents contents;
   contents.plan = plan;
+  if (plan.vision.has_value() && plan.vision->function != nullptr) {
+    contents.vision_function = SerializeSections(*plan.vision->function);
+  }
   return contents;
 }
 

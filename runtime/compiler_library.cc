@@ -11,6 +11,7 @@
 #include "compiler/ninfer_compiler.h"
 #include "plan/reader.h"
 #include "plan/writer.h"
+#include "runtime/cpu_vision.h"
 #include "runtime/step_check.h"
 
 namespace ninfer::runtime {
@@ -84,6 +85,7 @@ struct CompilerLibrary::Functions {
   decltype(&ninfer_release_eager) release_eager = nullptr;
   decltype(&ninfer_eager_limits) eager_limits = nullptr;
   decltype(&ninfer_eager_step) eager_step = nullptr;
+  decltype(&ninfer_eager_see) eager_see = nullptr;
   decltype(&ninfer_eager_clear_page) eager_clear_page = nullptr;
   decltype(&ninfer_eager_bytes_per_token) eager_bytes_per_token = nullptr;
   decltype(&ninfer_eager_cache_bytes) eager_cache_bytes = nullptr;
@@ -114,6 +116,7 @@ absl::Status CompilerLibrary::Functions::FindAll(const std::string& path) {
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_release_eager", &release_eager));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_limits", &eager_limits));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_step", &eager_step));
+  NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_see", &eager_see));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_clear_page", &eager_clear_page));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_bytes_per_token", &eager_bytes_per_token));
   NINFER_RETURN_IF_ERROR(Find(path, "ninfer_eager_cache_bytes", &eager_cache_bytes));
@@ -139,6 +142,7 @@ class CompilerLibrary::Eager : public EagerEngine {
     }
     limits_.context_length = limits.context_length;
     limits_.has_kv_cache = limits.has_kv_cache != 0;
+    limits_.picture_columns = limits.picture_columns;
     checker_ = std::make_unique<StepChecker>(limits_, sections_.metadata.vocab_size);
   }
   ~Eager() override { functions_->release_eager(eager_); }
@@ -173,8 +177,27 @@ class CompilerLibrary::Eager : public EagerEngine {
     step.pages_per_sequence = limits_.pages_per_sequence;
     step.row_count = static_cast<int64_t>(input.rows.size());
     step.kv_group_count = static_cast<int64_t>(limits_.kv_groups.size());
+    step.pictures = input.pictures.empty() ? nullptr : input.pictures.data();
+    step.is_picture = input.is_picture.empty() ? nullptr : input.is_picture.data();
     const char* message = "";
     const int32_t status = functions_->eager_step(eager_, &step, logits, &message);
+    return ToStatus(status, message);
+  }
+  const plan::Vision* vision() const override {
+    return sections_.vision.has_value() ? &*sections_.vision : nullptr;
+  }
+  absl::Status See(const VisionInput& input, float* rows) override {
+    if (vision() == nullptr) return Executor::See(input, rows);
+    NINFER_RETURN_IF_ERROR(CheckVisionInput(input, *vision()));
+    ninfer_frame frame = {};
+    frame.pixels = input.pixels.data();
+    frame.patch_ids = input.patch_ids.data();
+    frame.visible = input.visible.data();
+    frame.shuffle = input.shuffle.data();
+    frame.patch_count = static_cast<int64_t>(input.patch_ids.size());
+    frame.pixel_count = static_cast<int64_t>(input.pixels.size());
+    const char* message = "";
+    const int32_t status = functions_->eager_see(eager_, &frame, rows, &message);
     return ToStatus(status, message);
   }
   absl::Status WriteDump(const std::string& path) override {

@@ -7,7 +7,6 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "base/machine.h"
 #include "base/page_table.h"
 #include "base/status.h"
 #include "runtime/kv_pages.h"
@@ -15,42 +14,27 @@
 namespace ninfer::runtime {
 namespace {
 
-constexpr uint64_t kStrideAlignment = 4096;
 constexpr int64_t kMostValues = int64_t{1} << 28;  // of one step argument
 constexpr int64_t kMostPages = int64_t{1} << 24;   // a thousand million positions
-
-uint64_t AlignStride(uint64_t bytes) {
-  return (bytes + kStrideAlignment - 1) / kStrideAlignment * kStrideAlignment;
-}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(
     std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options) {
-  const plan::Entry* entry = nullptr;
-  for (const plan::Entry& candidate : plan->plan.entries) {
-    if (candidate.name == "step") entry = &candidate;
-  }
-  if (entry == nullptr) return InvalidArgument("plan: expected an entry \"step\", found none");
-  const absl::flat_hash_set<std::string> features = CpuFeatures();
-  const plan::CodeImage* code = ChooseImage(plan->plan, features);
-  if (code == nullptr) return InvalidArgument("plan: ", MissingFeatures(plan->plan, features));
-
   std::unique_ptr<CpuExecutor> executor(new CpuExecutor(std::move(plan), options));
-  executor->entry_ = entry;
-  executor->code_ = code;
+  const plan::LoadedPlan& loaded = *executor->plan_;
+  NINFER_ASSIGN_OR_RETURN(executor->function_, CpuFunction::Create(&loaded.plan, loaded.weights,
+                                                                   "step", &executor->pool_));
   NINFER_RETURN_IF_ERROR(executor->ReadLimits(options.total_pages));
   NINFER_RETURN_IF_ERROR(executor->CheckOutput());
-  NINFER_ASSIGN_OR_RETURN(executor->image_, CpuImage::Load(*code, executor->plan_->plan.kernels,
-                                                           {.perf_map = options.perf_map}));
-  NINFER_RETURN_IF_ERROR(executor->Allocate());
-  NINFER_RETURN_IF_ERROR(executor->PlaceArguments());
-  executor->PlaceLaunches();
-  const auto dumps = [](const StepLaunch& launch) { return !launch.dump.empty(); };
-  if (options.dump != nullptr &&
-      std::none_of(executor->launches_.begin(), executor->launches_.end(), dumps)) {
-    return options.dump->NoneMatches();
+  NINFER_RETURN_IF_ERROR(executor->Place(options.perf_map));
+  if (loaded.plan.vision.has_value() && loaded.plan.vision->function != nullptr) {
+    NINFER_ASSIGN_OR_RETURN(
+        executor->vision_,
+        CpuVision::Create(*loaded.plan.vision, loaded.weights, &executor->pool_, options.perf_map));
   }
+  executor->ChooseDumps();
+  if (options.dump != nullptr && !executor->watch_.call) return options.dump->NoneMatches();
   return executor;
 }
 
@@ -65,7 +49,6 @@ absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
       return InvalidArgument("plan: symbol ", symbol.name, ": expected one of T, S, R, G, C");
     }
   }
-  dims_.assign(plan.symbols.size(), 0);
   limits_.context_length = plan.metadata.context_length;
   limits_.has_kv_cache = plan.metadata.has_kv_cache;
   limits_.max_tokens = plan::UpperBound(plan, "T", 1);
@@ -86,6 +69,7 @@ absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
                            " values in a step's arguments");
   }
   if (limits_.has_kv_cache) NINFER_RETURN_IF_ERROR(ReadKvGroups(total_pages));
+  if (plan.vision.has_value()) limits_.picture_columns = plan.vision->columns;
   checker_ = std::make_unique<StepChecker>(limits_, plan.metadata.vocab_size);
   return absl::OkStatus();
 }
@@ -108,7 +92,7 @@ absl::Status CpuExecutor::ReadKvGroups(int64_t total_pages) {
 }
 
 absl::Status CpuExecutor::CheckOutput() const {
-  const plan::Buffer& output = plan_->plan.buffers[entry_->output];
+  const plan::Buffer& output = function_->output();
   const int64_t vocab = plan_->plan.metadata.vocab_size;
   const int64_t rows =
       plan_->plan.metadata.logits_for_wanted_rows ? limits_.max_rows : limits_.max_tokens;
@@ -125,17 +109,25 @@ absl::Status CpuExecutor::CheckOutput() const {
   return absl::OkStatus();
 }
 
-absl::Status CpuExecutor::Allocate() {
-  uint64_t scratch = 0;
-  for (const plan::Launch& launch : entry_->launches) {
-    scratch = std::max(scratch, plan_->plan.kernels[launch.kernel].scratch_bytes);
-  }
-  replica_stride_ = AlignStride(entry_->replica_bytes);
-  scratch_stride_ = AlignStride(scratch);
-  NINFER_ASSIGN_OR_RETURN(
-      arena_, plan::Memory::Allocate(AlignStride(entry_->arena_bytes) +
-                                         pool_.size() * (replica_stride_ + scratch_stride_),
-                                     "arena"));
+absl::Status CpuExecutor::Place(bool perf_map) {
+  NINFER_RETURN_IF_ERROR(AllocateCache());
+  std::vector<uint8_t*> pools;
+  for (const auto& pool : kv_pools_) pools.push_back(pool->data());
+  const auto length = [this](absl::string_view name) -> int64_t {
+    if (name == "tokens" || name == "positions" || name == "rope_len") return limits_.max_tokens;
+    if (name == "seq_bounds") return limits_.max_sequences + 1;
+    if (name == "cached_lens") return limits_.max_sequences;
+    if (GroupOf(name) >= 0) return limits_.max_sequences * limits_.pages_per_sequence;
+    if (name == "rows") return limits_.max_rows;
+    if (limits_.picture_columns == 0) return -1;
+    if (name == "is_picture") return limits_.max_tokens;
+    if (name == "pictures") return limits_.max_tokens * RowStride(limits_.picture_columns);
+    return -1;
+  };
+  return function_->Place(length, std::move(pools), perf_map);
+}
+
+absl::Status CpuExecutor::AllocateCache() {
   if (!limits_.has_kv_cache) return absl::OkStatus();
   kv_pools_.resize(plan_->plan.kv_layers.size());
   for (size_t group = 0; group < kv_groups_.size(); ++group) {
@@ -155,78 +147,26 @@ absl::Status CpuExecutor::Allocate() {
   return absl::OkStatus();
 }
 
-absl::Status CpuExecutor::PlaceArguments() {
-  const auto length = [this](absl::string_view name) -> int64_t {
-    if (name == "tokens" || name == "positions" || name == "rope_len") return limits_.max_tokens;
-    if (name == "seq_bounds") return limits_.max_sequences + 1;
-    if (name == "cached_lens") return limits_.max_sequences;
-    if (GroupOf(name) >= 0) return limits_.max_sequences * limits_.pages_per_sequence;
-    if (name == "rows") return limits_.max_rows;
-    return -1;
-  };
-  std::vector<int64_t> offsets;
-  int64_t total = 0;
-  for (const std::string& name : entry_->arguments) {
-    const int64_t count = length(name);
-    if (count < 0) return InvalidArgument("plan: argument ", name, ": expected a known one");
-    offsets.push_back(total);
-    total += (count + 15) / 16 * 16;
-  }
-  argument_data_.assign(total, 0);
-  for (int64_t offset : offsets) arguments_.push_back(argument_data_.data() + offset);
-  return absl::OkStatus();
-}
-
-uint8_t* CpuExecutor::BufferAddress(uint32_t index, int thread) const {
-  const plan::Buffer& buffer = plan_->plan.buffers[index];
-  if (!buffer.replicated) return arena_->data() + buffer.offset;
-  return arena_->data() + AlignStride(entry_->arena_bytes) + thread * replica_stride_ +
-         buffer.offset;
-}
-
-void* CpuExecutor::OperandAddress(const plan::Operand& operand, int thread) const {
-  switch (operand.kind) {
-    case plan::OperandKind::kBuffer:
-      return BufferAddress(operand.index, thread);
-    case plan::OperandKind::kWeight:
-      // Kernels take all operands alike; they never write to a weight.
-      return const_cast<uint8_t*>(plan_->weights + plan_->plan.weights[operand.index].offset);
-    case plan::OperandKind::kArgument:
-      return arguments_[operand.index];
-    case plan::OperandKind::kKv:
-      return kv_pools_[operand.index]->data();
-  }
-  return nullptr;
-}
-
-void CpuExecutor::PlaceLaunches() {
-  few_operands_.resize(pool_.size());
-  for (size_t i = 0; i < entry_->launches.size(); ++i) {
-    const plan::Launch& launch = entry_->launches[i];
-    StepLaunch step{image_->kernel(launch.kernel),
-                    launch.barrier,
-                    launch.replicated,
-                    launch.factor,
-                    launch.block,
-                    launch.symbol,
-                    many_operands_.size(),
-                    {}};
-    for (const plan::Operand& operand : launch.operands) {
-      many_operands_.push_back(OperandAddress(operand, 0));
-      for (int thread = 0; thread < pool_.size(); ++thread) {
-        few_operands_[thread].push_back(OperandAddress(operand, thread));
-      }
-      if (dump_ == nullptr || operand.kind != plan::OperandKind::kBuffer) continue;
+// The buffers that the dump matches, each at the launch that writes it.
+void CpuExecutor::ChooseDumps() {
+  if (dump_ == nullptr) return;
+  const std::vector<plan::Launch>& launches = function_->entry().launches;
+  watch_.launches.assign(launches.size(), false);
+  dumped_.resize(launches.size());
+  for (size_t i = 0; i < launches.size(); ++i) {
+    for (const plan::Operand& operand : launches[i].operands) {
+      if (operand.kind != plan::OperandKind::kBuffer) continue;
       const plan::Buffer& buffer = plan_->plan.buffers[operand.index];
-      if (buffer.first_launch == static_cast<int64_t>(i) && dump_->Matches(buffer.name) &&
-          ParseRowType(buffer.type).has_value()) {
-        step.dump.push_back(operand.index);
-        if (IsProbabilities(launch, buffer)) step.probabilities = operand.index;
+      if (buffer.first_launch != static_cast<int64_t>(i) || !dump_->Matches(buffer.name) ||
+          !ParseRowType(buffer.type).has_value()) {
+        continue;
       }
+      dumped_[i].buffers.push_back(operand.index);
+      if (IsProbabilities(launches[i], buffer)) dumped_[i].probabilities = operand.index;
+      watch_.launches[i] = true;
+      watch_.call = [this](size_t launch) { Dump(dumped_[launch], *input_); };
     }
-    launches_.push_back(std::move(step));
   }
-  unit_counts_.resize(launches_.size());
 }
 
 // Naive attention keeps its probabilities in its last operand, f32[T,heads,positions]; no later
@@ -262,84 +202,67 @@ int CpuExecutor::GroupOf(absl::string_view page_table) const {
   return -1;
 }
 
-int32_t* CpuExecutor::DimOf(absl::string_view name) {
-  static int32_t unused;
-  for (size_t i = 0; i < dims_.size(); ++i) {
-    if (plan_->plan.symbols[i].name == name) return &dims_[i];
+void CpuExecutor::CopyArguments(const StepInput& input) {
+  const auto copy = [this](absl::string_view name, absl::Span<const int32_t> from) {
+    int32_t* to = function_->argument(name);
+    if (to != nullptr) std::copy(from.begin(), from.end(), to);
+  };
+  copy("tokens", input.tokens);
+  copy("positions", input.positions);
+  copy("seq_bounds", input.seq_bounds);
+  copy("cached_lens", input.cached_lens);
+  for (size_t group = 0; group < kv_groups_.size(); ++group) {
+    const size_t size = input.page_table.size() / kv_groups_.size();
+    copy(PageTableName(kv_groups_[group].window), input.page_table.subspan(group * size, size));
   }
-  return &unused;
+  copy("rows", input.rows);
+  copy("rope_len", input.rope_len);
+  CopyPictures(input);
+  const int64_t tokens = static_cast<int64_t>(input.tokens.size());
+  function_->SetDim("T", tokens);
+  function_->SetDim("S", static_cast<int64_t>(input.cached_lens.size()));
+  function_->SetDim("R", static_cast<int64_t>(input.rows.size()));
+  function_->SetDim("G", limits_.pages_per_sequence);
 }
 
-void CpuExecutor::CopyArguments(const StepInput& input) {
-  const auto copy = [](absl::Span<const int32_t> from, int32_t* to) {
-    std::copy(from.begin(), from.end(), to);
-  };
-  for (size_t i = 0; i < arguments_.size(); ++i) {
-    const std::string& name = entry_->arguments[i];
-    if (name == "tokens") copy(input.tokens, arguments_[i]);
-    if (name == "positions") copy(input.positions, arguments_[i]);
-    if (name == "seq_bounds") copy(input.seq_bounds, arguments_[i]);
-    if (name == "cached_lens") copy(input.cached_lens, arguments_[i]);
-    if (const int group = GroupOf(name); group >= 0) {
-      const size_t size = input.page_table.size() / kv_groups_.size();
-      copy(input.page_table.subspan(group * size, size), arguments_[i]);
+// Rows of no picture are zeros, so that what they are multiplied with stays finite.
+void CpuExecutor::CopyPictures(const StepInput& input) {
+  int32_t* is_picture = function_->argument("is_picture");
+  float* rows = function_->rows_argument("pictures");
+  if (is_picture == nullptr || rows == nullptr) return;
+  const int64_t tokens = static_cast<int64_t>(input.tokens.size());
+  const int64_t columns = limits_.picture_columns, stride = RowStride(columns);
+  for (int64_t t = 0; t < tokens; ++t) {
+    is_picture[t] = input.is_picture.empty() ? 0 : input.is_picture[t];
+    if (is_picture[t] != 0) {
+      std::copy_n(input.pictures.begin() + t * columns, columns, rows + t * stride);
+    } else {
+      std::fill_n(rows + t * stride, columns, 0.0f);
     }
-    if (name == "rows") copy(input.rows, arguments_[i]);
-    if (name == "rope_len") copy(input.rope_len, arguments_[i]);
   }
-  *DimOf("T") = static_cast<int32_t>(input.tokens.size());
-  *DimOf("S") = static_cast<int32_t>(input.cached_lens.size());
-  *DimOf("R") = static_cast<int32_t>(input.rows.size());
-  *DimOf("G") = static_cast<int32_t>(limits_.pages_per_sequence);
-  for (size_t i = 0; i < launches_.size(); ++i) {
-    const StepLaunch& launch = launches_[i];
-    unit_counts_[i] =
-        launch.symbol < 0
-            ? launch.factor
-            : launch.factor * ((dims_[launch.symbol] + launch.block - 1) / launch.block);
-  }
-  few_rows_ = static_cast<int64_t>(input.tokens.size()) <= entry_->few_rows;
 }
 
 absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
   NINFER_RETURN_IF_ERROR(checker_->Check(input));
   CopyArguments(input);
   if (dump_ != nullptr) dump_->NextStep();
-  pool_.Run([&](int thread) { RunThread(thread, input, logits); });
+  input_ = &input;
+  function_->Run(
+      static_cast<int64_t>(input.tokens.size()),
+      [&](int thread) { CopyLogits(thread, input, logits); }, watch_.call ? &watch_ : nullptr);
   return absl::OkStatus();
 }
 
-void CpuExecutor::RunThread(int thread, const StepInput& input, float* logits) {
-  const int threads = pool_.size();
-  void* const* operands = few_rows_ ? few_operands_[thread].data() : many_operands_.data();
-  void* scratch = arena_->data() + AlignStride(entry_->arena_bytes) + threads * replica_stride_ +
-                  thread * scratch_stride_;
-  for (size_t i = 0; i < launches_.size(); ++i) {
-    const StepLaunch& launch = launches_[i];
-    if (launch.barrier == plan::Barrier::kAlways ||
-        (launch.barrier == plan::Barrier::kMany && !few_rows_)) {
-      pool_.Meet();
-    }
-    const UnitRange units = few_rows_ && launch.replicated
-                                ? UnitRange{0, unit_counts_[i]}
-                                : DealUnits(unit_counts_[i], thread, threads);
-    if (units.begin < units.end) {
-      launch.kernel(operands + launch.first_operand, dims_.data(), units.begin, units.end, scratch);
-    }
-    if (launch.dump.empty()) continue;
-    pool_.Meet();
-    if (thread == 0) Dump(launch, input);
-    pool_.Meet();
-  }
-  pool_.Meet();
-  CopyLogits(thread, input, logits);
+absl::Status CpuExecutor::See(const VisionInput& input, float* rows) {
+  if (vision_ == nullptr) return Executor::See(input, rows);
+  return vision_->Run(input, rows);
 }
 
 // Each thread copies its part of the columns: of one row, too, all threads take part.
 void CpuExecutor::CopyLogits(int thread, const StepInput& input, float* logits) const {
-  const plan::Buffer& output = plan_->plan.buffers[entry_->output];
-  const float* from =
-      reinterpret_cast<const float*>(BufferAddress(entry_->output, few_rows_ ? thread : 0));
+  const uint32_t index = static_cast<uint32_t>(function_->entry().output);
+  const plan::Buffer& output = function_->output();
+  const float* from = reinterpret_cast<const float*>(function_->Result(index, thread));
   const int64_t vocab = metadata().vocab_size;
   const UnitRange part = DealUnits(vocab, thread, pool_.size());
   for (size_t i = 0; i < input.rows.size(); ++i) {
@@ -349,19 +272,19 @@ void CpuExecutor::CopyLogits(int thread, const StepInput& input, float* logits) 
   }
 }
 
-void CpuExecutor::Dump(const StepLaunch& launch, const StepInput& input) {
-  for (uint32_t index : launch.dump) {
+void CpuExecutor::Dump(const Dumped& dumped, const StepInput& input) {
+  for (uint32_t index : dumped.buffers) {
     const plan::Buffer& buffer = plan_->plan.buffers[index];
     const absl::optional<RowType> type = ParseRowType(buffer.type);
     if (!type.has_value()) continue;
     int64_t rows = 0;
     const bool numbered = absl::SimpleAtoi(type->rows, &rows);
-    if (!numbered) rows = *DimOf(type->rows);
+    if (!numbered) rows = function_->Dim(type->rows);
     const int64_t stride = std::max<int64_t>(buffer.ld, type->columns());
     const int64_t size = DTypeSize(type->dtype);
     if (static_cast<uint64_t>(rows * stride * size) > buffer.bytes) continue;
-    const char* data = reinterpret_cast<const char*>(BufferAddress(index, 0));
-    if (index == launch.probabilities) {
+    const char* data = reinterpret_cast<const char*>(function_->SharedResult(index));
+    if (index == dumped.probabilities) {
       DumpProbabilities(buffer.name, *type, reinterpret_cast<const float*>(data), stride, input);
     } else if (!numbered) {
       dump_->Append(buffer.name, *type, rows, stride, data);
@@ -407,7 +330,7 @@ void CpuExecutor::DumpProbabilities(const std::string& name, const RowType& type
 int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
   const plan::Plan& plan = plan_->plan;
   absl::flat_hash_set<uint32_t> whole, one_row;
-  for (const plan::Launch& launch : entry_->launches) {
+  for (const plan::Launch& launch : function_->entry().launches) {
     for (const plan::Operand& operand : launch.operands) {
       if (operand.kind != plan::OperandKind::kWeight) continue;
       // Outside linears, a table is gathered from: one row for one token.
@@ -445,7 +368,7 @@ int64_t CpuExecutor::CacheBytes(int64_t positions) const {
 }
 
 std::string CpuExecutor::description() const {
-  return absl::StrCat("compiled ", code_->target, ", ", pool_.size(),
+  return absl::StrCat("compiled ", function_->code().target, ", ", pool_.size(),
                       pool_.size() == 1 ? " thread" : " threads");
 }
 

@@ -27,6 +27,17 @@ struct StepInput {
   absl::Span<const int32_t> page_table;         // [kv_groups, S, pages_per_sequence]
   absl::Span<const int32_t> rows;               // [R]
   absl::Span<const int32_t> rope_len;           // [T]
+  // Of a model that sees: where is_picture is 1, the row of `pictures` takes the place of the
+  // token's embedding. Both may be empty.
+  absl::Span<const float> pictures;      // [T, picture_columns]
+  absl::Span<const int32_t> is_picture;  // [T]
+};
+
+// A frame of a picture as image/patches.h cuts it: T patches that become R rows.
+struct VisionInput {
+  absl::Span<const float> pixels;                // [T, channels * patch * patch]
+  absl::Span<const int32_t> patch_ids, visible;  // [T]
+  absl::Span<const int32_t> shuffle;             // [R, scale * scale], R scale^2 = T
 };
 
 // Layers whose caches hold the same positions, for they look back equally far.
@@ -49,7 +60,8 @@ struct ExecutorLimits {
   int64_t page_positions = 64;
   std::vector<KvGroupLimits> kv_groups;  // by window, the layers without one first
   int64_t context_length = 0;
-  bool has_kv_cache = true;  // false: every step takes whole texts and cached_lens are 0
+  bool has_kv_cache = true;     // false: every step takes whole texts and cached_lens are 0
+  int64_t picture_columns = 0;  // of the rows of pictures; 0: the model does not see
 };
 
 class Executor {
@@ -61,6 +73,10 @@ class Executor {
   virtual void ClearPage(int group, int32_t page) = 0;
   // `logits` receives [R, vocab_size] f32. Arguments outside the limits are refused, never run.
   virtual absl::Status Step(const StepInput& input, float* logits) = 0;
+  // How the model sees; null when it does not.
+  virtual const plan::Vision* vision() const { return nullptr; }
+  // `rows` receives [R, picture_columns]. Arguments out of place are refused, never run.
+  virtual absl::Status See(const VisionInput& input, float* rows);
   // Bytes that one decode step with `cached` positions reads: weights, and the cache.
   virtual int64_t BytesPerToken(int64_t cached) const = 0;
   // Bytes of the cache that a text of so many positions holds.

@@ -31,6 +31,22 @@ absl::Status CheckPrompt(const std::vector<int32_t>& prompt, int64_t vocab, int6
   return absl::OkStatus();
 }
 
+// As many rows as the prompt has places for them.
+absl::Status CheckPictures(const std::vector<int32_t>& prompt, const std::vector<float>& pictures,
+                           const Executor& executor) {
+  if (pictures.empty()) return absl::OkStatus();
+  if (executor.vision() == nullptr) {
+    return InvalidArgument("pictures: expected a model that sees, found one that does not");
+  }
+  const int64_t places =
+      std::count(prompt.begin(), prompt.end(), executor.vision()->image_token_id);
+  const int64_t columns = executor.limits().picture_columns;
+  if (static_cast<int64_t>(pictures.size()) == places * columns) return absl::OkStatus();
+  return InvalidArgument("prompt: expected an image token for each of the pictures' ",
+                         static_cast<int64_t>(pictures.size()) / std::max<int64_t>(columns, 1),
+                         " rows, found ", places);
+}
+
 // Turns ids into shown text: detokenizer, then stop strings. Without a tokenizer nothing is shown.
 class Shower {
  public:
@@ -90,12 +106,23 @@ absl::optional<FinishReason> Finished(const Generation& result, const GenerateOp
 // How many of the prompt's tokens need no step: those that the kept text begins with, but for the
 // last token, whose logits are wanted. None without a cache, and none where the cache's keys were
 // turned as the length of their own text asked for.
-int64_t SharedTokens(const std::vector<int32_t>& kept, const std::vector<int32_t>& prompt,
-                     const Executor& executor) {
+int64_t SharedTokens(const TextStepper& stepper, const std::vector<int32_t>& prompt,
+                     const std::vector<float>& pictures, const Executor& executor) {
   if (!executor.limits().has_kv_cache || executor.metadata().rope_by_length) return 0;
+  const std::vector<int32_t>& kept = stepper.text();
   const size_t most = std::min(kept.size(), prompt.size() - 1);
+  const int64_t columns = executor.limits().picture_columns;
+  const int32_t token = executor.vision() != nullptr ? executor.vision()->image_token_id : -1;
+  auto next = pictures.begin();
   size_t shared = 0;
-  while (shared < most && kept[shared] == prompt[shared]) ++shared;
+  for (; shared < most && kept[shared] == prompt[shared]; ++shared) {
+    if (prompt[shared] != token) continue;
+    // The same picture stands there, or none in both.
+    const absl::Span<const float> row = stepper.PictureAt(static_cast<int64_t>(shared));
+    const int64_t width = next == pictures.end() ? 0 : columns;
+    if (!std::equal(row.begin(), row.end(), next, next + width)) break;
+    next += width;
+  }
   return static_cast<int64_t>(shared);
 }
 
@@ -194,6 +221,7 @@ absl::StatusOr<Generation> Session::Generate(const std::vector<int32_t>& prompt,
                                              const GenerateOptions& options) {
   const int64_t longest = LongestText(executor_->limits());
   NINFER_RETURN_IF_ERROR(CheckPrompt(prompt, executor_->metadata().vocab_size, longest));
+  NINFER_RETURN_IF_ERROR(CheckPictures(prompt, options.pictures, *executor_));
   NINFER_RETURN_IF_ERROR(CheckSampling(options.sampling));
   if (tokenizer_ == nullptr && !options.stop.empty()) {
     return InvalidArgument("--stop: expected a model with a tokenizer, found one without");
@@ -210,7 +238,10 @@ absl::StatusOr<Generation> Session::Generate(const std::vector<int32_t>& prompt,
     stepper = std::make_unique<TextStepper>(executor_, &pages_,
                                             options.all_logits ? &result.logits : nullptr);
   }
-  stepper->Truncate(SharedTokens(stepper->text(), prompt, *executor_));
+  stepper->Truncate(SharedTokens(*stepper, prompt, options.pictures, *executor_));
+  if (executor_->vision() != nullptr) {
+    stepper->SetPictures(executor_->vision()->image_token_id, options.pictures);
+  }
   result.stats.reused_tokens = stepper->length();
   const double start = Seconds();
   NINFER_ASSIGN_OR_RETURN(const bool cancelled, Prefill(options, stepper.get(), &result));

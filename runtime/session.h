@@ -30,6 +30,9 @@ struct GenerateOptions {
   // Keep this text's cache, and begin with what the prompt shares with the text kept before: only
   // the rest is computed. Not with `all_logits`.
   bool keep_cache = false;
+  // [n, picture_columns]: take the place of the embeddings of the prompt's n image tokens, in
+  // order.
+  std::vector<float> pictures;
   // Called with what there is to show, as soon as no later token can change it. The prompt's text
   // comes first, by itself.
   std::function<void(absl::string_view text)> on_prompt_text, on_text;

@@ -48,6 +48,7 @@ absl::Status StepChecker::CheckShapes(const StepInput& input) const {
     NINFER_RETURN_IF_ERROR(
         ExpectSize("page_table", input.page_table.size(), tables * limits_.pages_per_sequence));
   }
+  NINFER_RETURN_IF_ERROR(CheckPictures(input));
   for (int32_t token : input.tokens) {
     NINFER_RETURN_IF_ERROR(Expect("token", token, 0, vocab_size_ - 1));
   }
@@ -59,6 +60,20 @@ absl::Status StepChecker::CheckShapes(const StepInput& input) const {
     NINFER_RETURN_IF_ERROR(Expect("row wanted", row, previous + 1, tokens - 1));
     previous = row;
   }
+  return absl::OkStatus();
+}
+
+absl::Status StepChecker::CheckPictures(const StepInput& input) const {
+  if (input.pictures.empty() && input.is_picture.empty()) return absl::OkStatus();
+  if (limits_.picture_columns == 0) {
+    return InvalidArgument("step: pictures: expected none for a model that does not see, found ",
+                           input.is_picture.size(), " rows");
+  }
+  const int64_t tokens = static_cast<int64_t>(input.tokens.size());
+  NINFER_RETURN_IF_ERROR(ExpectSize("is_picture", input.is_picture.size(), tokens));
+  NINFER_RETURN_IF_ERROR(
+      ExpectSize("pictures", input.pictures.size(), tokens * limits_.picture_columns));
+  for (int32_t is : input.is_picture) NINFER_RETURN_IF_ERROR(Expect("is_picture", is, 0, 1));
   return absl::OkStatus();
 }
 

@@ -23,6 +23,7 @@ class StepChecker {
 
  private:
   absl::Status CheckShapes(const StepInput& input) const;
+  absl::Status CheckPictures(const StepInput& input) const;
   absl::Status CheckSequences(const StepInput& input) const;
   absl::Status CheckPages(const StepInput& input, size_t group);
 

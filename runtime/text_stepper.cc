@@ -13,7 +13,8 @@ TextStepper::TextStepper(Executor* executor, KvPages* pages, std::vector<float>*
     : executor_(executor),
       pages_(pages),
       all_logits_(all_logits),
-      vocab_(executor->metadata().vocab_size) {}
+      vocab_(executor->metadata().vocab_size),
+      picture_columns_(executor->limits().picture_columns) {}
 
 TextStepper::~TextStepper() { pages_->Release(&held_pages_); }
 
@@ -45,12 +46,32 @@ absl::Status TextStepper::ComputeAgain(int64_t chunk, int64_t length,
   }
   const std::vector<int32_t> text = std::exchange(text_, {});
   rope_len_.clear();
+  row_of_.clear();
+  rows_taken_ = 0;
   pages_->Release(&held_pages_);
   // The logits of these tokens were given when they came.
   std::vector<float>* const all_logits = std::exchange(all_logits_, nullptr);
   const absl::Status status = Append(text, chunk, length, cancelled);
   all_logits_ = all_logits;
   return status;
+}
+
+void TextStepper::SetPictures(int32_t token, absl::Span<const float> rows) {
+  picture_token_ = token;
+  picture_rows_.assign(rows.begin(), rows.end());
+}
+
+absl::Span<const float> TextStepper::PictureAt(int64_t position) const {
+  const int32_t row = row_of_[position];
+  if (row < 0) return {};
+  return absl::MakeConstSpan(picture_rows_).subspan(row * picture_columns_, picture_columns_);
+}
+
+void TextStepper::TakeRow(int32_t token) {
+  const int64_t rows =
+      picture_columns_ == 0 ? 0 : static_cast<int64_t>(picture_rows_.size()) / picture_columns_;
+  const bool takes = token == picture_token_ && rows_taken_ < rows;
+  row_of_.push_back(takes ? static_cast<int32_t>(rows_taken_++) : -1);
 }
 
 void TextStepper::Truncate(int64_t length) {
@@ -60,6 +81,8 @@ void TextStepper::Truncate(int64_t length) {
   pages_->Truncate(length, &held_pages_);
   text_.resize(static_cast<size_t>(length));
   rope_len_.resize(text_.size());
+  row_of_.resize(text_.size());
+  rows_taken_ = std::count_if(row_of_.begin(), row_of_.end(), [](int32_t row) { return row >= 0; });
   last_ = {};
 }
 
@@ -68,6 +91,7 @@ absl::Status TextStepper::AppendChunk(absl::Span<const int32_t> tokens, int64_t 
   const int64_t count = static_cast<int64_t>(tokens.size());
   for (int64_t i = 0; i < count; ++i) {
     text_.push_back(tokens[i]);
+    TakeRow(tokens[i]);
     rope_len_.push_back(static_cast<int32_t>(std::max(length, old_length + i + 1)));
   }
   const ExecutorLimits& limits = executor_->limits();
@@ -105,6 +129,18 @@ absl::Status TextStepper::Run(int64_t begin, int64_t first, int64_t count) {
   input.page_table = page_table;
   input.rows = rows;
   input.rope_len = absl::MakeConstSpan(rope_len_).subspan(begin);
+  std::vector<float> pictures;
+  std::vector<int32_t> is_picture;
+  if (rows_taken_ > 0) {
+    pictures.resize(tokens * picture_columns_);
+    for (int64_t i = 0; i < tokens; ++i) {
+      const absl::Span<const float> row = PictureAt(begin + i);
+      is_picture.push_back(row.empty() ? 0 : 1);
+      std::copy(row.begin(), row.end(), pictures.begin() + i * picture_columns_);
+    }
+    input.pictures = pictures;
+    input.is_picture = is_picture;
+  }
   logits_.resize(std::max<size_t>(logits_.size(), count * vocab_));
   NINFER_RETURN_IF_ERROR(executor_->Step(input, logits_.data()));
   Keep(count);

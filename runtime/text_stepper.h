@@ -30,6 +30,12 @@ class TextStepper {
   absl::Status Append(absl::Span<const int32_t> tokens, int64_t chunk, int64_t length,
                       const std::function<bool()>& cancelled);
 
+  // Rows [n, columns] that take the place of the embeddings of id `token`, in the order of the
+  // text; ids that come when all have been taken keep theirs. Those of the text so far stay.
+  void SetPictures(int32_t token, absl::Span<const float> rows);
+  // The row that stands at a position of the text; empty where its id's own embedding does.
+  absl::Span<const float> PictureAt(int64_t position) const;
+
   // Goes back to the first `length` tokens, as if no more had been appended, or to none at all when
   // what lies before a window of theirs is no longer held: see length(). There are no last logits
   // until the next Append.
@@ -46,12 +52,18 @@ class TextStepper {
   // Computes rows [first, first + count) of the step's tokens, which begin at position `begin`.
   absl::Status Run(int64_t begin, int64_t first, int64_t count);
   void Keep(int64_t rows);
+  void TakeRow(int32_t token);
 
   Executor* executor_;
   KvPages* pages_;
   std::vector<float>* all_logits_;
   int64_t vocab_;
   std::vector<int32_t> text_, rope_len_;
+  int64_t picture_columns_;
+  int32_t picture_token_ = -1;
+  std::vector<float> picture_rows_;
+  std::vector<int32_t> row_of_;  // [text], -1: none
+  int64_t rows_taken_ = 0;
   HeldPages held_pages_;
   std::vector<float> logits_;  // of the rows of one step
   absl::Span<const float> last_;

@@ -1,4 +1,4 @@
-set(deps compiler runtime eager frontend test_support)
+set(deps compiler runtime eager frontend image test_support)
 ninfer_test(goldens_test SOURCES goldens_test.cc DEPS ${deps})
 ninfer_test(goldens_full_test SOURCES goldens_test.cc DEPS ${deps} LABELS full)
 if(TARGET goldens_full_test)

@@ -18,6 +18,7 @@
 #include "runtime/kv_pages.h"
 #include "runtime/session.h"
 #include "tests/eager_models.h"
+#include "tests/vision_models.h"
 
 namespace ninfer::compiler {
 
@@ -64,6 +65,9 @@ struct Sequence {
   runtime::HeldPages pages;
   std::vector<float> logits = {};  // of the tokens done so far, [done, vocab]
   int64_t done = 0;
+  // Of a text with pictures: [ids, columns] and [ids].
+  std::vector<float> pictures = {};
+  std::vector<int32_t> is_picture = {};
 
   int64_t left() const { return static_cast<int64_t>(ids.size()) - done; }
 };
@@ -71,7 +75,9 @@ struct Sequence {
 // One step that takes `counts[i]` more tokens of each sequence (0: it rests).
 inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Sequence*>& sequences,
                             const std::vector<int64_t>& counts) {
-  std::vector<int32_t> tokens, positions, bounds = {0}, cached, table, rows, rope_len;
+  std::vector<int32_t> tokens, positions, bounds = {0}, cached, table, rows, rope_len, is_picture;
+  std::vector<float> pictures;
+  const int64_t columns = executor.limits().picture_columns;
   std::vector<const runtime::HeldPages*> pages;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const Sequence& sequence = *sequences[s];
@@ -82,6 +88,15 @@ inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Seque
       positions.push_back(static_cast<int32_t>(i));
       rope_len.push_back(static_cast<int32_t>(sequence.ids.size()));
     }
+    if (columns > 0 && sequence.pictures.empty()) {
+      is_picture.resize(tokens.size());
+      pictures.resize(tokens.size() * columns);
+    } else if (columns > 0) {
+      const auto first = sequence.is_picture.begin() + sequence.done;
+      const auto row = sequence.pictures.begin() + sequence.done * columns;
+      is_picture.insert(is_picture.end(), first, first + counts[s]);
+      pictures.insert(pictures.end(), row, row + counts[s] * columns);
+    }
     bounds.push_back(static_cast<int32_t>(tokens.size()));
     cached.push_back(static_cast<int32_t>(sequence.done));
     pages.push_back(&sequence.pages);
@@ -89,8 +104,9 @@ inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Seque
   if (executor.limits().has_kv_cache) table = runtime::PageTable(executor.limits(), pages);
   const int64_t vocab = executor.metadata().vocab_size;
   std::vector<float> logits(rows.size() * vocab);
-  const absl::Status status =
-      executor.Step({tokens, positions, bounds, cached, table, rows, rope_len}, logits.data());
+  const absl::Status status = executor.Step(
+      {tokens, positions, bounds, cached, table, rows, rope_len, pictures, is_picture},
+      logits.data());
   if (!status.ok()) return status;
   auto next = logits.begin();
   for (size_t s = 0; s < sequences.size(); ++s) {
@@ -101,12 +117,35 @@ inline absl::Status RunStep(runtime::Executor& executor, const std::vector<Seque
   return absl::OkStatus();
 }
 
+// The rows [n, columns] that an executor makes of a golden's pictures; none where it has none.
+inline absl::StatusOr<std::vector<float>> SeeGolden(runtime::Executor& executor,
+                                                    const GoldenModel& model) {
+  std::vector<float> rows;
+  if (executor.vision() == nullptr || model.golden->Find("pixel_values") == nullptr) return rows;
+  for (const image::Patches& patches : GoldenPatches(model)) {
+    const int64_t count = patches.rows(GeometryOf(model.imported->info.vision));
+    rows.resize(rows.size() + count * executor.limits().picture_columns);
+    const absl::Status status =
+        executor.See({patches.pixels, patches.patch_ids, patches.visible, patches.shuffle},
+                     rows.data() + rows.size() - count * executor.limits().picture_columns);
+    if (!status.ok()) return status;
+  }
+  return rows;
+}
+
 // Logits [ids, vocab] of one text in steps of at most `chunk` tokens (0: as many as a step takes;
-// an executor without a cache takes the text once).
+// an executor without a cache takes the text once). With a model that sees, and rows of its
+// pictures, they take the places of its image tokens.
 inline absl::StatusOr<std::vector<float>> RunText(runtime::Executor& executor,
                                                   const std::vector<int32_t>& ids,
-                                                  int64_t chunk = 0) {
+                                                  int64_t chunk = 0,
+                                                  const GoldenModel* model = nullptr,
+                                                  const std::vector<float>& pictures = {}) {
   Sequence text{ids, {}};
+  if (model != nullptr && !pictures.empty()) {
+    text.pictures = model->PictureRows(ids, pictures);
+    text.is_picture = model->IsPicture(ids);
+  }
   runtime::KvPages pages(&executor);
   const runtime::ExecutorLimits& limits = executor.limits();
   while (text.left() > 0) {
@@ -140,11 +179,13 @@ inline GoldenText GoldenTextOf(const std::string& folder, const GoldenModel& mod
 
 // Generates as many ids as the golden answer has, by the runtime's own loop.
 inline absl::StatusOr<std::vector<int32_t>> GreedyIds(runtime::Executor& executor,
-                                                      const GoldenText& text) {
+                                                      const GoldenText& text,
+                                                      std::vector<float> pictures = {}) {
   runtime::Session session(&executor, nullptr);
   runtime::GenerateOptions options;
   options.max_tokens = static_cast<int64_t>(text.answer.size());
   options.ignore_eos = true;
+  options.pictures = std::move(pictures);
   auto generation = session.Generate(text.prompt, options);
   if (!generation.ok()) return generation.status();
   return generation->ids;

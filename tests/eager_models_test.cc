@@ -133,6 +133,7 @@ TEST_P(EagerHiddenTest, HiddenRowsEqualTransformersLayerByLayer) {
 
 TEST_P(EagerHiddenTest, LogitsOfAShortTextEqualTransformers) {
   const std::vector<float> expected = model_.Floats("logits_short");
+  if (model_.golden->Find("pixel_values") != nullptr) GTEST_SKIP() << "a text with pictures alone";
   std::vector<int32_t> ids = model_.Ids("input_ids");
   ASSERT_FALSE(expected.empty());
   ids.resize(expected.size() / model_.vocab());

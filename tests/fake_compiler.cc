@@ -100,8 +100,9 @@ void ninfer_eager_limits(const ninfer_eager* eager, ninfer_limits* limits) {
   const ninfer::runtime::ExecutorLimits& l = eager->executor.limits();
   static ninfer_kv_group group;
   group = {l.kv_groups[0].window, l.kv_groups[0].total_pages, l.kv_groups[0].pages_held};
-  *limits = {l.max_tokens,     l.max_sequences, l.max_rows, l.pages_per_sequence, l.page_positions,
-             l.context_length, &group,          1,          l.has_kv_cache,       0};
+  *limits = {l.max_tokens,      l.max_sequences,  l.max_rows, l.pages_per_sequence,
+             l.page_positions,  l.context_length, &group,     1,
+             l.picture_columns, l.has_kv_cache,   0};
 }
 
 int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* logits,
@@ -120,6 +121,11 @@ int32_t ninfer_eager_step(ninfer_eager* eager, const ninfer_step* step, float* l
   *message = eager->message.c_str();
   return status.ok() ? NINFER_OK : NINFER_BAD_INPUT;
 }
+int32_t ninfer_eager_see(ninfer_eager*, const ninfer_frame*, float*, const char** message) {
+  *message = "sees nothing";
+  return NINFER_BAD_INPUT;
+}
+
 void ninfer_eager_clear_page(ninfer_eager* eager, int32_t group, int32_t page) {
   eager->executor.ClearPage(group, page);
 }

@@ -10,6 +10,7 @@
 
 #include "base/machine.h"
 #include "compiler/run_text.h"
+#include "compiler/vision.h"
 #include "program/text.h"
 #include "tests/compiler_testing.h"
 
@@ -29,10 +30,15 @@ class GoldensTest : public testing::TestWithParam<std::string> {
   }
 
   void ExpectGolden(runtime::Executor& executor, const std::string& what) {
-    const auto logits = RunText(executor, ids_);
+    const auto pictures = SeeGolden(executor, model_);
+    ASSERT_TRUE(pictures.ok()) << what << ": " << pictures.status();
+    if (!pictures->empty()) {
+      EXPECT_LE(LargestError(*pictures, model_.Floats("image_hidden_states")), kLogitBound) << what;
+    }
+    const auto logits = RunText(executor, ids_, 0, &model_, *pictures);
     ASSERT_TRUE(logits.ok()) << what << ": " << logits.status();
     EXPECT_LE(LargestError(*logits, expected_), kLogitBound) << what;
-    const auto greedy = GreedyIds(executor, text_);
+    const auto greedy = GreedyIds(executor, text_, *pictures);
     ASSERT_TRUE(greedy.ok()) << what << ": " << greedy.status();
     EXPECT_EQ(*greedy, text_.answer) << what;
   }
@@ -71,20 +77,40 @@ TEST_P(GoldensTest, TheProgramsInterpreterEqualsTransformers) {
   ASSERT_TRUE(compiled.ok()) << compiled.status();
   const auto program = program::Parse(compiled->plan.program_text, "plan");
   ASSERT_TRUE(program.ok()) << program.status();
-  const auto logits = RunProgram(*program, *model_.imported->weights, ids_, 4, 2);
+  const auto pictures = [this](const std::vector<int32_t>& ids) {
+    return TextPictures{model_.PictureRows(ids), model_.IsPicture(ids)};
+  };
+  const auto logits = RunProgram(*program, *model_.imported->weights, ids_, 4, 2, pictures(ids_));
   ASSERT_TRUE(logits.ok()) << logits.status();
   EXPECT_LE(LargestError(logits->values, expected_), kLogitBound);
   // Where frequencies depend on the length, an answer depends on how the text grew.
   if (model_.imported->info.rope_by_length) return;
   std::vector<int32_t> all = text_.prompt;
   all.insert(all.end(), text_.answer.begin(), text_.answer.end());
-  const auto whole = RunProgram(*program, *model_.imported->weights, all, 0, 2);
+  const auto whole = RunProgram(*program, *model_.imported->weights, all, 0, 2, pictures(all));
   ASSERT_TRUE(whole.ok()) << whole.status();
   for (size_t i = 0; i < text_.answer.size(); ++i) {
     const auto row =
         whole->values.begin() + static_cast<int64_t>(text_.prompt.size() + i - 1) * whole->vocab;
     ASSERT_EQ(std::max_element(row, row + whole->vocab) - row, text_.answer[i]) << i;
   }
+}
+
+// @vision, as the step.
+TEST_P(GoldensTest, TheInterpreterOfVisionEqualsTransformers) {
+  if (!model_.imported->vision.has_value()) GTEST_SKIP() << "a model of text alone";
+  const auto plan = CompileInPlace(Options());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const auto program = program::Parse((*plan)->plan.vision->function->program_text, "plan");
+  ASSERT_TRUE(program.ok()) << program.status();
+  std::vector<float> rows;
+  for (const image::Patches& patches : GoldenPatches(model_)) {
+    const auto seen =
+        SeeWithProgram(*program, *model_.imported->weights, ninfer::VisionArguments(patches), 2);
+    ASSERT_TRUE(seen.ok()) << seen.status();
+    rows.insert(rows.end(), seen->begin(), seen->end());
+  }
+  EXPECT_LE(LargestError(rows, model_.Floats("image_hidden_states")), kLogitBound);
 }
 
 // --- variants ------------------------------------------------------------------------------------
@@ -164,7 +190,9 @@ TEST_P(GoldenVariantsTest, HalfPrecisionStaysWithinItsBound) {
     ASSERT_TRUE(plan.ok()) << plan.status();
     const auto executor = Execute(*plan);
     ASSERT_TRUE(executor.ok()) << executor.status();
-    const auto logits = RunText(**executor, ids_);
+    const auto pictures = SeeGolden(**executor, model_);
+    ASSERT_TRUE(pictures.ok()) << pictures.status();
+    const auto logits = RunText(**executor, ids_, 0, &model_, *pictures);
     ASSERT_TRUE(logits.ok()) << logits.status();
     EXPECT_LE(LargestError(*logits, expected_), 0.06);
     EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";

@@ -55,9 +55,14 @@ void LowerModel(const GoldenModel& model, const passes::PassOptions& options, Lo
   EXPECT_EQ(reported, lowered.program.weight_bytes);
 }
 
-// One text in steps of at most `chunk` tokens.
+// One text in steps of at most `chunk` tokens, with the rows of `model`'s pictures if it is given.
 std::vector<float> RunText(const Lowered& lowered, int threads, const std::vector<int32_t>& ids,
-                           size_t chunk) {
+                           size_t chunk, const GoldenModel* model = nullptr) {
+  std::vector<float> pictures;
+  std::vector<int32_t> is_picture;
+  if (model != nullptr) pictures = model->PictureRows(ids);
+  if (!pictures.empty()) is_picture = model->IsPicture(ids);
+  const size_t columns = pictures.size() / ids.size();
   auto interpreter =
       ProgramInterpreter::Create(&lowered.program, lowered.packed.data(), threads, kPages);
   EXPECT_TRUE(interpreter.ok()) << interpreter.status();
@@ -67,6 +72,12 @@ std::vector<float> RunText(const Lowered& lowered, int threads, const std::vecto
     arguments.tokens.assign(ids.begin() + first, ids.begin() + std::min(first + chunk, ids.size()));
     arguments.cached_lens = {static_cast<int32_t>(first)};
     arguments.rope_len.assign(arguments.tokens.size(), static_cast<int32_t>(ids.size()));
+    const size_t end = first + arguments.tokens.size();
+    if (!pictures.empty()) {
+      arguments.is_picture.assign(is_picture.begin() + first, is_picture.begin() + end);
+      arguments.pictures.assign(pictures.begin() + first * columns,
+                                pictures.begin() + end * columns);
+    }
     auto rows = (*interpreter)->Run(arguments);
     EXPECT_TRUE(rows.ok()) << rows.status();
     if (!rows.ok()) break;
@@ -90,9 +101,11 @@ class ProgramModelTest : public testing::TestWithParam<std::string> {
 TEST_P(ProgramModelTest, LogitsEqualTransformersWholeAndInChunks) {
   Lowered lowered;
   ASSERT_NO_FATAL_FAILURE(LowerModel(model_, OptionsFor(model_), lowered));
-  EXPECT_LE(LargestError(RunText(lowered, 2, ids_, ids_.size()), expected_), kLogitBound);
-  EXPECT_LE(LargestError(RunText(lowered, 3, ids_, 1), expected_), kLogitBound) << "one by one";
-  EXPECT_LE(LargestError(RunText(lowered, 2, ids_, 3), expected_), kLogitBound) << "three by three";
+  EXPECT_LE(LargestError(RunText(lowered, 2, ids_, ids_.size(), &model_), expected_), kLogitBound);
+  EXPECT_LE(LargestError(RunText(lowered, 3, ids_, 1, &model_), expected_), kLogitBound)
+      << "one by one";
+  EXPECT_LE(LargestError(RunText(lowered, 2, ids_, 3, &model_), expected_), kLogitBound)
+      << "three by three";
 }
 
 TEST_P(ProgramModelTest, LogitsEqualTransformersWithoutOptionalPasses) {
@@ -102,7 +115,7 @@ TEST_P(ProgramModelTest, LogitsEqualTransformersWithoutOptionalPasses) {
   }
   Lowered lowered;
   ASSERT_NO_FATAL_FAILURE(LowerModel(model_, options, lowered));
-  EXPECT_LE(LargestError(RunText(lowered, 2, ids_, ids_.size()), expected_), kLogitBound);
+  EXPECT_LE(LargestError(RunText(lowered, 2, ids_, ids_.size(), &model_), expected_), kLogitBound);
 }
 
 TEST_P(ProgramModelTest, LogitsEqualTransformersWithoutCacheInEveryFormOfAttention) {
@@ -112,7 +125,8 @@ TEST_P(ProgramModelTest, LogitsEqualTransformersWithoutCacheInEveryFormOfAttenti
     options.disabled = {"kv-cache"};
     Lowered lowered;
     ASSERT_NO_FATAL_FAILURE(LowerModel(model_, options, lowered));
-    EXPECT_LE(LargestError(RunText(lowered, 2, ids_, ids_.size()), expected_), kLogitBound) << form;
+    EXPECT_LE(LargestError(RunText(lowered, 2, ids_, ids_.size(), &model_), expected_), kLogitBound)
+        << form;
   }
 }
 

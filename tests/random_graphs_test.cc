@@ -47,7 +47,7 @@ absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>> PlanOf(const program::Pr
   source.model.info.vocab_size = graph.vocab;
   source.model.info.context_length = options.context_length;
   FillMetadata(source, options, &compiled.plan);
-  FillTables(program, &compiled.plan);
+  FillTables(program, "step", &compiled.plan);
   return InPlace(std::move(compiled));
 }
 

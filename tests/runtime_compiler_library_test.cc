@@ -107,7 +107,7 @@ TEST(CompilerLibrary, TheEagerEngineRefusesABadStepItself) {
 
 TEST(CompilerLibrary, AnotherInterfaceOrNoLibraryIsRefused) {
   EXPECT_EQ(CompilerLibrary::OpenFile(FAKE_OLD_COMPILER).status().message(),
-            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 3, found 999"));
+            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 4, found 999"));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("/nowhere.so").status().message(),
                                "/nowhere.so: cannot open the compiler: "));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("libm.so.6").status().message(),

@@ -207,8 +207,8 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
     if (results.empty()) return eager::Tensor();
     return std::move(results[0]);
   };
-  return TextRunner(texts, pictures, singles, LimitsOf(module.symbols(), !pools.empty()), run)
-      .Run();
+  const std::vector<TextPictures> none;
+  return TextRunner(texts, none, singles, LimitsOf(module.symbols(), !pools.empty()), run).Run();
 }
 
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,

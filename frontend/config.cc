@@ -196,10 +196,14 @@ ConfigReader* ConfigReader::Object(absl::string_view key) {
     WrongType(key, "an object", value);
     return nullptr;
   }
+  const std::string path = absl::StrCat(path_, key, ".");
+  for (const auto& known : nested_) {
+    if (known->path_ == path) return known.get();  // which remembers what was read
+  }
   std::unique_ptr<ConfigReader> reader(new ConfigReader());
   reader->root_ = root_;
   reader->file_ = file_;
-  reader->path_ = absl::StrCat(path_, key, ".");
+  reader->path_ = path;
   reader->object_ = value;
   nested_.push_back(std::move(reader));
   return nested_.back().get();

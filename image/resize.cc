@@ -1,6 +1,7 @@
-// Separable: one direction, rounded to bytes, then the other. An output pixel is a weighted sum of the
-// input pixels under the filter, which is stretched where the picture shrinks. Weights are integers
-// of 22 bits behind the point, as in Pillow's Resample.c, so that results are the same to the bit.
+// Separable: one direction, rounded to bytes, then the other. An output pixel is a weighted sum of
+// the input pixels under the filter, which is stretched where the picture shrinks. Weights are
+// integers of 22 bits behind the point, as in Pillow's Resample.c, so that results are the same to
+// the bit.
 #include "image/resize.h"
 
 #include <algorithm>

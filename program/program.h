@@ -92,7 +92,7 @@ enum class OperandKind : uint8_t {
   kBuffer,    // arena
   kWeight,    // packed weight
   kArgument,  // step argument: tokens, positions, seq_bounds, cached_lens, page tables, rows,
-              // rope_len
+              // rope_len, ...; rows of f32 have the leading dimension of a buffer's
   kKv,        // the KV pool of a layer
 };
 

@@ -87,15 +87,23 @@ absl::StatusOr<std::string> ExpandMarks(absl::string_view text,
   const std::string& mark = vision.image_token;
   const int64_t marks = mark.empty() ? 0 : CountMarks(text, mark);
   const auto count = static_cast<int64_t>(pictures.size());
-  if (marks != 0 && marks != count) {
+  if (marks != count) {
     return InvalidArgument("prompt: expected a mark ", mark, " for each of ", count,
                            count == 1 ? " picture" : " pictures", ", found ", marks);
   }
   std::string out;
   for (const image::Frames& picture : pictures) {
-    const size_t at = marks == 0 ? 0 : text.find(mark);
+    const size_t at = text.find(mark);
     absl::StrAppend(&out, text.substr(0, at), TextOf(picture, vision));
-    text.remove_prefix(marks == 0 ? 0 : at + mark.size());
+    text.remove_prefix(at + mark.size());
+  }
+  return absl::StrCat(out, text);
+}
+
+std::string WithMarks(absl::string_view text, int64_t count, const plan::Vision& vision) {
+  std::string out;
+  if (vision.image_token.empty() || CountMarks(text, vision.image_token) == 0) {
+    for (int64_t i = 0; i < count; ++i) out += vision.image_token;
   }
   return absl::StrCat(out, text);
 }

@@ -30,11 +30,14 @@ int64_t RowsOfFrame(const plan::Vision& vision, int64_t edge);
 // `text` with each mark replaced by what stands for its picture: for a picture that was cut,
 //   around <row_1_col_1> mark * rows ... \n  (a line for each row of frames)
 //   \n around whole mark * rows around
-// and the last line without the first newline for one that was not. A text without any mark has the
-// pictures before it. Otherwise there must be as many marks as pictures.
+// and the last line without the first newline for one that was not. There must be as many marks as
+// pictures.
 absl::StatusOr<std::string> ExpandMarks(absl::string_view text,
                                         const std::vector<image::Frames>& pictures,
                                         const plan::Vision& vision);
+
+// `text` with `count` marks before it if it has none.
+std::string WithMarks(absl::string_view text, int64_t count, const plan::Vision& vision);
 
 // Rows [n, picture_columns] of all frames of all pictures, in order.
 absl::StatusOr<std::vector<float>> SeePictures(const std::vector<image::Frames>& pictures,

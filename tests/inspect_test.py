@@ -9,7 +9,7 @@ import unittest
 import script_main
 
 DEMO = os.path.join(script_main.ROOT, "models", "demo")
-SECTIONS = ("model", "symbols", "entries", "passes", "imported", "graph", "program", "launches", "buffers", "cache",
+SECTIONS = ("model", "vision", "symbols", "entries", "passes", "imported", "graph", "program", "launches", "buffers", "cache",
             "weights", "code", "lines", "evidence", "provenance")
 
 

@@ -1,5 +1,5 @@
 foreach(test cpu_limits thread_pool step_check kv_pages session stop_strings sampling tensor_dump
-        plan_cache bandwidth)
+        plan_cache bandwidth pictures)
   ninfer_test(runtime_${test}_test SOURCES runtime_${test}_test.cc DEPS runtime)
 endforeach()
 foreach(test cpu_executor cpu_image model)
@@ -21,4 +21,5 @@ target_compile_definitions(runtime_compiler_library_test PRIVATE
 
 ninfer_script_test(run_test run_test.py)
 ninfer_script_test(chat_test chat_test.py)
+ninfer_script_test(vision_run_test vision_run_test.py)
 ninfer_script_test(inspect_test inspect_test.py)

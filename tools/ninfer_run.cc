@@ -1,6 +1,6 @@
 // ninfer-run: continues a text or a conversation with a plan, a model folder, or the bundled model.
-// The text goes to standard output, everything else to standard error. Tested by tests/run_test.py
-// and tests/chat_test.py.
+// The text goes to standard output, everything else to standard error. Tested by tests/run_test.py,
+// tests/chat_test.py and tests/vision_run_test.py.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,11 +10,13 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "runtime/model.h"
+#include "runtime/pictures.h"
 #include "runtime/session.h"
 #include "tools/common/chat_flags.h"
 #include "tools/common/chat_loop.h"
 #include "tools/common/npy.h"
 #include "tools/common/outputs.h"
+#include "tools/common/picture_flags.h"
 #include "tools/common/program.h"
 #include "tools/common/run_flags.h"
 #include "tools/common/run_report.h"
@@ -84,11 +86,17 @@ absl::Status CheckFiles(const RunFlags& flags) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<runtime::ChatPrompt> ChatPromptOf(const RunFlags& flags,
-                                                 const runtime::Model& model) {
+// The prompt of a conversation, and the pictures that it has.
+absl::StatusOr<runtime::ChatPrompt> ChatPromptOf(const RunFlags& flags, const runtime::Model& model,
+                                                 std::vector<image::Frames>* pictures) {
   NINFER_ASSIGN_OR_RETURN(const ChatRequest request, ChatRequestOf(flags));
+  NINFER_ASSIGN_OR_RETURN(const std::vector<std::string> paths,
+                          PicturesIn(request.messages, flags.images));
+  NINFER_ASSIGN_OR_RETURN(*pictures, ReadPictures(paths, *model.executor()));
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
-  return chat->Prompt(request);
+  NINFER_ASSIGN_OR_RETURN(runtime::ChatPrompt prompt, chat->Prompt(request));
+  NINFER_RETURN_IF_ERROR(PutPictures(*pictures, model, &prompt));
+  return prompt;
 }
 
 absl::Status Run(const RunFlags& flags) {
@@ -102,9 +110,10 @@ absl::Status Run(const RunFlags& flags) {
     return ChatLoop(flags, *model, options);
   }
   std::vector<int32_t> prompt;
+  std::vector<image::Frames> pictures;
   runtime::GenerateOptions options = GenerateOptionsOf(flags, *model, &notices);
   if (IsChat(flags)) {
-    NINFER_ASSIGN_OR_RETURN(runtime::ChatPrompt chat, ChatPromptOf(flags, *model));
+    NINFER_ASSIGN_OR_RETURN(runtime::ChatPrompt chat, ChatPromptOf(flags, *model, &pictures));
     if (flags.show_prompt) {
       Print(chat.text);
       return absl::OkStatus();
@@ -112,8 +121,10 @@ absl::Status Run(const RunFlags& flags) {
     prompt = std::move(chat.ids);
     options.on_prompt_text = nullptr;
   } else {
-    NINFER_ASSIGN_OR_RETURN(prompt, PromptOf(flags, *model));
+    NINFER_ASSIGN_OR_RETURN(pictures, ReadPictures(flags.images, *model->executor()));
+    NINFER_ASSIGN_OR_RETURN(prompt, PromptOf(flags, *model, pictures));
   }
+  NINFER_RETURN_IF_ERROR(SeePictures(pictures, prompt, model.get(), &options));
   runtime::Session session(model->executor(), model->tokenizer());
   NINFER_ASSIGN_OR_RETURN(const runtime::Generation generation, session.Generate(prompt, options));
   notices.Release();

@@ -140,7 +140,7 @@ class ModelBuilder {
   // the same checkpoint.
   std::unique_ptr<ModelBuilder> AddVision(ConfigReader* config);
   // Declares symbols and parameters of @vision: T patches of S pictures make R rows. Attention is
-  // over each picture's first patches, as many as `visible` says less one.
+  // over each picture's first patches, up to the one that `visible` says.
   struct VisionArguments {
     ir::Value* pixels;     // f32[T, channels * patch * patch]
     ir::Value* patch_ids;  // i32[T], rows of the table of positions

@@ -55,6 +55,34 @@ std::string PrintModel(const Plan& plan) {
   return text;
 }
 
+std::string PrintVision(const Plan& plan) {
+  if (!plan.vision.has_value()) return "none\n";
+  const plan::Vision& v = *plan.vision;
+  std::string text;
+  const auto line = [&text](const std::string& name, const std::string& value) {
+    absl::StrAppendFormat(&text, "%-16s %s\n", name, value);
+  };
+  line("patches", absl::StrCat(v.patch_size, " by ", v.patch_size, " pixels, ", v.grid, " by ",
+                               v.grid, " positions"));
+  line("rows", absl::StrCat("of ", v.scale_factor, " by ", v.scale_factor, " patches, ", v.columns,
+                            " columns"));
+  line("token", absl::StrCat(v.image_token_id, " ", v.image_token, ", ", v.fake_image_token, ", ",
+                             v.global_image_token));
+  if (v.has_processor) {
+    line("longest edge", v.do_resize ? absl::StrCat(v.longest_edge) : "as it is");
+    line("frames", absl::StrCat(v.max_image_size, v.do_image_splitting ? ", cut" : ", whole"));
+    line("mean", v.do_normalize ? absl::StrJoin(v.image_mean, ", ") : "none");
+    line("deviation", v.do_normalize ? absl::StrJoin(v.image_std, ", ") : "none");
+  }
+  if (v.function == nullptr) return text;
+  const plan::Evidence& e = v.function->evidence;
+  line("compared", e.compared);
+  line("largest error",
+       absl::StrFormat("%.3g of the largest number, of the code alone %.3g, allowed %.3g",
+                       e.max_error, e.code_error, e.bound));
+  return text;
+}
+
 std::string PrintSymbols(const Plan& plan) {
   std::string text;
   for (const plan::Symbol& symbol : plan.symbols) {
@@ -271,6 +299,7 @@ std::string PrintProvenance(const Plan& plan) {
 const std::vector<InspectSection>& InspectSections() {
   static const auto& sections = *new std::vector<InspectSection>{
       {"model", "what generation knows of the model", PrintModel},
+      {"vision", "how the model sees, if it does", PrintVision},
       {"symbols", "dimensions that a step decides", PrintSymbols},
       {"entries", "entry points", PrintEntries},
       {"passes", "what the passes changed", PrintPasses},

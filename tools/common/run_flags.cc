@@ -17,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "runtime/pictures.h"
 #include "text/unicode.h"
 #include "tools/common/arguments.h"
 #include "tools/common/chat_flags.h"
@@ -134,12 +135,17 @@ absl::StatusOr<std::string> PipedInput() {
 }
 
 absl::StatusOr<std::vector<int32_t>> EncodePrompt(const runtime::Model& model,
-                                                  const std::string& source,
-                                                  const std::string& text) {
+                                                  const std::vector<image::Frames>& pictures,
+                                                  const std::string& source, std::string text) {
   if (text.empty()) return InvalidArgument(source, ": expected some text, found none");
   if (model.tokenizer() == nullptr) {
     return InvalidArgument(source,
                            ": the model has no tokenizer: expected --prompt-ids, found text");
+  }
+  if (!pictures.empty()) {
+    const plan::Vision& vision = *model.executor()->vision();
+    text = runtime::WithMarks(text, static_cast<int64_t>(pictures.size()), vision);
+    NINFER_ASSIGN_OR_RETURN(text, runtime::ExpandMarks(text, pictures, vision));
   }
   return model.tokenizer()->Encode(text, /*add_special_tokens=*/true);
 }
@@ -156,6 +162,10 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
                   "the text to continue (else what is piped in, else the model's default)");
   app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");
+  app->add_option("--image", flags->images,
+                  "a PNG or JPEG file, for the next <image> of the text, or before a text without "
+                  "any; may be given several times")
+      ->allow_extra_args(false);
   app->add_option("--max-tokens", flags->max_tokens,
                   "most new tokens (until the text or the context ends)")
       ->check(Between(0, INT32_MAX));
@@ -183,12 +193,15 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
 }
 
 std::vector<NamedPath> InputsOf(const RunFlags& flags) {
-  return {{"the model", flags.model.empty() ? runtime::DefaultPlanPath() : flags.model},
-          {"--prompt-file", flags.prompt_file.value_or("")},
-          {"--messages", flags.messages},
-          {"--tools", flags.tools},
-          {"--documents", flags.documents},
-          {"--chat-template", flags.chat_template}};
+  std::vector<NamedPath> inputs = {
+      {"the model", flags.model.empty() ? runtime::DefaultPlanPath() : flags.model},
+      {"--prompt-file", flags.prompt_file.value_or("")},
+      {"--messages", flags.messages},
+      {"--tools", flags.tools},
+      {"--documents", flags.documents},
+      {"--chat-template", flags.chat_template}};
+  for (const std::string& path : flags.images) inputs.push_back({"--image", path});
+  return inputs;
 }
 
 absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
@@ -199,6 +212,10 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
                            prompts);
   }
   NINFER_RETURN_IF_ERROR(CheckChatFlags(flags));
+  if (!flags.images.empty() && (flags.chat || flags.prompt_ids.has_value())) {
+    return InvalidArgument("--image: expected a text or --messages, found ",
+                           flags.chat ? "--chat" : "--prompt-ids");
+  }
   if (flags.dump_tensors.empty() != flags.dump_to.empty()) {
     return InvalidArgument("expected --dump-tensors and --dump-to together, found one");
   }
@@ -262,18 +279,19 @@ runtime::SamplingOptions SamplingOf(const RunFlags& flags, const plan::Metadata&
   return options;
 }
 
-absl::StatusOr<std::vector<int32_t>> PromptOf(const RunFlags& flags, const runtime::Model& model) {
+absl::StatusOr<std::vector<int32_t>> PromptOf(const RunFlags& flags, const runtime::Model& model,
+                                              const std::vector<image::Frames>& pictures) {
   if (flags.prompt_ids.has_value()) return ParseIds(*flags.prompt_ids);
-  if (flags.prompt.has_value()) return EncodePrompt(model, "--prompt", *flags.prompt);
+  if (flags.prompt.has_value()) return EncodePrompt(model, pictures, "--prompt", *flags.prompt);
   if (flags.prompt_file.has_value()) {
     NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*flags.prompt_file, kPromptLimit));
-    return EncodePrompt(model, *flags.prompt_file, text);
+    return EncodePrompt(model, pictures, *flags.prompt_file, text);
   }
   NINFER_ASSIGN_OR_RETURN(const std::string piped, PipedInput());
-  if (!piped.empty()) return EncodePrompt(model, "standard input", piped);
+  if (!piped.empty()) return EncodePrompt(model, pictures, "standard input", piped);
   const plan::Metadata& metadata = model.executor()->metadata();
   if (!metadata.default_prompt.empty() && model.tokenizer() != nullptr) {
-    return EncodePrompt(model, "default prompt", metadata.default_prompt);
+    return EncodePrompt(model, pictures, "default prompt", metadata.default_prompt);
   }
   return std::vector<int32_t>{metadata.bos_id.value_or(0)};
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "image/processor.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
 #include "tools/common/outputs.h"
@@ -21,6 +22,7 @@ namespace ninfer::tools {
 struct RunFlags {
   std::string model, engine = "compiled", weights_memory = "auto";
   std::optional<std::string> prompt, prompt_file, prompt_ids;
+  std::vector<std::string> images;
   int64_t max_tokens = -1, chunk = 0;
 #define SAMPLER(function, field, type, ...) std::optional<type> field;
 #include "runtime/sampling/samplers.def"
@@ -53,8 +55,10 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags);
 runtime::SamplingOptions SamplingOf(const RunFlags& flags, const plan::Metadata& metadata);
 
 // The prompt's ids: of the flags, else of a piped standard input, else of the plan's default
-// prompt, else the model's first id.
-absl::StatusOr<std::vector<int32_t>> PromptOf(const RunFlags& flags, const runtime::Model& model);
+// prompt, else the model's first id. Pictures take the places of the text's marks, or come first
+// where it has none.
+absl::StatusOr<std::vector<int32_t>> PromptOf(const RunFlags& flags, const runtime::Model& model,
+                                              const std::vector<image::Frames>& pictures);
 
 }  // namespace ninfer::tools
 

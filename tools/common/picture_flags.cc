@@ -1,0 +1,77 @@
+#include "tools/common/picture_flags.h"
+
+#include "base/status.h"
+#include "runtime/pictures.h"
+
+namespace ninfer::tools {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+// Empty where the part names none.
+std::string FileOf(const OrderedJson& part) {
+  for (const char* key : {"path", "url", "image"}) {
+    const auto found = part.find(key);
+    if (found != part.end() && found->is_string()) return found->get<std::string>();
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> PicturesIn(const OrderedJson& messages,
+                                                    const std::vector<std::string>& images) {
+  std::vector<std::string> paths;
+  size_t taken = 0;
+  for (const OrderedJson& message : messages) {
+    if (!message.is_object() || !message.contains("content")) continue;
+    const OrderedJson& content = message["content"];
+    if (!content.is_array()) continue;
+    for (const OrderedJson& part : content) {
+      const auto type = part.is_object() ? part.find("type") : part.end();
+      if (!part.is_object() || type == part.end() || *type != "image") continue;
+      std::string path = FileOf(part);
+      if (path.empty() && taken < images.size()) path = images[taken++];
+      if (path.empty()) {
+        return InvalidArgument("messages: expected --image for each image part without a path");
+      }
+      paths.push_back(std::move(path));
+    }
+  }
+  if (taken == images.size()) return paths;
+  return InvalidArgument("--image: expected as many as there are image parts without a path, ",
+                         taken, ", found ", images.size());
+}
+
+absl::StatusOr<std::vector<image::Frames>> ReadPictures(const std::vector<std::string>& paths,
+                                                        const runtime::Executor& executor) {
+  std::vector<image::Frames> pictures;
+  if (paths.empty()) return pictures;
+  NINFER_ASSIGN_OR_RETURN(const image::ProcessorSettings settings,
+                          runtime::PictureSettings(executor));
+  for (const std::string& path : paths) {
+    NINFER_ASSIGN_OR_RETURN(image::Frames frames, runtime::ReadPicture(path, settings));
+    pictures.push_back(std::move(frames));
+  }
+  return pictures;
+}
+
+absl::Status PutPictures(const std::vector<image::Frames>& pictures, const runtime::Model& model,
+                         runtime::ChatPrompt* prompt) {
+  if (pictures.empty()) return absl::OkStatus();
+  const plan::Vision& vision = *model.executor()->vision();
+  NINFER_ASSIGN_OR_RETURN(prompt->text, runtime::ExpandMarks(prompt->text, pictures, vision));
+  prompt->ids = model.tokenizer()->Encode(prompt->text, /*add_special_tokens=*/false);
+  return absl::OkStatus();
+}
+
+absl::Status SeePictures(const std::vector<image::Frames>& pictures,
+                         const std::vector<int32_t>& prompt, runtime::Model* model,
+                         runtime::GenerateOptions* options) {
+  const int64_t longest = runtime::LongestText(model->executor()->limits());
+  if (pictures.empty() || static_cast<int64_t>(prompt.size()) > longest) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(options->pictures, runtime::SeePictures(pictures, model->executor()));
+  return absl::OkStatus();
+}
+
+}  // namespace ninfer::tools

@@ -63,6 +63,8 @@ absl::Status CheckVision(const Vision& vision, const Metadata& metadata, absl::s
       Within<int64_t>(context + "image token", vision.image_token_id, 0, metadata.vocab_size - 1));
   const int64_t block = vision.patch_size * vision.scale_factor;
   if (vision.has_processor) {
+    NINFER_RETURN_IF_ERROR(
+        Within<int64_t>(context + "longest edge", vision.longest_edge, 1, 1 << 20));
     NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "largest frame", vision.max_image_size, 1,
                                            vision.grid * vision.patch_size));
   }
@@ -75,6 +77,9 @@ absl::Status CheckVision(const Vision& vision, const Metadata& metadata, absl::s
   if (vision.image_mean.size() != 3 || vision.image_std.size() != 3) {
     return InvalidArgument(context, "mean and deviation: expected three numbers each, found ",
                            vision.image_mean.size(), " and ", vision.image_std.size());
+  }
+  if (std::find(vision.image_std.begin(), vision.image_std.end(), 0.0) != vision.image_std.end()) {
+    return InvalidArgument(context, "deviation: expected numbers other than 0, found 0");
   }
   return absl::OkStatus();
 }

@@ -14,15 +14,15 @@
 namespace ninfer::frontend {
 
 // The module verifies, its text parses back, and every weight of it can be found with its own type.
-inline void CheckModel(const ImportedModel& model) {
-  const absl::Status verified = ir::Verify(model.module);
+// Adds the elements of its weights to `*parameters`.
+inline void CheckModule(const ir::Module& module, const ImportedModel& model, int64_t* parameters) {
+  const absl::Status verified = ir::Verify(module);
   EXPECT_TRUE(verified.ok()) << verified;
-  const std::string text = ir::Print(model.module);
+  const std::string text = ir::Print(module);
   const auto parsed = ir::Parse(text, "printed.ir");
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(ir::Print(*parsed), text);
-  int64_t parameters = 0;
-  for (const ir::Weight& weight : model.module.weights()) {
+  for (const ir::Weight& weight : module.weights()) {
     if (!weight.literal.empty()) continue;
     const auto view = model.weights->Find(weight.value->name());
     ASSERT_TRUE(view.ok()) << view.status();
@@ -34,10 +34,19 @@ inline void CheckModel(const ImportedModel& model) {
       elements *= view->shape[i];
     }
     EXPECT_EQ(reinterpret_cast<uintptr_t>(view->data) % DTypeSize(view->dtype), 0u);
-    parameters += elements;
+    *parameters += elements;
+  }
+  EXPECT_EQ(module.stage(), ir::Stage::kImported);
+}
+
+// Both modules of a model that sees.
+inline void CheckModel(const ImportedModel& model) {
+  int64_t parameters = 0;
+  ASSERT_NO_FATAL_FAILURE(CheckModule(model.module, model, &parameters));
+  if (model.vision.has_value()) {
+    ASSERT_NO_FATAL_FAILURE(CheckModule(*model.vision, model, &parameters));
   }
   EXPECT_EQ(model.info.parameters, parameters);
-  EXPECT_EQ(model.module.stage(), ir::Stage::kImported);
 }
 
 inline ImportedModel Import(const std::string& folder, const ImportOptions& options = {}) {

@@ -3,6 +3,7 @@
 #define NINFER_TESTS_PLAN_EXAMPLE_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,30 @@ inline Plan ExamplePlan() {
   plan.evidence = {{1, 2}, 1e-6, 1e-9, 0, 1e-7, 1e-4, "imported graph in f32", 42, absl::nullopt};
   plan.evidence.quality = Quality{"bundled text", 9, 1, 0.25, 8, 9.5, {{"head", "f32", "f32", 0}}};
   plan.provenance = {"0.1.0", "{}", "tiny", {{"fuse", 0.25, 1, 3, 2, 64, 32, false}}};
+  return plan;
+}
+
+// The example as the plan of a model that sees, whose @vision is the example's step under its name.
+inline Plan ExamplePlanThatSees() {
+  Plan plan = ExamplePlan();
+  Plan function = ExamplePlan();
+  function.entries[0].name = "vision";
+  Vision vision;
+  vision.patch_size = 2;
+  vision.grid = 4;
+  vision.scale_factor = 2;
+  vision.columns = 4;
+  vision.image_token_id = 3;
+  vision.has_processor = true;
+  vision.longest_edge = 16;
+  vision.max_image_size = 8;
+  vision.rescale_factor = 1.0 / 255;
+  vision.image_mean = vision.image_std = {0.5, 0.5, 0.5};
+  vision.image_token = "<image>";
+  vision.fake_image_token = "<fake>";
+  vision.global_image_token = "<global>";
+  vision.function = std::make_shared<const Plan>(std::move(function));
+  plan.vision = std::move(vision);
   return plan;
 }
 

@@ -59,6 +59,19 @@ TEST(Plan, SectionsComeBackAsTheyWere) {
   EXPECT_EQ(read->tokenizer, "tables");
 }
 
+TEST(Plan, HowAModelSeesComesBackAsItWas) {
+  const std::string bytes = SerializeSections(ExamplePlanThatSees());
+  const absl::StatusOr<Plan> read = ParseSections(bytes, "memory");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(SerializeSections(*read), bytes);
+  ASSERT_TRUE(read->vision.has_value());
+  EXPECT_EQ(read->vision->scale_factor, 2);
+  EXPECT_EQ(read->vision->image_std, (std::vector<double>{0.5, 0.5, 0.5}));
+  EXPECT_EQ(read->vision->global_image_token, "<global>");
+  EXPECT_EQ(read->vision->function->entries[0].name, "vision");
+  EXPECT_FALSE(ParseSections(SerializeSections(ExamplePlan()), "memory")->vision.has_value());
+}
+
 TEST(Plan, AFileComesBackWithItsWeightsMappedOrCopied) {
   const std::string path = WriteExample(ExamplePlan(), "whole.bin");
   for (WeightsMemory memory : {WeightsMemory::kAuto, WeightsMemory::kMap, WeightsMemory::kCopy}) {

@@ -35,6 +35,33 @@ TEST(PlanValidate, MetadataIsBounded) {
             "p: section metadata: first id: expected 0 to 3, found -1");
 }
 
+TEST(PlanValidate, HowAModelSeesIsBounded) {
+  const auto message = [](const std::function<void(Vision&)>& change) {
+    return MessageOf([&](Plan& plan) {
+      plan = ExamplePlanThatSees();
+      change(*plan.vision);
+    });
+  };
+  EXPECT_EQ(message([](Vision&) {}), "");
+  const std::string vision = "p: section vision: ";
+  EXPECT_EQ(message([](Vision& v) { v.patch_size = 0; }),
+            vision + "patch size: expected 1 to 16384, found 0");
+  EXPECT_EQ(message([](Vision& v) { v.scale_factor = 5; }),
+            vision + "scale factor: expected 1 to 4, found 5");
+  EXPECT_EQ(message([](Vision& v) { v.scale_factor = 3; }),
+            vision + "expected whole rows of 3 by 3 patches, found a grid of 4 and frames of 8");
+  EXPECT_EQ(message([](Vision& v) { v.image_token_id = 4; }),
+            vision + "image token: expected 0 to 3, found 4");
+  EXPECT_EQ(message([](Vision& v) { v.longest_edge = 0; }),
+            vision + "longest edge: expected 1 to 1048576, found 0");
+  EXPECT_EQ(message([](Vision& v) { v.max_image_size = 9; }),
+            vision + "largest frame: expected 1 to 8, found 9");
+  EXPECT_EQ(message([](Vision& v) { v.image_mean.pop_back(); }),
+            vision + "mean and deviation: expected three numbers each, found 2 and 3");
+  EXPECT_EQ(message([](Vision& v) { v.image_std[1] = 0; }),
+            vision + "deviation: expected numbers other than 0, found 0");
+}
+
 TEST(PlanValidate, TablesAreBounded) {
   EXPECT_EQ(MessageOf([](Plan& p) { p.symbols[0].min = 3; }),
             "p: section symbols: T: min: expected 0 to 2, found 3");

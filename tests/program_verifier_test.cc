@@ -46,7 +46,7 @@ const BadProgram kBadPrograms[] = {
      "dim T: expected ordered bounds in [0, 2^40], found [1, 4398046511104]"},
     {"FewRows", "few_rows 8", "few_rows -1", "few_rows: expected 0 or more, found -1"},
     {"ArgumentType", "argument %rows : i32[R]", "argument %rows : f32[R]",
-     "argument %rows: expected i32, found f32[R]"},
+     "argument %rows: expected i32 or rows of f32, found f32[R]"},
     {"KvHeads", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[0,4]",
      "kv %kv.0: expected floats, heads and head_dim of 1 or more"},
     {"KvWindow", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[1,4] window -1",

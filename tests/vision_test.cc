@@ -80,11 +80,11 @@ TEST_F(VisionTest, ReducedTypesStayWithinTheirBounds) {
 
 TEST_F(VisionTest, RulesForWeightsByNameHoldWhereTheirWeightsAre) {
   Json options = ExactOptions(kModel);
-  options["weights_for"] = {"model.vision_model.*=bf16"};
+  options["weights_for"] = {"*.vision_model.*.fc?.weight=int8"};
   EXPECT_GT(ErrorOfRows(options), 1e-5) << "nothing was rounded";
-  options["weights_for"] = {"model.text_model.*=bf16"};
+  options["weights_for"] = {"model.text_model.*_proj.weight=int8"};
   EXPECT_LE(ErrorOfRows(options), 2e-5);
-  options["weights_for"] = {"model.audio_model.*=bf16"};
+  options["weights_for"] = {"model.audio_model.*=int8"};
   EXPECT_THAT(std::string(CompileInPlace(options).status().message()),
               HasSubstr("--weights-for: model.audio_model.*: expected the name"));
 }

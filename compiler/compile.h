@@ -3,6 +3,7 @@
 #ifndef NINFER_COMPILER_COMPILE_H_
 #define NINFER_COMPILER_COMPILE_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -91,7 +92,18 @@ absl::StatusOr<ir::Module> GraphBeforePrecision(const Source& source,
 // lengths, one of them longer than a page where the context is.
 Texts VerifyTexts(const std::string& serialized_tokenizer, int64_t vocab_size,
                   int64_t context_length);
-// Runs the source's graph on each text alone, which is the reference.
+// What a function computes at each stage, to be compared: rows of `columns` numbers.
+struct ComparedRows {
+  std::function<absl::StatusOr<std::vector<float>>(const ir::Module&)> of_graph;
+  std::function<absl::StatusOr<std::vector<float>>(const program::Program&)> of_program;
+  std::function<std::string(int64_t row, int64_t column)> place;  // its name in messages
+  std::string plural;                                             // "positions"
+  int64_t columns = 1;
+};
+// Compares with the imported graph's rows, and behind precision with what precision left.
+void LendComparisons(const ir::Module& imported, std::vector<float> imported_rows,
+                     ComparedRows rows, passes::PassOptions* options);
+// For the step. Runs the source's graph on each text alone, which is the reference.
 absl::Status LendComparisons(const Source& source, const Texts& texts, int threads,
                              passes::PassOptions* options);
 

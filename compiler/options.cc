@@ -311,6 +311,12 @@ absl::StatusOr<Source> OpenSource(const Options& options, const Callbacks& callb
       ResolveModel(options.from_ir.empty() ? options.model : options.weights_from, callbacks));
   NINFER_ASSIGN_OR_RETURN(source.model, frontend::ImportModel(source.folder, import));
   if (!options.from_ir.empty()) NINFER_RETURN_IF_ERROR(TakeEditedGraph(options, &source));
+  const frontend::ModelInfo& info = source.model.info;
+  if (info.context_length > info.trained_context) {
+    callbacks.Log(absl::StrCat("--context: ", info.context_length, " positions, where ", info.name,
+                               " was trained on ", info.trained_context,
+                               ": longer text may go wrong"));
+  }
   return source;
 }
 

@@ -217,24 +217,35 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
   return RunGraph(module, std::move(weights), Texts{ids}, singles, threads);
 }
 
+absl::StatusOr<PackedProgram> PackedProgram::Create(const program::Program& program,
+                                                    const ir::WeightSource& weights, int threads,
+                                                    int64_t pages) {
+  PackedProgram out;
+  out.program = std::make_unique<program::Program>(program::Clone(program));
+  program::Program& copy = *out.program;
+  // Before the layout pass weights have no places yet; any will do for the values.
+  if (!copy.weights.empty() && copy.weights[0].offset < 0) {
+    NINFER_RETURN_IF_ERROR(passes::LayOutWeights(copy, passes::PassOptions()).status());
+  }
+  NINFER_ASSIGN_OR_RETURN(out.weights,
+                          plan::Memory::Allocate(copy.weight_bytes, "the packed weights"));
+  NINFER_RETURN_IF_ERROR(eager::PackWeights(
+      copy, weights, threads, [](int64_t) {}, out.weights->data()));
+  NINFER_ASSIGN_OR_RETURN(
+      out.interpreter,
+      eager::ProgramInterpreter::Create(&copy, out.weights->data(), kSimulatedThreads, pages));
+  return out;
+}
+
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const ir::WeightSource& weights, const Texts& texts,
                                       int64_t singles, int threads,
                                       const std::vector<TextPictures>& pictures) {
-  // Before the layout pass weights have no places yet; any will do for the values.
-  program::Program copy = program::Clone(program);
-  if (!copy.weights.empty() && copy.weights[0].offset < 0) {
-    NINFER_RETURN_IF_ERROR(passes::LayOutWeights(copy, passes::PassOptions()).status());
-  }
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<plan::Memory> packed,
-                          plan::Memory::Allocate(copy.weight_bytes, "the packed weights"));
-  NINFER_RETURN_IF_ERROR(eager::PackWeights(
-      copy, weights, threads, [](int64_t) {}, packed->data()));
-  NINFER_ASSIGN_OR_RETURN(
-      std::unique_ptr<eager::ProgramInterpreter> interpreter,
-      eager::ProgramInterpreter::Create(&copy, packed->data(), kSimulatedThreads, PagesFor(texts)));
-  const auto run = [&](const eager::StepArguments& step) { return interpreter->Run(step); };
-  return TextRunner(texts, pictures, singles, LimitsOf(copy.symbols, !copy.kv.empty()), run).Run();
+  NINFER_ASSIGN_OR_RETURN(const PackedProgram packed,
+                          PackedProgram::Create(program, weights, threads, PagesFor(texts)));
+  const auto run = [&](const eager::StepArguments& step) { return packed.interpreter->Run(step); };
+  return TextRunner(texts, pictures, singles, LimitsOf(program.symbols, !program.kv.empty()), run)
+      .Run();
 }
 
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,

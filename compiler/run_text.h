@@ -10,8 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "eager/eager.h"
+#include "eager/program_interpreter.h"
 #include "ir/module.h"
 #include "ir/weights.h"
+#include "plan/memory.h"
 #include "program/program.h"
 
 namespace ninfer::compiler {
@@ -42,7 +44,18 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
                                     std::shared_ptr<const ir::WeightSource> weights,
                                     const std::vector<int32_t>& ids, int64_t singles, int threads);
 
-// The same for a program at any of its stages. `pictures` are empty or one for each text.
+// A program at any of its stages, its weights packed for its interpreter alone.
+struct PackedProgram {
+  static absl::StatusOr<PackedProgram> Create(const program::Program& program,
+                                              const ir::WeightSource& weights, int threads,
+                                              int64_t pages);
+
+  std::unique_ptr<program::Program> program;
+  std::unique_ptr<plan::Memory> weights;
+  std::unique_ptr<eager::ProgramInterpreter> interpreter;
+};
+
+// The same for a program. `pictures` are empty or one for each text.
 absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const ir::WeightSource& weights, const Texts& texts,
                                       int64_t singles, int threads,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "base/quantise.h"
 #include "base/status.h"
@@ -59,22 +60,18 @@ std::string PlaceOf(int64_t row, const Texts& texts) {
   return absl::StrCat("position ", row, " of text ", text);
 }
 
-passes::Comparison Compare(const TextLogits& reference, const TextLogits& found, const Texts& texts,
-                           const LogitsError& bound) {
-  if (found.values.size() != reference.values.size()) {
+passes::Comparison Compare(const std::vector<float>& reference, const std::vector<float>& found,
+                           const ComparedRows& rows, const LogitsError& bound) {
+  if (found.size() != reference.size()) {
     return {INFINITY, bound.worst,
-            absl::StrCat("all: expected ", reference.values.size(), " logits, found ",
-                         found.values.size())};
+            absl::StrCat("all: expected ", reference.size(), " numbers, found ", found.size())};
   }
-  const int64_t rows = static_cast<int64_t>(found.values.size()) / reference.vocab;
-  const LogitsError error =
-      ErrorOf(found.values.data(), reference.values.data(), rows, reference.vocab);
+  const int64_t count = static_cast<int64_t>(found.size()) / rows.columns;
+  const LogitsError error = ErrorOf(found.data(), reference.data(), count, rows.columns);
   if (error.worst <= bound.worst && !error.Within(bound)) {
-    return {error.typical, bound.typical, "half of the positions"};
+    return {error.typical, bound.typical, absl::StrCat("half of the ", rows.plural)};
   }
-  return {error.worst, bound.worst,
-          absl::StrCat(PlaceOf(error.at / reference.vocab, texts), ", logit ",
-                       error.at % reference.vocab)};
+  return {error.worst, bound.worst, rows.place(error.at / rows.columns, error.at % rows.columns)};
 }
 
 bool IsRouted(const ir::Module& imported) {
@@ -161,37 +158,57 @@ Texts VerifyTexts(const std::string& serialized_tokenizer, int64_t vocab_size,
   return texts;
 }
 
-absl::Status LendComparisons(const Source& source, const Texts& texts, int threads,
-                             passes::PassOptions* options) {
-  const ir::Module& imported = source.model.module;
-  const std::shared_ptr<const ir::WeightSource> weights = source.model.weights;
-  auto reference = std::make_shared<TextLogits>();
-  for (const std::vector<int32_t>& ids : texts) {
-    NINFER_ASSIGN_OR_RETURN(const TextLogits alone, RunGraph(imported, weights, ids, 0, threads));
-    reference->vocab = alone.vocab;
-    reference->values.insert(reference->values.end(), alone.values.begin(), alone.values.end());
-  }
-  // What precision left is the reference of all that follows: behind it, too, nothing may round but
-  // by the casts that stand there.
+void LendComparisons(const ir::Module& imported, std::vector<float> imported_rows,
+                     ComparedRows rows, passes::PassOptions* options) {
   const LogitsError bound = ErrorBound(imported, *options, /*settled=*/false);
   const LogitsError settling_bound = ErrorBound(imported, *options, /*settled=*/true);
-  auto settled = std::make_shared<TextLogits>(*reference);
+  auto reference = std::make_shared<const std::vector<float>>(std::move(imported_rows));
+  // What precision left is the reference of all that follows: behind it, too, nothing may round but
+  // by the casts that stand there.
+  auto settled = std::make_shared<std::vector<float>>(*reference);
   options->compare_module = [=](const ir::Module& module,
                                 passes::Rounding rounding) -> absl::StatusOr<passes::Comparison> {
-    NINFER_ASSIGN_OR_RETURN(TextLogits found, RunGraph(module, weights, texts, kSingles, threads));
-    if (rounding == passes::Rounding::kSettled) return Compare(*settled, found, texts, bound);
+    NINFER_ASSIGN_OR_RETURN(std::vector<float> found, rows.of_graph(module));
+    if (rounding == passes::Rounding::kSettled) return Compare(*settled, found, rows, bound);
     const bool settling = rounding == passes::Rounding::kSettling;
     const passes::Comparison comparison =
-        Compare(*reference, found, texts, settling ? settling_bound : bound);
+        Compare(*reference, found, rows, settling ? settling_bound : bound);
     *settled = settling ? std::move(found) : *reference;
     return comparison;
   };
   options->compare_program =
       [=](const program::Program& program) -> absl::StatusOr<passes::Comparison> {
-    NINFER_ASSIGN_OR_RETURN(const TextLogits found,
-                            RunProgram(program, *weights, texts, kSingles, threads));
-    return Compare(*settled, found, texts, bound);
+    NINFER_ASSIGN_OR_RETURN(const std::vector<float> found, rows.of_program(program));
+    return Compare(*settled, found, rows, bound);
   };
+}
+
+absl::Status LendComparisons(const Source& source, const Texts& texts, int threads,
+                             passes::PassOptions* options) {
+  const ir::Module& imported = source.model.module;
+  const std::shared_ptr<const ir::WeightSource> weights = source.model.weights;
+  TextLogits reference;
+  for (const std::vector<int32_t>& ids : texts) {
+    NINFER_ASSIGN_OR_RETURN(const TextLogits alone, RunGraph(imported, weights, ids, 0, threads));
+    reference.vocab = alone.vocab;
+    reference.values.insert(reference.values.end(), alone.values.begin(), alone.values.end());
+  }
+  ComparedRows rows;
+  rows.columns = reference.vocab;
+  rows.plural = "positions";
+  rows.place = [texts](int64_t row, int64_t column) {
+    return absl::StrCat(PlaceOf(row, texts), ", logit ", column);
+  };
+  rows.of_graph = [=](const ir::Module& module) -> absl::StatusOr<std::vector<float>> {
+    NINFER_ASSIGN_OR_RETURN(TextLogits found, RunGraph(module, weights, texts, kSingles, threads));
+    return std::move(found.values);
+  };
+  rows.of_program = [=](const program::Program& program) -> absl::StatusOr<std::vector<float>> {
+    NINFER_ASSIGN_OR_RETURN(TextLogits found,
+                            RunProgram(program, *weights, texts, kSingles, threads));
+    return std::move(found.values);
+  };
+  LendComparisons(imported, std::move(reference.values), std::move(rows), options);
   return absl::OkStatus();
 }
 

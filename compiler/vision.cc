@@ -24,56 +24,31 @@
 namespace ninfer::compiler {
 namespace {
 
-constexpr int kSimulatedThreads = 2;
-
 // In [-1, 1), the same on every machine.
 float RandomNumber(uint64_t i) {
   return static_cast<float>(Hash64(&i, sizeof(i)) >> 40) / static_cast<float>(1 << 23) - 1;
-}
-
-passes::Comparison CompareRows(const std::vector<float>& reference, const std::vector<float>& found,
-                               int64_t columns, const LogitsError& bound) {
-  if (found.size() != reference.size()) {
-    return {INFINITY, bound.worst,
-            absl::StrCat("all: expected ", reference.size(), " numbers, found ", found.size())};
-  }
-  const int64_t rows = static_cast<int64_t>(found.size()) / columns;
-  const LogitsError error = ErrorOf(found.data(), reference.data(), rows, columns);
-  return {error.worst, bound.worst,
-          absl::StrCat("row ", error.at / columns, " of a picture, column ", error.at % columns)};
 }
 
 absl::Status LendVisionComparisons(const Source& source, int threads,
                                    passes::PassOptions* options) {
   const ir::Module& imported = *source.model.vision;
   const std::shared_ptr<const ir::WeightSource> weights = source.model.weights;
-  const int64_t columns = source.model.info.vision.columns;
   const eager::StepArguments frame = ComparisonFrame(source.model.info.vision);
-  auto reference = std::make_shared<std::vector<float>>();
-  NINFER_ASSIGN_OR_RETURN(*reference, SeeWithGraph(imported, weights, frame, threads));
-  // As for the step: what precision left is the reference of all that follows.
-  const LogitsError bound = ErrorBound(imported, *options, /*settled=*/false);
-  const LogitsError settling_bound = ErrorBound(imported, *options, /*settled=*/true);
-  auto settled = std::make_shared<std::vector<float>>(*reference);
-  options->compare_module = [=](const ir::Module& module,
-                                passes::Rounding rounding) -> absl::StatusOr<passes::Comparison> {
-    NINFER_ASSIGN_OR_RETURN(std::vector<float> found,
-                            SeeWithGraph(module, weights, frame, threads));
-    if (rounding == passes::Rounding::kSettled) {
-      return CompareRows(*settled, found, columns, bound);
-    }
-    const bool settling = rounding == passes::Rounding::kSettling;
-    const passes::Comparison comparison =
-        CompareRows(*reference, found, columns, settling ? settling_bound : bound);
-    *settled = settling ? std::move(found) : *reference;
-    return comparison;
+  NINFER_ASSIGN_OR_RETURN(std::vector<float> reference,
+                          SeeWithGraph(imported, weights, frame, threads));
+  ComparedRows rows;
+  rows.columns = source.model.info.vision.columns;
+  rows.plural = "rows";
+  rows.place = [](int64_t row, int64_t column) {
+    return absl::StrCat("row ", row, " of a picture, column ", column);
   };
-  options->compare_program =
-      [=](const program::Program& program) -> absl::StatusOr<passes::Comparison> {
-    NINFER_ASSIGN_OR_RETURN(const std::vector<float> found,
-                            SeeWithProgram(program, *weights, frame, threads));
-    return CompareRows(*settled, found, columns, bound);
+  rows.of_graph = [=](const ir::Module& module) {
+    return SeeWithGraph(module, weights, frame, threads);
   };
+  rows.of_program = [=](const program::Program& program) {
+    return SeeWithProgram(program, *weights, frame, threads);
+  };
+  LendComparisons(imported, std::move(reference), std::move(rows), options);
   return absl::OkStatus();
 }
 
@@ -155,18 +130,9 @@ absl::StatusOr<std::vector<float>> SeeWithGraph(const ir::Module& module,
 absl::StatusOr<std::vector<float>> SeeWithProgram(const program::Program& program,
                                                   const ir::WeightSource& weights,
                                                   const eager::StepArguments& frame, int threads) {
-  program::Program copy = program::Clone(program);
-  if (!copy.weights.empty() && copy.weights[0].offset < 0) {
-    NINFER_RETURN_IF_ERROR(passes::LayOutWeights(copy, passes::PassOptions()).status());
-  }
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<plan::Memory> packed,
-                          plan::Memory::Allocate(copy.weight_bytes, "the packed weights"));
-  NINFER_RETURN_IF_ERROR(eager::PackWeights(
-      copy, weights, threads, [](int64_t) {}, packed->data()));
-  NINFER_ASSIGN_OR_RETURN(
-      std::unique_ptr<eager::ProgramInterpreter> interpreter,
-      eager::ProgramInterpreter::Create(&copy, packed->data(), kSimulatedThreads, 0));
-  NINFER_ASSIGN_OR_RETURN(const eager::Tensor rows, interpreter->Run(frame));
+  NINFER_ASSIGN_OR_RETURN(const PackedProgram packed,
+                          PackedProgram::Create(program, weights, threads, /*pages=*/0));
+  NINFER_ASSIGN_OR_RETURN(const eager::Tensor rows, packed.interpreter->Run(frame));
   return *rows.floats;
 }
 

@@ -40,7 +40,8 @@ struct ModelInfo {
   std::string name;          // the folder's last component
   std::string architecture;  // "llama", "gpt2": the row of archs.def
   int64_t vocab_size = 0;
-  int64_t context_length = 0;   // max_position_embeddings, n_positions
+  int64_t context_length = 0;   // max_position_embeddings, n_positions, or what was asked for
+  int64_t trained_context = 0;  // what the model's configuration says
   bool rope_by_length = false;  // @step takes rope_len: frequencies depend on the text's length
   // Once a text grows beyond this many positions, all of it is computed again, because it takes
   // other rotary frequencies from its start on (longrope); 0: never.

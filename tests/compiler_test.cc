@@ -19,6 +19,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 
 constexpr char kDemo[] = NINFER_SOURCE_DIR "/models/demo";
 
@@ -162,6 +163,26 @@ TEST_F(CompilerTest, ATextGrowsToTheContextWithTheSameCode) {
       ASSERT_TRUE(part.ok()) << part.status();
       const std::vector<float> start(whole->begin(), whole->begin() + length * 37);
       EXPECT_EQ(*part, start) << length;
+    }
+  }
+}
+
+TEST_F(CompilerTest, AContextBeyondTheTrainedOneIsSaid) {
+  Json options = Options();
+  options["stop_after"] = "canonicalise";
+  for (const int context : {200, 201}) {
+    options["context"] = context;
+    std::vector<std::string> lines;
+    Callbacks callbacks;
+    callbacks.log = [&](const std::string& line) { lines.push_back(line); };
+    ASSERT_TRUE(CompileWith(options, callbacks).ok());
+    const auto said =
+        Contains(MatchesRegex("--context: 201 positions, where .* was trained on 200: "
+                              "longer text may go wrong"));
+    if (context > 200) {
+      EXPECT_THAT(lines, said);
+    } else {
+      EXPECT_THAT(lines, Not(said));
     }
   }
 }

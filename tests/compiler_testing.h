@@ -191,6 +191,26 @@ inline absl::StatusOr<std::vector<int32_t>> GreedyIds(runtime::Executor& executo
   return generation->ids;
 }
 
+// Tests of one plan by several executors; what fails is told where it happens.
+template <typename Case>
+class PlanTest : public ::testing::TestWithParam<Case> {
+ protected:
+  std::unique_ptr<runtime::CpuExecutor> NewExecutor(int threads, int64_t pages = 0) {
+    auto executor = Execute(plan_, threads, pages);
+    EXPECT_TRUE(executor.ok()) << executor.status();
+    return executor.ok() ? *std::move(executor) : nullptr;
+  }
+  std::vector<float> Run(runtime::Executor& executor, const std::vector<int32_t>& ids,
+                         int64_t chunk = 0) {
+    auto logits = RunText(executor, ids, chunk);
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    return logits.ok() ? *logits : std::vector<float>();
+  }
+
+  std::shared_ptr<const plan::LoadedPlan> plan_;
+  std::unique_ptr<runtime::CpuExecutor> executor_;
+};
+
 }  // namespace ninfer::compiler
 
 #endif  // NINFER_TESTS_COMPILER_TESTING_H_

@@ -95,7 +95,7 @@ absl::StatusOr<Plans> MakePlans(const Case& from) {
   return plans;
 }
 
-class InvarianceTest : public ::testing::TestWithParam<Case> {
+class InvarianceTest : public PlanTest<Case> {
  protected:
   void SetUp() override {
     // One compilation for all tests of a case.
@@ -112,20 +112,7 @@ class InvarianceTest : public ::testing::TestWithParam<Case> {
     expected_ = Run(*executor_, text_);
   }
 
-  std::unique_ptr<runtime::CpuExecutor> NewExecutor(int threads, int64_t pages = 0) {
-    auto executor = Execute(plan_, threads, pages);
-    EXPECT_TRUE(executor.ok()) << executor.status();
-    return executor.ok() ? *std::move(executor) : nullptr;
-  }
-  std::vector<float> Run(runtime::Executor& executor, const std::vector<int32_t>& ids,
-                         int64_t chunk = 0) {
-    auto logits = RunText(executor, ids, chunk);
-    EXPECT_TRUE(logits.ok()) << logits.status();
-    return logits.ok() ? *logits : std::vector<float>();
-  }
-
-  std::shared_ptr<const plan::LoadedPlan> plan_, from_file_;
-  std::unique_ptr<runtime::CpuExecutor> executor_;
+  std::shared_ptr<const plan::LoadedPlan> from_file_;
   int64_t vocab_ = 0;
   std::vector<int32_t> text_;
   std::vector<float> expected_;

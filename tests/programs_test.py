@@ -271,7 +271,11 @@ class ProgramsTest(unittest.TestCase):
                  "--logits", os.path.join(self.folder, ".", "prompt.txt")),
                 ("--dump-to: expected another file than --logits", "ninfer-run", plan, "--dump-tensors=.", "--logits", new,
                  "--dump-to", os.path.join(self.folder, ".", "new")),
-                ("-o: expected another file than the text", "ninfer-opt", text, "-o", text)):
+                ("-o: expected another file than the text", "ninfer-opt", text, "-o", text),
+                ("--dump-ir: expected another folder than the one of --from-ir", "ninfer-compile", "--from-ir", text,
+                 "--weights-from", model, "-o", plan, "--dump-ir", self.folder),
+                ("--dump-ir: expected another folder than the one of the text", "ninfer-opt", text, "--passes=cse",
+                 "--dump-ir", self.folder)):
             with self.subTest(command=command):
                 done = self.expect_one_line(message + ", found " + command[-1], *command)
                 self.assertEqual(done.stdout, "")

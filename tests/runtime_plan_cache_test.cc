@@ -13,7 +13,7 @@ namespace {
 
 class PlanCacheTest : public testing::Test {
  protected:
-  PlanCacheTest() : tmp_(JoinPath(GetEnv("TEST_TMPDIR", "."), "cache-test")) {
+  PlanCacheTest() : tmp_(JoinPath(GetEnv("TEST_TMPDIR", ::testing::TempDir()), "cache-test")) {
     old_cache_ = GetEnv("XDG_CACHE_HOME");
     setenv("XDG_CACHE_HOME", "/xdg", 1);
     Put("m/config.json", "{}");

@@ -112,7 +112,7 @@ std::unique_ptr<EagerExecutor> OpenEager(const Case& from, bool cache) {
   return executor.ok() ? *std::move(executor) : nullptr;
 }
 
-class WindowTest : public ::testing::TestWithParam<Case> {
+class WindowTest : public PlanTest<Case> {
  protected:
   void SetUp() override {
     static auto* made = new std::map<std::string, absl::StatusOr<Made>>();
@@ -130,21 +130,7 @@ class WindowTest : public ::testing::TestWithParam<Case> {
     ASSERT_GT(groups_[window_].window, 0);
   }
 
-  std::unique_ptr<runtime::CpuExecutor> NewExecutor(int threads, int64_t pages = 0) {
-    auto executor = Execute(plan_, threads, pages);
-    EXPECT_TRUE(executor.ok()) << executor.status();
-    return executor.ok() ? *std::move(executor) : nullptr;
-  }
-  std::vector<float> Run(runtime::Executor& executor, const std::vector<int32_t>& ids,
-                         int64_t chunk = 0) {
-    auto logits = RunText(executor, ids, chunk);
-    EXPECT_TRUE(logits.ok()) << logits.status();
-    return logits.ok() ? *logits : std::vector<float>();
-  }
-
-  std::shared_ptr<const plan::LoadedPlan> plan_;
   std::string program_text_;
-  std::unique_ptr<runtime::CpuExecutor> executor_;
   std::vector<plan::KvGroup> groups_;
   int window_ = 0;  // the group with one
   std::vector<int32_t> text_;

@@ -88,6 +88,7 @@ absl::Status Run(const CompileFlags& flags) {
                                             {"--weights-from", options.weights_from},
                                             {"--random-weights", options.random_weights},
                                             {"--quality", options.quality}}));
+  NINFER_RETURN_IF_ERROR(CheckDumpFolder(options.dump_ir, {"--from-ir", options.from_ir}));
   const bool text_only = !options.stop_after.empty();
   std::unique_ptr<plan::PlanFile> file;
   if (!flags.output.empty()) {

@@ -97,6 +97,7 @@ absl::Status Run(Flags& flags) {
   NINFER_RETURN_IF_ERROR(
       CheckOutputs({{"-o", flags.output}, {"--logits", flags.run.logits}},
                    {{"the text", flags.input}, {"--weights", flags.run.weights}}));
+  NINFER_RETURN_IF_ERROR(CheckDumpFolder(flags.options.dump_dir, {"the text", flags.input}));
   NINFER_ASSIGN_OR_RETURN(OptGraph graph, ReadOptGraph(flags.input));
   if (flags.verify) NINFER_RETURN_IF_ERROR(Annotate(graph.Verify(), flags.input));
   passes::PassOptions& options = flags.options;

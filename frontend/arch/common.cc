@@ -80,6 +80,7 @@ void ModelBuilder::Begin(absl::string_view prefix, int64_t vocab_size,
     config_->Refuse(context_key,
                     absl::StrCat("at least the context length asked for, ", context_override_));
   }
+  info_->trained_context = context_length;
   if (context_override_ != 0) context_length = context_override_;
   info_->vocab_size = vocab_size;
   info_->context_length = context_length;

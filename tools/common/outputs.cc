@@ -79,4 +79,12 @@ absl::Status CheckOutputs(const std::vector<NamedPath>& outputs,
   return absl::OkStatus();
 }
 
+absl::Status CheckDumpFolder(const std::string& folder, const NamedPath& input) {
+  if (folder.empty() || input.path.empty()) return absl::OkStatus();
+  const fs::path parent = fs::path(input.path).parent_path();
+  if (!SameFile(folder, parent.empty() ? "." : parent.string())) return absl::OkStatus();
+  return InvalidArgument("--dump-ir: expected another folder than the one of ", input.name,
+                         ", found ", folder);
+}
+
 }  // namespace ninfer::tools

@@ -22,6 +22,10 @@ struct NamedPath {
 absl::Status CheckOutputs(const std::vector<NamedPath>& outputs,
                           const std::vector<NamedPath>& inputs);
 
+// Refuses a folder for numbered texts (--dump-ir) where an input text lies: a dump of the same name
+// would take its place.
+absl::Status CheckDumpFolder(const std::string& folder, const NamedPath& input);
+
 }  // namespace ninfer::tools
 
 #endif  // NINFER_TOOLS_COMMON_OUTPUTS_H_

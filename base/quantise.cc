@@ -210,4 +210,21 @@ void QuantiseRow(const QuantiseScheme& scheme, const float* x, int64_t count, fl
   }
 }
 
+int WordLevels(int64_t terms) {
+  return static_cast<int>(std::min<int64_t>(127 * 256 + 127, INT32_MAX / (127 * terms)));
+}
+
+float RoundToWords(const float* x, int64_t count, int64_t terms, int16_t* integers) {
+  const auto most = static_cast<float>(WordLevels(terms));
+  const Range range = RangeOf(x, count);
+  const float quotient = std::max(-range.lowest, range.highest) / most;
+  const float scale = quotient >= kSmallestQuantiseScale ? quotient : 0;
+  const float inverse = InverseOf(scale);
+  for (int64_t i = 0; i < count; ++i) {
+    const float clamped = std::min(std::max(-most, x[i] * inverse), most);
+    integers[i] = static_cast<int16_t>(std::nearbyint(clamped));
+  }
+  return scale;
+}
+
 }  // namespace ninfer

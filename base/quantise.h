@@ -52,6 +52,11 @@ struct QuantisedGroup {
   int zero;  // of a shifted group, else the scheme's zero point
 };
 
+// How a KV cache of integers keeps one position's keys, or values, of one head: one scale for all.
+inline constexpr QuantiseScheme kCacheScheme = {"int8_row_f32", "", QuantiseGrid::kSymmetric, 8, 0,
+                                                DType::kF32};
+inline constexpr int kCacheZero = 128;  // of the byte that stands for an integer there
+
 // The integers of one group of `count` values. Each is the multiple of the returned scale that is
 // nearest to x / scale (of two the even one; of a table's the lower), clamped to the grid. So for
 // finite x
@@ -79,6 +84,14 @@ int IntegerOf(const QuantiseScheme& scheme, int level, int zero);
 // y = integer * scale for every group of a row of `count` values; the last group may be shorter. x
 // may be y.
 void QuantiseRow(const QuantiseScheme& scheme, const float* x, int64_t count, float* y);
+
+// What is multiplied with the integers of a cache: `count` values as multiples of the returned
+// scale, each the nearest to x / scale (of two the even one), at most WordLevels(terms) of 16 bits,
+// so that the sum of `terms` products with 8 bits fits 32, and 256 times one byte with a sign and
+// another gives each integer. So for finite x |x - integer * scale| <= 0.51 * scale, and scale =
+// the largest magnitude / WordLevels(terms).
+int WordLevels(int64_t terms);
+float RoundToWords(const float* x, int64_t count, int64_t terms, int16_t* integers);
 
 }  // namespace ninfer
 

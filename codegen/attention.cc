@@ -7,12 +7,14 @@
 // 2022) and no scores; efficient keeps the scores of a tile of rows in the thread's scratch; naive
 // keeps all probabilities in a buffer. Pages are taken in order of position in all three, and a
 // masked position adds an exact zero, so that a row's result depends neither on its neighbours nor
-// on the pages' places. Tested by tests/codegen_test.cc.
+// on the pages' places.
+// Tested by tests/codegen_test.cc.
 #include <algorithm>
 #include <utility>
 
 #include "base/status.h"
 #include "codegen/attention_softmax.h"
+#include "codegen/attention_tiles.h"
 #include "codegen/emitter.h"
 #include "codegen/row_evaluator.h"
 #include "codegen/sequence.h"
@@ -33,19 +35,6 @@ const ir::Node* FindAttention(const Emitter& e) {
   return nullptr;
 }
 
-ScoreRule RuleOf(const ir::Node& node) {
-  ScoreRule rule;
-  rule.scale = node.attr_float("scale");
-  rule.window = node.attr_int_or("window", 0);
-  // No position is that far behind another.
-  if (rule.window > INT32_MAX / 2) rule.window = 0;
-  rule.softcap = node.attr_float_or("softcap", 0);
-  rule.alibi = node.find_attr("alibi_scale") != nullptr;
-  rule.alibi_scale = node.attr_float_or("alibi_scale", 1);
-  rule.round_alibi = node.find_attr("alibi_rounding") != nullptr;
-  return rule;
-}
-
 class AttentionEmitter {
  public:
   explicit AttentionEmitter(Emitter& e)
@@ -54,7 +43,8 @@ class AttentionEmitter {
         kv_(e.kernel().kv),
         node_(FindAttention(e)),
         rule_(RuleOf(*node_)),
-        tile_(e, kv_, rule_) {}
+        tile_(e, kv_, rule_),
+        tiles_(e, &tile_, node_->operand(0)->type().dtype) {}
 
   absl::Status Run() {
     Analyse();
@@ -87,10 +77,6 @@ class AttentionEmitter {
       const int g = SymbolIndex(e_.program(), "G");
       scores_per_head_ = e_.program().symbols[g].max * kPage;
     }
-    key_mode_ = kv_.dtype == DType::kF32                           ? DotMode::kF32
-                : e_.target().bf16_dot && q_dtype_ == DType::kBF16 ? DotMode::kBf16Dot
-                                                                   : DotMode::kBf16Pairs;
-    value_mode_ = kv_.dtype == DType::kF32 ? DotMode::kF32 : DotMode::kBf16Pairs;
     evaluator_.Override(node_->result(), [this](const Place& place, LV column) {
       LV within = e_.b().CreateURem(column, e_.I64(dim_));
       LV value = e_.LoadFloat(e_.Offset(output_row_, e_.b().CreateMul(within, e_.I64(4))),
@@ -186,16 +172,16 @@ class AttentionEmitter {
     LV begin = FirstPage();
     if (flash_) {
       e_.For(begin, pages, 1, [&](LV page) {
-        KeyTile(count, PageBase(page));
+        tiles_.Keys(count, PageBase(page));
         e_.Call("update_softmax", {page, rows}, [this](const std::vector<LV>& p) {
           e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.UpdateSoftmax(p[0], r); });
         });
-        ValueTile(count, PageBase(page));
+        tiles_.Values(count, PageBase(page));
       });
     } else {
       // Every score is stored, page by page, and read again for the values.
       e_.For(begin, pages, 1, [&](LV page) {
-        KeyTile(count, PageBase(page));
+        tiles_.Keys(count, PageBase(page));
         e_.Call("store_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
           e_.For(e_.I64(0), p[1], 1,
                  [&](LV r) { CopyScores(PageScores(p[0], r, p[2]), tile_.Scores(r)); });
@@ -216,7 +202,7 @@ class AttentionEmitter {
           e_.For(e_.I64(0), p[1], 1,
                  [&](LV r) { CopyScores(tile_.Scores(r), PageScores(p[0], r, p[2])); });
         });
-        ValueTile(count, PageBase(page));
+        tiles_.Values(count, PageBase(page));
       });
     }
     e_.Call("output_rows", {first, rows}, [this](const std::vector<LV>& p) {
@@ -261,13 +247,7 @@ class AttentionEmitter {
     LV element = e_.AddMul(e_.AddMul(e_.I64(q_column_), head, dim_), row, q_ld_);
     LV query =
         e_.Offset(e_.ParameterAddress(queries_), b.CreateMul(element, e_.I64(DTypeSize(q_dtype_))));
-    const DType packed = QueryType();
-    e_.ForColumns(dim_, e_.lanes(), [&](LV c, int lanes) {
-      LV value = e_.LoadFloat(e_.Offset(query, b.CreateMul(c, e_.I64(DTypeSize(q_dtype_)))),
-                              q_dtype_, lanes);
-      e_.StoreFloat(value, e_.Offset(tile_.Query(r), b.CreateMul(c, e_.I64(DTypeSize(packed)))),
-                    packed, lanes);
-    });
+    tiles_.TakeQuery(query, r);
     LV position = LoadIndex(e_.ParameterAddress(node_->operand(2)), row);
     StoreIndex(position, tile_.Position(r));
     if (rule_.alibi) {
@@ -279,9 +259,6 @@ class AttentionEmitter {
     tile_.Begin(r);
     return position;
   }
-
-  // f32, but for VDPBF16PS, which multiplies bf16.
-  DType QueryType() const { return key_mode_ == DotMode::kBf16Dot ? DType::kBF16 : DType::kF32; }
 
   LV PageScores(LV first, LV r, LV page) {
     return e_.Offset(ScoreRow(first, r), e_.b().CreateMul(page, e_.I64(kPage * 4)));
@@ -302,101 +279,6 @@ class AttentionEmitter {
         pool, PageOf(e_, table, LoadIndex(tile_.Sequence(), e_.I64(0)), page, kv_.page_bytes()));
     return e_.Offset(
         base, e_.b().CreateMul(LoadIndex(tile_.Head(), e_.I64(0)), e_.I64(kv_.head_bytes())));
-  }
-
-  // Calls part(first row, rows) for even parts of `all` rows that each fit the registers.
-  void ForParts(DotMode mode, int all, const std::function<void(int, int)>& part) {
-    const int parts =
-        (all + LargestTile(e_.target(), mode).rows - 1) / LargestTile(e_.target(), mode).rows;
-    for (int i = 0; i < parts; ++i) {
-      const int from = all * i / parts;
-      part(from, all * (i + 1) / parts - from);
-    }
-  }
-
-  // Scores(r) = query r times the page's keys. The register tiles are functions whose operands come
-  // as addresses of their own: what LLVM knows to lie apart it would load once and hold, or spill.
-  void KeyTile(int all, LV page) {
-    e_.Call(absl::StrCat("keys_", all), {page},
-            [&](const std::vector<LV>& p) { EmitKeyTiles(all, p[0]); });
-  }
-
-  void EmitKeyTiles(int all, LV base) {
-    const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
-    ForParts(key_mode_, all, [&](int r0, int count) {
-      const int slots = TileFor(e_.target(), key_mode_, count).slots;
-      for (int64_t j = 0; j < kPage; j += slots * e_.lanes()) {
-        LV scores = e_.Offset(tile_.Scores(e_.I64(r0)), j * 4);
-        e_.Call(absl::StrCat("key_tile_", count),
-                {e_.Offset(base, j * step), tile_.Query(e_.I64(r0)), scores},
-                [&](const std::vector<LV>& p) { EmitKeyTile(count, slots, p[0], p[1], p[2]); });
-      }
-    });
-  }
-
-  void EmitKeyTile(int count, int slots, LV keys, LV queries, LV scores) {
-    const int lanes = e_.lanes();
-    const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
-    DotTile tile;
-    tile.mode = key_mode_;
-    tile.a_dtype = QueryType();
-    tile.k = dim_;
-    tile.b_stride = kPage * step;
-    for (int r = 0; r < count; ++r) {
-      tile.a_rows.push_back(e_.Offset(queries, r * kv_.v_columns() * 4));
-    }
-    for (int s = 0; s < slots; ++s) tile.b_slots.push_back(e_.Offset(keys, s * lanes * step));
-    const std::vector<LV> acc = EmitDotTile(e_, tile);
-    for (int r = 0; r < count; ++r) {
-      for (int s = 0; s < slots; ++s) {
-        LV address = e_.Offset(scores, (r * kPage + s * lanes) * 4);
-        e_.StoreFloat(acc[r * slots + s], address, DType::kF32, lanes);
-      }
-    }
-  }
-
-  // Values(r) = Values(r) * Correction(r) + Scores(r) times the page's values.
-  void ValueTile(int all, LV page) {
-    e_.Call(absl::StrCat("values_", all), {page},
-            [&](const std::vector<LV>& p) { EmitValueTiles(all, p[0]); });
-  }
-
-  void EmitValueTiles(int all, LV base) {
-    const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
-    LV values = e_.Offset(base, kv_.k_bytes());
-    ForParts(value_mode_, all, [&](int r0, int count) {
-      const int64_t slots = TileFor(e_.target(), value_mode_, count).slots;
-      for (int64_t c = 0; c < kv_.v_columns(); c += slots * e_.lanes()) {
-        const int64_t here = std::min<int64_t>(slots, (kv_.v_columns() - c) / e_.lanes());
-        LV sums = e_.Offset(tile_.Values(e_.I64(r0)), c * 4);
-        e_.Call(
-            absl::StrCat("value_tile_", r0, "_", count, "_", here),
-            {e_.Offset(values, c * step), tile_.Scores(e_.I64(r0)), sums},
-            [&](const std::vector<LV>& p) { EmitValueTile(r0, count, here, p[0], p[1], p[2]); });
-      }
-    });
-  }
-
-  void EmitValueTile(int r0, int count, int64_t slots, LV values, LV weights, LV sums) {
-    const int lanes = e_.lanes();
-    const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
-    DotTile tile;
-    tile.mode = value_mode_;
-    tile.a_dtype = DType::kF32;
-    tile.k = kPage;
-    tile.b_stride = kv_.v_columns() * step;
-    for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(weights, r * kPage * 4));
-    for (int64_t s = 0; s < slots; ++s) tile.b_slots.push_back(e_.Offset(values, s * lanes * step));
-    const std::vector<LV> acc = EmitDotTile(e_, tile);
-    for (int r = 0; r < count; ++r) {
-      LV correction = e_.LoadFloat(tile_.Correction(e_.I64(r0 + r)), DType::kF32, 1);
-      for (int64_t s = 0; s < slots; ++s) {
-        LV address = e_.Offset(sums, (r * kv_.v_columns() + s * lanes) * 4);
-        LV old = e_.LoadFloat(address, DType::kF32, lanes);
-        LV sum = e_.Fma(old, e_.SplatValue(correction, lanes), acc[r * slots + s]);
-        e_.StoreFloat(sum, address, DType::kF32, lanes);
-      }
-    }
   }
 
   void Output(LV first, LV r) {
@@ -426,6 +308,7 @@ class AttentionEmitter {
   const ir::Node* node_;
   const ScoreRule rule_;
   AttentionScratch tile_;
+  AttentionTiles tiles_;
   int64_t heads_ = 0, group_ = 0, dim_ = 0;
   DType q_dtype_ = DType::kF32;
   int64_t q_column_ = 0, q_ld_ = 0;
@@ -433,7 +316,6 @@ class AttentionEmitter {
   bool flash_ = true;
   const ir::Value* all_scores_ = nullptr;  // naive
   int64_t scores_ld_ = 0, scores_per_head_ = 0;
-  DotMode key_mode_ = DotMode::kF32, value_mode_ = DotMode::kF32;
   LV output_row_ = nullptr, output_scale_ = nullptr;
 };
 

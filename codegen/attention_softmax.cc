@@ -8,6 +8,19 @@
 
 namespace ninfer::codegen {
 
+ScoreRule RuleOf(const ir::Node& node) {
+  ScoreRule rule;
+  rule.scale = node.attr_float("scale");
+  rule.window = node.attr_int_or("window", 0);
+  // No position is that far behind another.
+  if (rule.window > INT32_MAX / 2) rule.window = 0;
+  rule.softcap = node.attr_float_or("softcap", 0);
+  rule.alibi = node.find_attr("alibi_scale") != nullptr;
+  rule.alibi_scale = node.attr_float_or("alibi_scale", 1);
+  rule.round_alibi = node.find_attr("alibi_rounding") != nullptr;
+  return rule;
+}
+
 void AttentionScratch::Begin(LV r) {
   LV lowest = llvm::ConstantFP::getInfinity(e_.b().getFloatTy(), true);
   e_.StoreFloat(lowest, Maximum(r), DType::kF32, 1);

@@ -19,12 +19,15 @@ struct ScoreRule {
   bool round_alibi = false;  // slopes and slope * position to bf16
 };
 
-// Layout: scores of a page [rows][64], eight fields of a few numbers, weighted values
-// [rows][padded head_dim], queries [rows][padded head_dim]; what follows is free.
+ScoreRule RuleOf(const ir::Node& attention);
+
+// Layout: scores of a page [rows][64], eleven fields of a few numbers, weighted values
+// [rows][padded head_dim], queries [rows][padded head_dim], and for a cache of integers rounded
+// weights of a page, i16 [rows][64]; what follows is free.
 class AttentionScratch {
  public:
   AttentionScratch(Emitter& e, const program::KvLayout& kv, const ScoreRule& rule)
-      : e_(e), columns_(kv.v_columns()), rule_(rule) {}
+      : e_(e), columns_(kv.v_columns()), integers_(kv.integers()), rule_(rule) {}
 
   LV Scores(LV r) { return Row(0, r, kPage * 4); }
   LV Maximum(LV r) { return Field(0, r); }
@@ -33,7 +36,11 @@ class AttentionScratch {
   LV Position(LV r) { return Field(3, r); }          // i32
   LV LastPosition() { return Field(4, e_.I64(0)); }  // of the tile's rows; i32
   LV FirstPosition() { return Field(4, e_.I64(1)); }
-  LV Slope(LV r) { return Field(6, r); }  // of the row's head, with alibi
+  LV Slope(LV r) { return Field(6, r); }       // of the row's head, with alibi
+  LV QueryScale(LV r) { return Field(7, r); }  // of integers
+  LV WeightScale(LV r) { return Field(8, r); }
+  LV QueryStart(LV r) { return Field(9, r); }  // what sums of products begin with; i32
+  LV WeightStart(LV r) { return Field(10, r); }
   // The unit: its KV head and block of rows, the sequence at hand and its first row in the block;
   // i32.
   LV Head() { return Field(5, e_.I64(0)); }
@@ -42,7 +49,11 @@ class AttentionScratch {
   LV Block() { return Field(5, e_.I64(3)); }
   LV Values(LV r) { return Row(kValuesAt, r, columns_ * 4); }
   LV Query(LV r) { return Row(kValuesAt + kAttentionRows * columns_ * 4, r, columns_ * 4); }
-  int64_t end() const { return kValuesAt + 2 * kAttentionRows * columns_ * 4; }
+  LV Weights(LV r) { return Row(kValuesAt + 2 * kAttentionRows * columns_ * 4, r, kPage * 2); }
+  int64_t end() const {
+    return kValuesAt + 2 * kAttentionRows * columns_ * 4 +
+           (integers_ ? kAttentionRows * kPage * 2 : 0);
+  }
 
   // The state before the first page.
   void Begin(LV r);
@@ -58,7 +69,7 @@ class AttentionScratch {
  private:
   static constexpr int64_t kPage = program::KvLayout::kPagePositions;
   static constexpr int64_t kFieldBytes = 64;
-  static constexpr int64_t kValuesAt = kAttentionRows * kPage * 4 + 8 * kFieldBytes;
+  static constexpr int64_t kValuesAt = kAttentionRows * kPage * 4 + 11 * kFieldBytes;
 
   LV Row(int64_t at, LV r, int64_t bytes) {
     return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(at), r, bytes));
@@ -72,6 +83,7 @@ class AttentionScratch {
 
   Emitter& e_;
   int64_t columns_;
+  bool integers_;
   ScoreRule rule_;
 };
 

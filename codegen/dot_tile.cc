@@ -12,8 +12,12 @@ namespace ninfer::codegen {
 namespace {
 
 // Unrolled steps of k: enough to hide the loop's own instructions. With AVX2's 16 registers one:
-// LLVM moves the loads of all unrolled steps to the front, and spills them.
-int64_t UnrolledSteps(const Target& target) { return target.avx512 ? 4 : 1; }
+// LLVM moves the loads of all unrolled steps to the front, and spills them. So it does with what
+// it adds up of several steps' integers before it adds that to the sums.
+int64_t UnrolledSteps(const Target& target, DotMode mode) {
+  if (mode == DotMode::kInt8) return target.vnni ? 2 : 1;
+  return target.avx512 ? 4 : 1;
+}
 
 class TileEmitter {
  public:
@@ -22,9 +26,9 @@ class TileEmitter {
   std::vector<LV> Run() {
     const int64_t step = DotStep(tile_.mode);
     const int64_t whole = tile_.k / step;
-    const int64_t unroll = UnrolledSteps(e_.target());
+    const int64_t unroll = UnrolledSteps(e_.target(), tile_.mode);
     const int64_t unrolled = whole / unroll * unroll;
-    std::vector<LV> acc(tile_.a_rows.size() * tile_.b_slots.size(), e_.Splat(0, lanes_));
+    std::vector<LV> acc = Begin();
     if (unrolled > 0) {
       acc = e_.ForCarry(e_.I64(0), e_.I64(unrolled), unroll, acc,
                         [&](LV i, const std::vector<LV>& carried) {
@@ -35,10 +39,12 @@ class TileEmitter {
     }
     for (int64_t i = unrolled; i < whole; ++i) Step(e_.I64(0), i, step, acc);
     if (whole * step < tile_.k) HalfStep(whole, acc);
-    return acc;
+    return SplitsWords() ? Joined(acc) : acc;
   }
 
  private:
+  llvm::Type* WordsType() { return llvm::FixedVectorType::get(e_.b().getInt32Ty(), lanes_); }
+
   // The address of a[row][step * (i + u) + element]; `bytes` is one step's size in a.
   LV AAddress(size_t row, LV i, int64_t u, int64_t element, int64_t bytes) {
     const int64_t size = DTypeSize(tile_.a_dtype);
@@ -59,8 +65,7 @@ class TileEmitter {
   }
 
   LV BWords(size_t slot, LV i, int64_t u) {
-    llvm::Type* words = llvm::FixedVectorType::get(e_.b().getInt32Ty(), lanes_);
-    return e_.b().CreateAlignedLoad(words, BAddress(slot, i, u), llvm::Align(4));
+    return e_.b().CreateAlignedLoad(WordsType(), BAddress(slot, i, u), llvm::Align(4));
   }
 
   LV Low(LV words) {
@@ -85,6 +90,81 @@ class TileEmitter {
     }
   }
 
+  // --- integers
+
+  // VPDPBUSD takes words as two bytes, whose sums are apart until the end.
+  bool SplitsWords() const { return tile_.mode == DotMode::kInt8 && e_.target().vnni; }
+
+  // What the sums begin with; of split words those of the upper bytes, then of the lower, by slot.
+  std::vector<LV> Begin() {
+    const size_t slots = tile_.b_slots.size();
+    if (tile_.mode != DotMode::kInt8) {
+      return std::vector<LV>(tile_.a_rows.size() * slots, e_.Splat(0, lanes_));
+    }
+    std::vector<LV> acc;
+    for (LV start : tile_.a_starts) {
+      LV sum = e_.b().CreateVectorSplat(lanes_, e_.LoadI32(start));
+      for (size_t s = 0; s < slots; ++s) {
+        if (SplitsWords()) acc.push_back(llvm::Constant::getNullValue(WordsType()));
+        acc.push_back(sum);
+      }
+    }
+    return acc;
+  }
+
+  std::vector<LV> Joined(const std::vector<LV>& acc) {
+    std::vector<LV> sums;
+    for (size_t i = 0; i < acc.size(); i += 2) {
+      sums.push_back(e_.b().CreateAdd(e_.b().CreateShl(acc[i], 8), acc[i + 1]));
+    }
+    return sums;
+  }
+
+  // Four bytes of a row, in every lane.
+  LV AWord(size_t row, LV i, int64_t u, int64_t byte) {
+    LV address = e_.Offset(AAddress(row, i, u, 0, 8), byte);
+    return e_.b().CreateVectorSplat(lanes_, e_.LoadI32(address));
+  }
+
+  void IntegerStep(LV i, int64_t u, std::vector<LV>& acc) {
+    const size_t slots = tile_.b_slots.size();
+    std::vector<LV> words(slots);
+    for (size_t s = 0; s < slots; ++s) words[s] = BWords(s, i, u);
+    if (!SplitsWords()) return WidenedStep(i, u, words, acc);
+    for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
+      for (const int lower : {0, 1}) {
+        LV a = AWord(r, i, u, 4 * lower);
+        for (size_t s = 0; s < slots; ++s) {
+          LV& sum = acc[2 * (r * slots + s) + lower];
+          sum = e_.b().CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {},
+                                       {sum, words[s], a});
+        }
+      }
+    }
+  }
+
+  // Bytes 0 and 2 of every word, then 1 and 3, as pairs of i16.
+  void WidenedStep(LV i, int64_t u, const std::vector<LV>& words, std::vector<LV>& acc) {
+    llvm::IRBuilder<>& b = e_.b();
+    const size_t slots = tile_.b_slots.size();
+    llvm::Type* pairs = llvm::FixedVectorType::get(b.getInt16Ty(), lanes_ * 2);
+    std::vector<LV> wide(slots);
+    for (const bool odd : {false, true}) {
+      for (size_t s = 0; s < slots; ++s) {
+        LV bytes = b.CreateBitCast(words[s], pairs);
+        wide[s] =
+            odd ? b.CreateLShr(bytes, 8) : b.CreateAnd(bytes, llvm::ConstantInt::get(pairs, 0xff));
+      }
+      for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
+        LV a = AWord(r, i, u, odd ? 4 : 0);
+        for (size_t s = 0; s < slots; ++s) {
+          LV& sum = acc[r * slots + s];
+          sum = b.CreateAdd(sum, EmitPairProducts(e_, wide[s], a));
+        }
+      }
+    }
+  }
+
   // Slots lie side by side in a panel, from the start of a cache line on.
   void Prefetch(LV i, int64_t u) {
     constexpr int64_t kLine = 64;
@@ -99,6 +179,7 @@ class TileEmitter {
 
   void Step(LV i, int64_t u, int64_t step, std::vector<LV>& acc) {
     if (tile_.prefetch > 0) Prefetch(i, u);
+    if (tile_.mode == DotMode::kInt8) return IntegerStep(i, u, acc);
     const size_t slots = tile_.b_slots.size();
     std::vector<LV> b(slots);
     if (tile_.mode == DotMode::kF32 || tile_.mode == DotMode::kF16) {
@@ -159,13 +240,26 @@ class TileEmitter {
 }  // namespace
 
 TileShape LargestTile(const Target& target, DotMode mode) {
+  if (mode == DotMode::kInt8) return {target.vnni ? 6 : 4, target.avx512 ? 2 : 1};
   if (target.avx512) return {mode == DotMode::kBf16Pairs ? 5 : 6, 4};
   return {mode == DotMode::kBf16Pairs ? 4 : 6, 2};
 }
 
 TileShape TileFor(const Target& target, DotMode mode, int rows) {
+  if (mode == DotMode::kInt8) {
+    if (!target.vnni) return {rows, target.avx512 ? 2 : 1};
+    return {rows, rows <= 2 ? 4 : 2};  // two sums each
+  }
   if (target.avx512) return {rows, 4};
   return {rows, rows == 1 || (rows == 2 && mode != DotMode::kBf16Pairs) ? 4 : 2};
+}
+
+LV EmitPairProducts(Emitter& e, LV a, LV b) {
+  llvm::Type* pairs = llvm::FixedVectorType::get(e.b().getInt16Ty(), e.lanes() * 2);
+  const auto intrinsic = e.target().avx512 ? llvm::Intrinsic::x86_avx512_pmaddw_d_512
+                                           : llvm::Intrinsic::x86_avx2_pmadd_wd;
+  return e.b().CreateIntrinsic(intrinsic, {},
+                               {e.b().CreateBitCast(a, pairs), e.b().CreateBitCast(b, pairs)});
 }
 
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile) { return TileEmitter(e, tile).Run(); }

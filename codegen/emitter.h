@@ -146,6 +146,8 @@ enum class DotMode : uint8_t {
   kF16,        // f16 weights, [K][columns], widened
   kBf16Pairs,  // bf16 weights, [K/2][columns][2], widened to f32
   kBf16Dot,    // the same with VDPBF16PS; bf16 activations
+  kInt8,       // bytes, 128 more than their integers, [K/4][columns][4]; rows as EmitFactorRow
+               // rounds them; sums in i32
 };
 
 // One register tile: acc[row][slot] = sum over k of a[row][k] * b[k][slot], summed in the order of
@@ -153,13 +155,17 @@ enum class DotMode : uint8_t {
 struct DotTile {
   DotMode mode = DotMode::kF32;
   DType a_dtype = DType::kF32;
-  std::vector<LV> a_rows;   // address of each row's first element
-  std::vector<LV> b_slots;  // address of each slot's first vector at k = 0
-  int64_t b_stride = 0;     // bytes from one k step to the next
-  int64_t k = 0;            // elements summed
-  int64_t prefetch = 0;     // bytes ahead in b that are asked for; 0: none
+  std::vector<LV> a_rows;    // address of each row's first element
+  std::vector<LV> a_starts;  // of kInt8: address of what each row's sums begin with
+  std::vector<LV> b_slots;   // address of each slot's first vector at k = 0
+  int64_t b_stride = 0;      // bytes from one k step to the next
+  int64_t k = 0;             // elements summed; of kInt8 a multiple of 4
+  int64_t prefetch = 0;      // bytes ahead in b that are asked for; 0: none
 };
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile);
+
+// Of vectors of i16: the sums in i32 of the products of each two neighbours.
+LV EmitPairProducts(Emitter& e, LV a, LV b);
 
 // The largest tile that the target's registers hold without spilling, and the widest for a number
 // of rows: accumulators, a vector of b for each slot (two for widened pairs) and one of a.
@@ -172,6 +178,7 @@ TileShape TileFor(const Target& target, DotMode mode, int rows);
 
 // Elements of k that one step takes.
 inline int64_t DotStep(DotMode mode) {
+  if (mode == DotMode::kInt8) return 4;
   return mode == DotMode::kBf16Pairs || mode == DotMode::kBf16Dot ? 2 : 1;
 }
 

@@ -2,8 +2,10 @@
 // that the table names, in the layout of program::KvLayout. And the page table of a scratch cache.
 // Tested by tests/codegen_test.cc.
 #include "base/status.h"
+#include "codegen/integer_rows.h"
 #include "codegen/row_evaluator.h"
 #include "codegen/sequence.h"
+#include "program/scratch.h"
 
 namespace ninfer::codegen {
 namespace {
@@ -11,7 +13,7 @@ namespace {
 // Computes a row of `value` into the thread's scratch, [heads][head_dim] as the cache holds them:
 // neighbouring columns do not lie side by side in a page, and are moved there by plain loops.
 void ComputeRow(Emitter& e, RowEvaluator& rows, const ir::Value* value, LV row) {
-  const DType dtype = e.kernel().kv.dtype;
+  const DType dtype = e.kernel().kv.integers() ? DType::kF32 : e.kernel().kv.dtype;
   // The store rounds, so a final cast need not round first.
   const ir::Node* last = value->producer();
   const bool drops_cast = last != nullptr && last->op() == ir::Op::kCast &&
@@ -31,6 +33,27 @@ void Copy(Emitter& e, LV from, LV to, int64_t bytes) {
                        align);
 }
 
+// Rounds the row of `head` in scratch to bytes, those of zeros behind them, and stores their scale.
+// Returns their address.
+LV RoundHead(Emitter& e, LV head, LV scale_address) {
+  const program::KvLayout& kv = e.kernel().kv;
+  LV floats = e.Offset(e.scratch(), program::CacheRowAt(e.kernel()));
+  LV integers = e.Offset(floats, kv.v_columns() * 4);
+  LV row = e.Offset(e.scratch(), e.b().CreateMul(head, e.I64(kv.head_dim * 4)));
+  e.ForColumns(kv.v_columns() - kv.head_dim, 1, [&](LV c, int) {
+    LV at = e.b().CreateMul(e.b().CreateAdd(c, e.I64(kv.head_dim)), e.I64(4));
+    e.StoreFloat(e.Splat(0, 1), e.Offset(floats, at), DType::kF32, 1);
+  });
+  e.ForColumns(kv.head_dim, e.lanes(), [&](LV c, int lanes) {
+    LV at = e.b().CreateMul(c, e.I64(4));
+    LV x = e.LoadFloat(e.Offset(row, at), DType::kF32, lanes);
+    e.StoreFloat(x, e.Offset(floats, at), DType::kF32, lanes);
+  });
+  LV scale = EmitCacheRow(e, floats, kv.v_columns(), integers);
+  e.StoreFloat(scale, scale_address, DType::kF32, 1);
+  return integers;
+}
+
 // Keys: the columns of a group lie side by side, group by group with all positions between.
 void ScatterKeys(Emitter& e, LV base, LV slot) {
   llvm::IRBuilder<>& b = e.b();
@@ -39,14 +62,22 @@ void ScatterKeys(Emitter& e, LV base, LV slot) {
   const int64_t stride = program::KvLayout::kPagePositions * group_bytes;
   LV first = e.Offset(base, b.CreateMul(slot, e.I64(group_bytes)));
   e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
-    LV from = e.Offset(e.scratch(), b.CreateMul(head, e.I64(kv.head_dim * size)));
-    LV to = e.Offset(first, b.CreateMul(head, e.I64(kv.head_bytes())));
-    const int64_t whole = kv.head_dim / kv.step();
+    LV in_page = b.CreateMul(head, e.I64(kv.head_bytes()));
+    LV to = e.Offset(first, in_page);
+    LV from;
+    int64_t whole = kv.head_dim / kv.step();
+    if (kv.integers()) {
+      LV scale = b.CreateAdd(in_page, e.AddMul(e.I64(kv.KScaleOffset(0, 0)), slot, 4));
+      from = RoundHead(e, head, e.Offset(base, scale));
+      whole = kv.k_groups();
+    } else {
+      from = e.Offset(e.scratch(), b.CreateMul(head, e.I64(kv.head_dim * size)));
+    }
     e.For(e.I64(0), e.I64(whole), 1, [&](LV group) {
       Copy(e, e.Offset(from, b.CreateMul(group, e.I64(group_bytes))),
            e.Offset(to, b.CreateMul(group, e.I64(stride))), group_bytes);
     });
-    if (whole * kv.step() == kv.head_dim) return;
+    if (whole * kv.step() >= kv.head_dim) return;
     Copy(e, e.Offset(from, whole * group_bytes), e.Offset(to, whole * stride), size);
   });
 }
@@ -60,8 +91,15 @@ void ScatterValues(Emitter& e, LV base, LV slot) {
   LV lane = b.CreateMul(b.CreateURem(slot, e.I64(kv.step())), e.I64(size));
   LV first = e.Offset(e.Offset(e.Offset(base, kv.k_bytes()), group), lane);
   e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
-    LV from = e.Offset(e.scratch(), b.CreateMul(head, e.I64(kv.head_dim * size)));
-    LV to = e.Offset(first, b.CreateMul(head, e.I64(kv.head_bytes())));
+    LV in_page = b.CreateMul(head, e.I64(kv.head_bytes()));
+    LV to = e.Offset(first, in_page);
+    LV from;
+    if (kv.integers()) {
+      LV scale = b.CreateAdd(in_page, e.AddMul(e.I64(kv.VScaleOffset(0, 0)), slot, 4));
+      from = RoundHead(e, head, e.Offset(base, scale));
+    } else {
+      from = e.Offset(e.scratch(), b.CreateMul(head, e.I64(kv.head_dim * size)));
+    }
     e.For(e.I64(0), e.I64(kv.head_dim), 1, [&](LV column) {
       Copy(e, e.Offset(from, b.CreateMul(column, e.I64(size))),
            e.Offset(to, b.CreateMul(column, e.I64(stride))), size);
@@ -143,6 +181,7 @@ class KvAppendEmitter {
   void ZeroBehind(LV row) {
     llvm::IRBuilder<>& b = e_.b();
     const Target target = Find(row);
+    if (kv_.integers()) return ZeroScalesBehind(row, target);
     LV zero = llvm::ConstantInt::get(size_ == 2 ? b.getInt16Ty() : b.getInt32Ty(), 0);
     const auto store = [&](LV address) { b.CreateAlignedStore(zero, address, llvm::Align(size_)); };
     if (kv_.head_dim % kv_.step() != 0) {
@@ -151,20 +190,37 @@ class KvAppendEmitter {
         store(e_.Offset(e_.Offset(target.page, skipped), kv_.KOffset(head, 0, kv_.head_dim)));
       }
     }
+    ForPositionsBehind(row, target, [&](LV position) {
+      LV first = FirstValue(target.page, position);
+      e_.For(e_.I64(0), e_.I64(kv_.heads), 1, [&](LV head) {
+        LV values = e_.Offset(first, b.CreateMul(head, e_.I64(kv_.head_bytes())));
+        e_.For(e_.I64(0), e_.I64(kv_.v_columns()), 1, [&](LV column) {
+          store(e_.Offset(values, b.CreateMul(column, e_.I64(kv_.step() * size_))));
+        });
+      });
+    });
+  }
+
+  // Any byte is finite; a scale need not be.
+  void ZeroScalesBehind(LV row, const Target& target) {
+    ForPositionsBehind(row, target, [&](LV position) {
+      LV first = e_.Offset(target.page, e_.AddMul(e_.I64(kv_.VScaleOffset(0, 0)), position, 4));
+      e_.For(e_.I64(0), e_.I64(kv_.heads), 1, [&](LV head) {
+        LV scale = e_.Offset(first, e_.b().CreateMul(head, e_.I64(kv_.head_bytes())));
+        e_.StoreFloat(e_.Splat(0, 1), scale, DType::kF32, 1);
+      });
+    });
+  }
+
+  // The positions behind the row's in its page, where it is the last of its text.
+  void ForPositionsBehind(LV row, const Target& target, const std::function<void(LV)>& body) {
+    llvm::IRBuilder<>& b = e_.b();
     LV next = b.CreateMul(b.CreateAdd(target.sequence, e_.I64(1)), e_.I64(4));
     LV end = e_.LoadI32(e_.Offset(e_.ParameterAddress(append_.operand(4)), next));
     LV is_last = b.CreateICmpEQ(b.CreateAdd(row, e_.I64(1)), b.CreateZExt(end, b.getInt64Ty()));
     e_.If(is_last, [&] {
       LV behind = b.CreateAdd(target.slot, e_.I64(1));
-      e_.For(behind, e_.I64(kPage), 1, [&](LV position) {
-        LV first = FirstValue(target.page, position);
-        e_.For(e_.I64(0), e_.I64(kv_.heads), 1, [&](LV head) {
-          LV values = e_.Offset(first, b.CreateMul(head, e_.I64(kv_.head_bytes())));
-          e_.For(e_.I64(0), e_.I64(kv_.v_columns()), 1, [&](LV column) {
-            store(e_.Offset(values, b.CreateMul(column, e_.I64(kv_.step() * size_))));
-          });
-        });
-      });
+      e_.For(behind, e_.I64(kPage), 1, body);
     });
   }
 

@@ -128,7 +128,7 @@ class TileEmitter {
       for (size_t r = 0; r < a.size(); ++r) {
         LV bias = Splat(Scalar(e_.Offset(a[r], quantised::BiasAt(e_.target()))));
         // The sum of 32 integers fits 16 bits, and the upper half of a zero is 0.
-        sums[r * slots_ + s] = zeros == nullptr ? bias : PairProducts(zeros, bias);
+        sums[r * slots_ + s] = zeros == nullptr ? bias : EmitPairProducts(e_, zeros, bias);
       }
     }
     return sums;
@@ -205,18 +205,10 @@ class TileEmitter {
         LV x = Splat(Scalar(e_.Offset(e_.Offset(a[r], in_row), half * 4)));
         for (size_t s = 0; s < slots_; ++s) {
           LV& sum = sums[r * slots_ + s];
-          sum = e_.b().CreateAdd(sum, PairProducts(wide[s], x));
+          sum = e_.b().CreateAdd(sum, EmitPairProducts(e_, wide[s], x));
         }
       }
     }
-  }
-
-  LV PairProducts(LV a, LV b) {
-    llvm::Type* pairs = llvm::FixedVectorType::get(e_.b().getInt16Ty(), lanes_ * 2);
-    const auto intrinsic = e_.target().avx512 ? llvm::Intrinsic::x86_avx512_pmaddw_d_512
-                                              : llvm::Intrinsic::x86_avx2_pmadd_wd;
-    return e_.b().CreateIntrinsic(intrinsic, {},
-                                  {e_.b().CreateBitCast(a, pairs), e_.b().CreateBitCast(b, pairs)});
   }
 
   // --- rows of f32

@@ -189,7 +189,7 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.top_k = info.top_k;
   out.weights_dtype = options.weights_name();
   out.activations_dtype = options.activations_name();
-  out.kv_dtype = std::string(DTypeName(options.kv_cache));
+  out.kv_dtype = options.kv_cache_name();
   out.has_kv_cache = !options.disabled.contains("kv-cache");
   out.random_weights = source.random;
   out.rope_by_length = info.rope_by_length;

@@ -381,8 +381,12 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
       out.activations,
       ResolveType("activations", options.activations == "int8" ? "auto" : options.activations,
                   arithmetic, {"f32", "bf16", "int8"}));
-  NINFER_ASSIGN_OR_RETURN(
-      out.kv_cache, ResolveType("kv_cache", options.kv_cache, out.activations, {"f32", "bf16"}));
+  if (options.kv_cache == "int8") {
+    out.kv_cache = DType::kI8;
+  } else {
+    NINFER_ASSIGN_OR_RETURN(out.kv_cache, ResolveType("kv_cache", options.kv_cache, out.activations,
+                                                      {"f32", "bf16", "int8"}));
+  }
   NINFER_RETURN_IF_ERROR(OneOf("attention", options.attention, {"naive", "efficient", "flash"}));
   out.attention = options.attention;
   out.context_length = source.model.info.context_length;
@@ -407,7 +411,7 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   NINFER_RETURN_IF_ERROR(passes::CheckPassOptions(out));
   *explanation =
       absl::StrCat("stored ", DTypeName(stored), ": weights ", out.weights_name(), ", activations ",
-                   out.activations_name(), ", cache ", DTypeName(out.kv_cache));
+                   out.activations_name(), ", cache ", out.kv_cache_name());
   return out;
 }
 

@@ -32,6 +32,9 @@ constexpr double kCodeTypical = 2, kCodeWorst = 3;  // times that distance
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 constexpr int64_t kSingles = 4;  // of each text, token by token
 
+// A cache that changes what it is given.
+bool CacheRounds(DType dtype) { return dtype != DType::kF32; }
+
 bool IsHalf(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF16; }
 
 // Whether a value of `from` may change when it is cast to `to`.
@@ -43,7 +46,7 @@ bool Rounds(DType from, DType to) {
 // it is stored in.
 bool Rounds(const ir::Function& function) {
   for (const auto& parameter : function.parameters()) {
-    if (parameter->type().is_kv && IsHalf(parameter->type().dtype)) return true;
+    if (parameter->type().is_kv && CacheRounds(parameter->type().dtype)) return true;
   }
   for (const auto& node : function.nodes()) {
     if (node->body() != nullptr && Rounds(*node->body())) return true;
@@ -87,7 +90,7 @@ bool ChoiceRounds(const ir::Module& imported, const passes::PassOptions& choice)
     if (IsHalf(rule.dtype)) return true;
   }
   if (IsHalf(choice.activations)) return true;
-  if (IsHalf(choice.kv_cache) && !choice.disabled.contains("kv-cache")) return true;
+  if (CacheRounds(choice.kv_cache) && !choice.disabled.contains("kv-cache")) return true;
   for (const ir::Weight& weight : imported.weights()) {
     const ir::Type& stored = weight.value->type();
     if (stored.rank() > 1 && Rounds(stored.dtype, choice.weights)) return true;

@@ -88,9 +88,10 @@ struct ScoreRule {
 absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const Tensor& k,
                                  const Tensor& v, const Tensor& positions, const Tensor& seq_bounds,
                                  const Tensor& key_bounds, const ScoreRule& rule);
-absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, const KvStore& kv,
-                                      const Tensor& positions, const Tensor& seq_bounds,
-                                      const Tensor& page_table, const ScoreRule& rule);
+absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& queries,
+                                      const KvStore& kv, const Tensor& positions,
+                                      const Tensor& seq_bounds, const Tensor& page_table,
+                                      const ScoreRule& rule);
 
 // kernels_state.cc
 absl::Status KvAppend(KvStore* kv, const Tensor& k, const Tensor& v, const Tensor& positions,

@@ -1,10 +1,12 @@
 // Attention as one op: by sequence and KV head, the query heads of a group against the head's keys,
-// a block of query rows at a time. All forms of the op compute the same here.
+// a block of query rows at a time. All forms of the op compute the same here. Over a cache of
+// integers queries and weights are rounded as kernels round them.
 // Tested by tests/eager_test.cc.
 #include <algorithm>
 #include <cmath>
 
 #include "base/page_table.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "eager/kernels.h"
 
@@ -24,7 +26,8 @@ struct HeadTask {
   int64_t ld;
   int64_t count;
   const ScoreRule* rule;
-  Tensor* out;  // [T, H, d]
+  Tensor* out;                          // [T, H, d]
+  const float* value_scales = nullptr;  // [count], where values are integers
 };
 
 // Keys that rows [t0, t1) see: the largest position and one.
@@ -63,6 +66,19 @@ void WeighRow(const ScoreRule& rule, int64_t h, int64_t position, int64_t count,
   std::fill(row + visible, row + count, 0.0f);
 }
 
+// Weights times the scales of their values, rounded page by page.
+void RoundWeights(const float* scales, int64_t count, float* row) {
+  for (int64_t first = 0; first < count; first += kPagePositions) {
+    const int64_t positions = std::min(kPagePositions, count - first);
+    int16_t integers[kPagePositions];
+    for (int64_t i = first; i < first + positions; ++i) row[i] *= scales[i];
+    const float scale = RoundToWords(row + first, positions, kPagePositions, integers);
+    for (int64_t i = 0; i < positions; ++i) {
+      row[first + i] = static_cast<float>(integers[i]) * scale;
+    }
+  }
+}
+
 void AttendHead(const Context& context, const HeadTask& task) {
   const int64_t heads = task.q->shape[1], dim = task.q->shape[2];
   const Tensor scores =
@@ -77,10 +93,34 @@ void AttendHead(const Context& context, const HeadTask& task) {
            count);
       for (int64_t i = 0; i < rows; ++i) {
         WeighRow(*task.rule, h, (*task.positions->ints)[t + i], count, s + i * count);
+        if (task.value_scales != nullptr) RoundWeights(task.value_scales, count, s + i * count);
       }
       Gemm(/*transpose_b=*/false, rows, dim, count, 1.0f, s, count, task.values, task.ld,
            task.out->floats->data() + (t * heads + h) * dim, heads * dim);
     }
+  }
+}
+
+// Each head's row of the queries in 16 bits.
+Tensor RoundQueries(const Context& context, const Tensor& q) {
+  const int64_t dim = q.shape[2];
+  Tensor rounded = context.workspace->Floats(q.shape);
+  std::vector<int16_t> integers(dim);
+  for (int64_t first = 0; first < q.elements(); first += dim) {
+    const float scale = RoundToWords(q.floats->data() + first, dim, dim, integers.data());
+    for (int64_t i = 0; i < dim; ++i) {
+      (*rounded.floats)[first + i] = static_cast<float>(integers[i]) * scale;
+    }
+  }
+  return rounded;
+}
+
+// The integers of rows that a cache of integers held, in place, and their scales.
+void TakeIntegers(int64_t dim, int64_t count, float* rows, float* scales) {
+  std::vector<int8_t> integers(dim);
+  for (int64_t i = 0; i < count; ++i, rows += dim) {
+    scales[i] = QuantiseGroup(kCacheScheme, rows, dim, integers.data()).scale;
+    std::copy(integers.begin(), integers.end(), rows);
   }
 }
 
@@ -125,9 +165,12 @@ absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const 
   return out;
 }
 
-absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, const KvStore& kv,
-                                      const Tensor& positions, const Tensor& seq_bounds,
-                                      const Tensor& page_table, const ScoreRule& rule) {
+absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& queries,
+                                      const KvStore& kv, const Tensor& positions,
+                                      const Tensor& seq_bounds, const Tensor& page_table,
+                                      const ScoreRule& rule) {
+  const bool integers = kv.dtype() == DType::kI8;
+  const Tensor q = integers ? RoundQueries(context, queries) : queries;
   const int64_t sequences = seq_bounds.elements() - 1, dim = kv.head_dim();
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, q.shape[0]));
   NINFER_RETURN_IF_ERROR(CheckPositions(positions));
@@ -152,6 +195,7 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
       const int64_t group = q.shape[1] / kv.heads();
       const Tensor keys = context.workspace->Floats({count, dim});
       const Tensor values = context.workspace->Floats({count, dim});
+      const Tensor scales = context.workspace->Floats({integers ? count : 0});
       for (size_t i = 0; i < pages[s].size(); ++i) {
         const int64_t first = static_cast<int64_t>(i) * kPagePositions;
         const int64_t rows = std::min(kPagePositions, count - first);
@@ -163,8 +207,10 @@ absl::StatusOr<Tensor> PagedAttention(const Context& context, const Tensor& q, c
         kv.Read(KvPart::kKeys, pages[s][i], g, rows, keys.floats->data() + first * dim);
         kv.Read(KvPart::kValues, pages[s][i], g, rows, values.floats->data() + first * dim);
       }
+      if (integers) TakeIntegers(dim, count, values.floats->data(), scales.floats->data());
       AttendHead(context, {&q, &positions, t0, t1, g * group, group, keys.floats->data(),
-                           values.floats->data(), dim, count, &rule, &out});
+                           values.floats->data(), dim, count, &rule, &out,
+                           integers ? scales.floats->data() : nullptr});
     }
   });
   return out;

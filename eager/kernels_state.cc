@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/page_table.h"
+#include "base/quantise.h"
 #include "base/status.h"
 #include "eager/kernels.h"
 
@@ -20,6 +21,7 @@ void PoolStore::Read(KvPart part, int64_t page, int64_t head, int64_t count, flo
 
 void PoolStore::Write(KvPart part, int64_t page, int64_t head, int64_t position, const float* row) {
   float* out = Rows(part, page, head) + position * head_dim();
+  if (pool_->dtype == DType::kI8) return QuantiseRow(kCacheScheme, row, head_dim(), out);
   for (int64_t i = 0; i < head_dim(); ++i) {
     if (pool_->dtype == DType::kBF16) {
       out[i] = Bf16ToFloat(FloatToBf16(row[i]));

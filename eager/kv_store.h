@@ -20,17 +20,19 @@ class KvStore {
   int64_t heads() const { return heads_; }
   int64_t head_dim() const { return head_dim_; }
   int64_t pages() const { return pages_; }
+  DType dtype() const { return dtype_; }
   // The first `count` rows of a page, [count, head_dim].
   virtual void Read(KvPart part, int64_t page, int64_t head, int64_t count, float* rows) const = 0;
-  // Rounds to the state's dtype.
+  // Rounds as the state's dtype holds them.
   virtual void Write(KvPart part, int64_t page, int64_t head, int64_t position,
                      const float* row) = 0;
 
  protected:
-  KvStore(int64_t heads, int64_t head_dim, int64_t pages)
-      : heads_(heads), head_dim_(head_dim), pages_(pages) {}
+  KvStore(DType dtype, int64_t heads, int64_t head_dim, int64_t pages)
+      : dtype_(dtype), heads_(heads), head_dim_(head_dim), pages_(pages) {}
 
  private:
+  DType dtype_;
   int64_t heads_, head_dim_, pages_;
 };
 
@@ -38,7 +40,7 @@ class KvStore {
 class PoolStore : public KvStore {
  public:
   explicit PoolStore(KvPool* pool)
-      : KvStore(pool->heads, pool->head_dim, pool->pages), pool_(pool) {}
+      : KvStore(pool->dtype, pool->heads, pool->head_dim, pool->pages), pool_(pool) {}
   void Read(KvPart part, int64_t page, int64_t head, int64_t count, float* rows) const override;
   void Write(KvPart part, int64_t page, int64_t head, int64_t position, const float* row) override;
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/quantise.h"
 #include "base/status.h"
 
 namespace ninfer::eager {
@@ -34,9 +35,26 @@ int64_t LayoutStore::Offset(KvPart part, int64_t page, int64_t head, int64_t pos
                                             : layout_.VOffset(head, position, column));
 }
 
+uint8_t* LayoutStore::Scale(KvPart part, int64_t page, int64_t head, int64_t position) const {
+  return memory_ + page * layout_.page_bytes() +
+         (part == KvPart::kKeys ? layout_.KScaleOffset(head, position)
+                                : layout_.VScaleOffset(head, position));
+}
+
 void LayoutStore::Read(KvPart part, int64_t page, int64_t head, int64_t count, float* rows) const {
   const int64_t size = DTypeSize(layout_.dtype);
   for (int64_t position = 0; position < count; ++position) {
+    if (layout_.integers()) {  // any byte is an integer: the scale tells what was never written
+      const uint8_t* at = Scale(part, page, head, position);
+      if (IsPoison(at, sizeof(float))) read_poison_ = true;
+      float scale;
+      std::memcpy(&scale, at, sizeof(scale));
+      for (int64_t column = 0; column < head_dim(); ++column) {
+        const int integer = memory_[Offset(part, page, head, position, column)] - kCacheZero;
+        *rows++ = static_cast<float>(integer) * scale;
+      }
+      continue;
+    }
     for (int64_t column = 0; column < head_dim(); ++column) {
       const uint8_t* element = memory_ + Offset(part, page, head, position, column);
       if (IsPoison(element, size)) read_poison_ = true;
@@ -47,6 +65,16 @@ void LayoutStore::Read(KvPart part, int64_t page, int64_t head, int64_t count, f
 
 void LayoutStore::Write(KvPart part, int64_t page, int64_t head, int64_t position,
                         const float* row) {
+  if (layout_.integers()) {
+    std::vector<int8_t> integers(head_dim());
+    const float scale = QuantiseGroup(kCacheScheme, row, head_dim(), integers.data()).scale;
+    std::memcpy(Scale(part, page, head, position), &scale, sizeof(scale));
+    for (int64_t column = 0; column < head_dim(); ++column) {
+      memory_[Offset(part, page, head, position, column)] =
+          static_cast<uint8_t>(integers[column] + kCacheZero);
+    }
+    return;
+  }
   for (int64_t column = 0; column < head_dim(); ++column) {
     ConvertFromFloat(row + column, layout_.dtype,
                      memory_ + Offset(part, page, head, position, column), 1);

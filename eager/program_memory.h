@@ -22,13 +22,16 @@ inline constexpr uint16_t kPoison = 0x7fde;
 class LayoutStore : public KvStore {
  public:
   LayoutStore(const program::KvLayout& layout, uint8_t* memory, int64_t pages)
-      : KvStore(layout.heads, layout.head_dim, pages), layout_(layout), memory_(memory) {}
+      : KvStore(layout.dtype, layout.heads, layout.head_dim, pages),
+        layout_(layout),
+        memory_(memory) {}
   void Read(KvPart part, int64_t page, int64_t head, int64_t count, float* rows) const override;
   void Write(KvPart part, int64_t page, int64_t head, int64_t position, const float* row) override;
   bool read_poison() const { return read_poison_; }
 
  private:
   int64_t Offset(KvPart part, int64_t page, int64_t head, int64_t position, int64_t column) const;
+  uint8_t* Scale(KvPart part, int64_t page, int64_t head, int64_t position) const;
 
   program::KvLayout layout_;
   uint8_t* memory_;

@@ -16,6 +16,9 @@ absl::StatusOr<Dim> ExpectSequences(const RuleInput& in, int first, const Dim& t
   return in.type(first + 1).shape[0];
 }
 
+// What is appended to a state and read of it. A state of integers takes and gives f32.
+DType RowsOf(const Type& kv) { return kv.dtype == DType::kI8 ? DType::kF32 : kv.dtype; }
+
 Dim OneLess(const Dim& dim) { return {dim.symbol, dim.offset - 1}; }
 
 // A window of at least one position, where there is one.
@@ -112,8 +115,8 @@ RuleResult KvAppendShape(const RuleInput& in) {
   const Type& kv = in.type(0);
   NINFER_RETURN_IF_ERROR(
       ExpectShape(in, 1, Element::kFloat, {absl::nullopt, kv.shape[0], kv.shape[1]}));
-  // The cache rounds nothing: a cast stands in the graph where its dtype is another.
-  const Type rows{kv.dtype, in.type(1).shape};  // [T, kv_heads, head_dim]
+  // A cache of floats rounds nothing: a cast stands in the graph where its dtype is another.
+  const Type rows{RowsOf(kv), in.type(1).shape};  // [T, kv_heads, head_dim]
   for (int i = 1; i <= 2; ++i) {
     if (in.type(i) != rows) return OperandError(in, i, in.Text(rows));
   }
@@ -136,9 +139,9 @@ RuleResult KvReadShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 2, Element::kI32, {sequences, absl::nullopt}));
   const Type& kv = in.type(0);
   const Type& declared = *in.declared;  // [C, kv_heads, head_dim]
-  if (declared.is_kv || declared.dtype != kv.dtype || declared.rank() != 3 ||
+  if (declared.is_kv || declared.dtype != RowsOf(kv) || declared.rank() != 3 ||
       declared.shape[1] != kv.shape[0] || declared.shape[2] != kv.shape[1]) {
-    return DeclaredError(in, absl::StrCat(DTypeName(kv.dtype), "[_,", in.Text(kv.shape[0]), ",",
+    return DeclaredError(in, absl::StrCat(DTypeName(RowsOf(kv)), "[_,", in.Text(kv.shape[0]), ",",
                                           in.Text(kv.shape[1]), "]"));
   }
   return declared;

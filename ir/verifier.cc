@@ -66,8 +66,8 @@ absl::Status VerifyType(const Type& type, absl::Span<const Symbol> symbols) {
   }
   if (!type.is_kv) return absl::OkStatus();
   const bool two_sizes = type.rank() == 2 && type.shape[0].is_static() && type.shape[1].is_static();
-  if (!two_sizes || !IsFloat(type.dtype)) {
-    return InvalidArgument("type: expected a KV state kv<float>[heads,head_dim], found ",
+  if (!two_sizes || (!IsFloat(type.dtype) && type.dtype != DType::kI8)) {
+    return InvalidArgument("type: expected a KV state kv<float or i8>[heads,head_dim], found ",
                            TypeToString(type, symbols));
   }
   return absl::OkStatus();

@@ -21,6 +21,10 @@ std::string PassOptions::activations_name() const {
   return absl::StrCat("int8 into linears, else ", type);
 }
 
+std::string PassOptions::kv_cache_name() const {
+  return kv_cache == DType::kI8 ? "int8" : std::string(DTypeName(kv_cache));
+}
+
 const QuantiseScheme* PassOptions::CoarsestScheme() const {
   const QuantiseScheme* coarsest = FindQuantiseScheme(weight_scheme);
   for (const WeightRule& rule : weight_rules) {

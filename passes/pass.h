@@ -49,7 +49,7 @@ struct PassOptions {
   // Where a weight is of integers, round its linear's input to int8_g32_f32; else it is of type
   // `activations` as any other.
   bool int8_inputs = true;
-  DType kv_cache = DType::kF32;  // f32, bf16
+  DType kv_cache = DType::kF32;  // f32, bf16, i8
   // In place of the n-th weight that precision quantises: an f32 weight of this name, of values
   // that the scheme holds, from the same source as the others.
   std::map<int, std::string> calibrated;
@@ -67,6 +67,7 @@ struct PassOptions {
   std::string weights_name() const;
   // "bf16", or "int8 into linears, else bf16"
   std::string activations_name() const;
+  std::string kv_cache_name() const;  // as --kv-cache calls it
   // The scheme of the fewest bits that a weight may be rounded to; null: none.
   const QuantiseScheme* CoarsestScheme() const;
   bool HasTable() const;            // whether some weight may be stored with one

@@ -9,7 +9,8 @@
 //   weight_rules  another type for weights by name.
 //   activations  bf16: x of every linear, and q of attention (k and v without a cache), are cast to
 //                bf16 by what makes them. Sums, norms, softmax, residuals and logits stay f32.
-//   kv_cache     the states' type; k and v are cast to it before they are appended.
+//   kv_cache     the states' type; k and v are cast to it before they are appended. A state of i8
+//                takes them in f32 and rounds them itself.
 // A cast goes above views (slices, reshapes) when everything that looks through them wants it, so
 // that one cast serves, for instance, all of a fused q, k, v projection.
 //
@@ -237,6 +238,7 @@ absl::optional<DType> PrecisionSettler::Wanted(const Node& node, size_t operand)
   } else if (node.op() == Op::kKvAppend) {
     if (operand != 1 && operand != 2) return absl::nullopt;
     wanted = node.operand(0)->type().dtype;
+    if (wanted == DType::kI8) wanted = DType::kF32;
   } else {
     return absl::nullopt;
   }
@@ -357,6 +359,7 @@ absl::Status CheckOptions(const PassOptions& options) {
     return InvalidArgument("weights: expected a scheme of integers, found ", scheme);
   }
   NINFER_RETURN_IF_ERROR(check("activations", options.activations, false));
+  if (options.kv_cache == DType::kI8) return absl::OkStatus();
   return check("kv_cache", options.kv_cache, false);
 }
 

@@ -39,26 +39,29 @@ absl::optional<Family> FamilyFromName(absl::string_view name);
 
 // Layout of the KV cache of one layer: pages of `kPagePositions` positions, each page of all KV
 // heads. Inside a page, head g lies at g * head_bytes():
-//   K: [k_pairs][64 positions][step], columns of the head dimension in groups of `step` (2 for
-//   bf16,
-//      1 for f32), zero padded: the panel layout with positions for columns;
-//   V: [64 / step][padded head_dim][step], positions in groups of `step`, columns padded to 32.
+//   K: [k_groups][64 positions][step], columns of the head dimension in groups of `step` (1 for
+//      f32, 2 for bf16, 4 for i8), zero padded: the panel layout with positions for columns;
+//   V: [64 / step][padded head_dim][step], positions in groups of `step`, columns padded to 32;
+//   of i8, f32 [2][64 positions]: the scales of the keys' rows, then of the values' (kCacheScheme).
+//      An integer is stored as a byte without a sign, 128 more.
 // Only attention and kv_append know this. Pages of a cache are zeroed when they are handed out, so
 // that what lies behind a text's last position is finite. A scratch pool (Buffer::kv) takes its
 // bytes over from other values, and nobody zeroes it: there the kv_append of a text's last row also
-// zeroes V of the positions behind it in its page.
+// zeroes V of the positions behind it in its page, of i8 their scales.
 struct KvLayout {
   DType dtype = DType::kF32;
   int64_t heads = 0;
   int64_t head_dim = 0;
 
   static constexpr int64_t kPagePositions = 64;
-  int64_t step() const { return dtype == DType::kF32 ? 1 : 2; }
+  bool integers() const { return dtype == DType::kI8; }
+  int64_t step() const { return integers() ? 4 : dtype == DType::kF32 ? 1 : 2; }
   int64_t k_groups() const { return (head_dim + step() - 1) / step(); }
   int64_t v_columns() const { return (head_dim + 31) / 32 * 32; }
   int64_t k_bytes() const { return k_groups() * kPagePositions * step() * DTypeSize(dtype); }
   int64_t v_bytes() const { return kPagePositions * v_columns() * DTypeSize(dtype); }
-  int64_t head_bytes() const { return k_bytes() + v_bytes(); }
+  int64_t scale_bytes() const { return integers() ? kPagePositions * int64_t{sizeof(float)} : 0; }
+  int64_t head_bytes() const { return k_bytes() + v_bytes() + 2 * scale_bytes(); }
   int64_t page_bytes() const { return heads * head_bytes(); }
   // Byte offsets from the start of the page.
   int64_t KOffset(int64_t head, int64_t position, int64_t column) const {
@@ -70,6 +73,12 @@ struct KvLayout {
     return head * head_bytes() + k_bytes() +
            ((position / step() * v_columns() + column) * step() + position % step()) *
                DTypeSize(dtype);
+  }
+  int64_t KScaleOffset(int64_t head, int64_t position) const {
+    return head * head_bytes() + k_bytes() + v_bytes() + position * int64_t{sizeof(float)};
+  }
+  int64_t VScaleOffset(int64_t head, int64_t position) const {
+    return KScaleOffset(head, position) + scale_bytes();
   }
   friend bool operator==(const KvLayout& a, const KvLayout& b) {
     return a.dtype == b.dtype && a.heads == b.heads && a.head_dim == b.head_dim;

@@ -81,6 +81,12 @@ int64_t QuantisedRowBytes(int64_t columns) {
   return groups * (2 * kQuantisedGroup + 4 + 4);
 }
 
+int64_t CacheRowAt(const Kernel& kernel) {
+  int64_t at = kTiles + RowBytes(*kernel.body);
+  for (const auto& node : kernel.body->nodes()) at += StatisticsBytes(*node);
+  return at;
+}
+
 int64_t HeadStatisticsAt(const Kernel& kernel, const ir::Node& node) {
   if (StatisticsBytes(node) == 0) return -1;
   int64_t at = kTiles + RowBytes(*kernel.body);
@@ -97,11 +103,9 @@ int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols)
     case Family::kGroupedLinear:
       return LinearBytes(kernel, symbols);
     case Family::kRowwise:
-    case Family::kKvAppend: {
-      int64_t bytes = kTiles + RowBytes(*kernel.body);
-      for (const auto& node : kernel.body->nodes()) bytes += StatisticsBytes(*node);
-      return bytes;
-    }
+      return CacheRowAt(kernel);
+    case Family::kKvAppend:
+      return CacheRowAt(kernel) + (kernel.kv.integers() ? RoundUp(kernel.kv.v_columns() * 5) : 0);
     case Family::kAttention:
       return AttentionBytes(kernel, symbols);
     case Family::kPages:

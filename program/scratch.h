@@ -24,7 +24,8 @@ int64_t QuantisedRowBytes(int64_t columns);
 //   of the input, in f32 or quantised;
 // - routing: nothing;
 // - rowwise and kv_append: 64 KiB, every value of the body for one row in f32, and for each norm or
-//   softmax of single heads two f32 a head;
+//   softmax of single heads two f32 a head; kv_append to a cache of integers a head's row in f32
+//   and in i8 behind them;
 // - attention: 256 KiB for tiles of scores, running maxima, sums and outputs of a unit; with form
 //   "efficient" also all scores of a unit, 16 rows x heads of a group x the positions that the page
 //   table can name; with "naive" the scores lie in the arena;
@@ -33,6 +34,8 @@ int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols)
 
 // Where these lie, for `node` of the kernel's body; -1 when it reduces whole rows.
 int64_t HeadStatisticsAt(const Kernel& kernel, const ir::Node& node);
+// And where a head's row is rounded for the cache: f32 [v_columns], then i8.
+int64_t CacheRowAt(const Kernel& kernel);
 
 }  // namespace ninfer::program
 

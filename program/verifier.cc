@@ -126,8 +126,10 @@ absl::Status ProgramVerifier::VerifyArguments() {
     if (!names_.insert(absl::StrCat("argument ", kv.name)).second) {
       return InvalidArgument("kv %", kv.name, ": expected a name of its own");
     }
-    if (!IsFloat(kv.layout.dtype) || kv.layout.heads < 1 || kv.layout.head_dim < 1) {
-      return InvalidArgument("kv %", kv.name, ": expected floats, heads and head_dim of 1 or more");
+    const bool holds = IsFloat(kv.layout.dtype) || kv.layout.integers();
+    if (!holds || kv.layout.heads < 1 || kv.layout.head_dim < 1) {
+      return InvalidArgument("kv %", kv.name,
+                             ": expected floats or i8, heads and head_dim of 1 or more");
     }
     if (kv.window < 0 || kv.window > kMaxBound) {
       return InvalidArgument("kv %", kv.name, ": expected a window in [0, 2^40], found ",

@@ -195,6 +195,80 @@ TEST(Quantise, ZerosAndTinyValuesBecomeZero) {
   }
 }
 
+// --- a cache of integers, and what is multiplied with it
+
+constexpr int64_t kHeads[] = {1, 5, 24, 64, 80, 96, 128, 256, 512};
+
+TEST(QuantiseCache, EveryValueIsWithinHalfAScaleAndTheLargestIsKept) {
+  for (const int64_t head_dim : kHeads) {
+    for (const float size : {1e-20f, 1e-3f, 1.0f, 1e20f}) {
+      const std::vector<float> x = Random(head_dim * 20, size);
+      for (size_t begin = 0; begin < x.size(); begin += head_dim) {
+        std::vector<int8_t> integers(head_dim);
+        const float scale = QuantiseGroup(kCacheScheme, &x[begin], head_dim, integers.data()).scale;
+        int largest = 0;
+        for (int64_t i = 0; i < head_dim; ++i) {
+          ASSERT_LE(std::fabs(x[begin + i] - integers[i] * double{scale}), 0.5001 * scale);
+          largest = std::max(largest, std::abs(int{integers[i]}));
+        }
+        EXPECT_EQ(largest, 127);
+      }
+    }
+  }
+}
+
+// Why a head's row has one scale: groups of 32 have an error that is little less, for half a bit or
+// more a value and sums that are not of integers alone.
+TEST(QuantiseCache, OneScaleARowCostsLittleBesideGroupsOf32) {
+  const auto error = [](const QuantiseScheme& scheme, const std::vector<float>& x, int64_t row) {
+    std::vector<float> y(x.size());
+    double squares = 0, sum = 0;
+    for (size_t i = 0; i < x.size(); i += row) QuantiseRow(scheme, &x[i], row, &y[i]);
+    for (size_t i = 0; i < x.size(); ++i) {
+      squares += double{x[i] - y[i]} * (x[i] - y[i]);
+      sum += double{x[i]} * x[i];
+    }
+    return std::sqrt(squares / sum);
+  };
+  for (const int64_t head_dim : {64, 128, 256, 512}) {
+    const std::vector<float> x = Random(head_dim * 200, 1);
+    const double one = error(kCacheScheme, x, head_dim);
+    EXPECT_LT(one, 1.45 * error(*FindQuantiseScheme("int8_g32_f32"), x, head_dim)) << head_dim;
+    EXPECT_LT(one, 0.008) << head_dim;
+  }
+}
+
+TEST(QuantiseCache, WhatIsNoNumberBecomesOne) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::vector<float>& x : {std::vector<float>{nan, nan}, {nan, 1}, {0, 0}}) {
+    float y[2] = {9, 9};
+    QuantiseRow(kCacheScheme, x.data(), 2, y);
+    EXPECT_TRUE(std::isfinite(y[0])) << x[0];
+    EXPECT_NEAR(y[1], x[1] == 1 ? 1 : 0, 1e-6);
+  }
+}
+
+TEST(QuantiseCache, WordsAreWithinHalfAScaleAndTheirProductsFit32Bits) {
+  for (const int64_t terms : {1, 64, 512, 518, 519, 4096}) {
+    const int levels = WordLevels(terms);
+    EXPECT_LE(int64_t{levels} * 127 * terms, INT32_MAX);
+    EXPECT_EQ(levels == 32639, terms <= 518);
+    const std::vector<float> x = Random(64, 3);
+    std::vector<int16_t> integers(64);
+    const float scale = RoundToWords(x.data(), 64, terms, integers.data());
+    int largest = 0;
+    for (int i = 0; i < 64; ++i) {
+      ASSERT_LE(std::fabs(x[i] - integers[i] * double{scale}), 0.51 * scale);
+      largest = std::max(largest, std::abs(int{integers[i]}));
+    }
+    EXPECT_EQ(largest, levels);
+  }
+  const float zeros[] = {0, -0.0f, 1e-38f};
+  int16_t integers[] = {9, 9, 9};
+  EXPECT_EQ(RoundToWords(zeros, 3, 64, integers), 0);
+  for (const int16_t integer : integers) EXPECT_EQ(integer, 0);
+}
+
 TEST(Quantise, UnknownNamesAreNotFound) { EXPECT_EQ(FindQuantiseScheme("int3"), nullptr); }
 
 }  // namespace

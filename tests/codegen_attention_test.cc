@@ -85,6 +85,12 @@ void ExpectSameAlone(const KernelHarness& harness, int kernel, const AttentionCa
   }
 }
 
+// Of results against double precision of the same cached rows. Over a cache of integers queries and
+// weights are rounded to 16 bits.
+Bound BoundOf(const AttentionCase& c) {
+  return {c.cache == DType::kI8 ? 2e-4 : 2e-5, c.cast ? 1.0 / 256 : 1e-5};
+}
+
 void ExpectEqualAndIndependent(const std::vector<AttentionCase>& cases) {
   KernelHarness harness({}, kPages);
   for (const AttentionCase& c : cases) harness.Add(c.source());
@@ -101,7 +107,10 @@ void ExpectEqualAndIndependent(const std::vector<AttentionCase>& cases) {
       q = RandomTensor({step.tokens(), c.buffer_columns()}, c.queries, random);
       if (c.form_of_scores.alibi) step.operands.tensors["slopes"] = Slopes(c);
       const std::vector<Tensor> expected = {Reference(c, shape, rows, q)};
-      harness.ExpectAgree(kernel, step.operands, {2e-5, c.cast ? 1.0 / 256 : 1e-5}, &expected);
+      harness.ExpectAgree(kernel, step.operands, BoundOf(c), &expected);
+      if (c.cache == DType::kI8) {  // eager rounds alike, save what its sums put on the other side
+        harness.ExpectAgree(kernel, step.operands, {1e-4, c.cast ? 1.0 / 127 : 1e-5});
+      }
       harness.ExpectUnitsIndependent(kernel, step.operands, j);
       ExpectSameAlone(harness, kernel, c, shape, rows, step.operands);
     }
@@ -110,6 +119,31 @@ void ExpectEqualAndIndependent(const std::vector<AttentionCase>& cases) {
 
 TEST(CodegenAttention, EqualsDoublePrecisionAndIsIndependentOfNeighbours) {
   ExpectEqualAndIndependent(AttentionCases());
+}
+
+std::vector<AttentionCase> IntegerCases() {
+  constexpr int64_t kDims[] = {5, 24, 64, 80, 96, 128, 256, 512};
+  constexpr int64_t kGroups[] = {1, 2, 3, 8};
+  constexpr const char* kForms[] = {"flash", "efficient", "naive"};
+  std::vector<AttentionCase> cases;
+  int count = 0;
+  for (const int64_t dim : kDims) {
+    for (const int64_t group : kGroups) {
+      for (const DType queries : {DType::kF32, DType::kBF16}) {
+        const bool bf16 = queries == DType::kBF16;
+        cases.push_back({kForms[count % 3], DType::kI8, queries, dim, 1 + count % 2, group, bf16,
+                         count % 5 == 0});
+        ++count;
+      }
+    }
+  }
+  std::vector<AttentionCase> few;
+  for (size_t i = 0; i < cases.size(); i += kFullTier ? 1 : 5) few.push_back(cases[i]);
+  return few;
+}
+
+TEST(CodegenAttention, OverACacheOfIntegersEqualsDoublePrecisionAndEager) {
+  ExpectEqualAndIndependent(IntegerCases());
 }
 
 // Windows within a page, over its edge and over several pages, soft caps and ALiBi.
@@ -123,10 +157,11 @@ TEST(CodegenAttention, WindowsCapsAndBiasesEqualDoublePrecision) {
       const bool bf16 = cases.size() % 2 == 1;
       const DType dtype = bf16 ? DType::kBF16 : DType::kF32;
       cases.push_back({name, dtype, dtype, bf16 ? 24 : 20, 1, 3, bf16, false, form});
+      cases.push_back({name, DType::kI8, dtype, bf16 ? 24 : 22, 1, 3, bf16, false, form});
     }
   }
   std::vector<AttentionCase> few;
-  for (size_t i = 0; i < cases.size(); i += kFullTier ? 1 : 2) few.push_back(cases[i]);
+  for (size_t i = 0; i < cases.size(); i += kFullTier ? 1 : 5) few.push_back(cases[i]);
   ExpectEqualAndIndependent(few);
 }
 

@@ -139,6 +139,13 @@ constexpr char kQwen3MoeConfig[] = R"({
   "num_experts_per_tok": 3, "max_position_embeddings": 128, "norm_topk_prob": true
 })";
 
+// Heads so wide that their tiles' addresses are more than registers hold.
+constexpr char kWideConfig[] = R"({
+  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 75, "hidden_size": 64,
+  "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 6,
+  "num_key_value_heads": 2, "head_dim": 512, "max_position_embeddings": 128
+})";
+
 struct Variant {
   DType weights, activations, cache;
   const char* attention;
@@ -155,6 +162,8 @@ constexpr Variant kVariants[] = {
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_g32"},
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4_g32"},
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "nu4_g32"},
+    {DType::kF32, DType::kF32, DType::kI8, "flash", true},
+    {DType::kBF16, DType::kBF16, DType::kI8, "efficient", true},
     // Of one model alone.
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_channel"},
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4_g128"},
@@ -164,7 +173,7 @@ constexpr Variant kVariants[] = {
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4a_g128", false},
     {DType::kF32, DType::kBF16, DType::kF32, "flash", true, "nu4_g32", false},
 };
-constexpr size_t kForAll = 8;
+constexpr size_t kForAll = 10;
 
 // Adds the kernels that no program before had.
 void AddKernels(const frontend::ImportedModel& model, const Variant& variant,
@@ -207,6 +216,11 @@ class CodegenModelKernels : public testing::TestWithParam<std::string> {
                               : model == &*demo ? std::size(kVariants)
                                                 : kForAll;
       for (size_t i = 0; i < variants; ++i) AddKernels(*model, kVariants[i], harness_, &seen);
+    }
+    auto wide = frontend::ImportRandomModel("llama", kWideConfig, DType::kF32, 1, {});
+    ASSERT_TRUE(wide.ok()) << wide.status();
+    for (const DType cache : {DType::kF32, DType::kBF16, DType::kI8}) {
+      AddKernels(*wide, {DType::kF32, DType::kF32, cache, "flash", true}, harness_, &seen);
     }
   }
   static void TearDownTestSuite() {

@@ -9,6 +9,67 @@
 namespace ninfer {
 namespace {
 
+// Elements of a page: integers are bytes with scales behind them.
+enum class Role : uint8_t { kPadding, kElement, kScale };
+
+// What each byte of the pool belongs to.
+std::vector<Role> RolesOf(const KvLayout& layout, int64_t bytes) {
+  const int64_t size = DTypeSize(layout.dtype);
+  std::vector<Role> roles(bytes, Role::kPadding);
+  const auto mark = [&](int64_t at, Role role, int64_t count) {
+    std::fill_n(roles.begin() + at, count, role);
+  };
+  for (int64_t page = 0; page < bytes; page += layout.page_bytes()) {
+    for (int64_t head = 0; head < layout.heads; ++head) {
+      for (int64_t i = 0; i < kPage * layout.head_dim; ++i) {
+        const int64_t position = i / layout.head_dim, column = i % layout.head_dim;
+        mark(page + layout.KOffset(head, position, column), Role::kElement, size);
+        mark(page + layout.VOffset(head, position, column), Role::kElement, size);
+      }
+      for (int64_t i = 0; i < kPage && layout.integers(); ++i) {
+        mark(page + layout.KScaleOffset(head, i), Role::kScale, sizeof(float));
+        mark(page + layout.VScaleOffset(head, i), Role::kScale, sizeof(float));
+      }
+    }
+  }
+  return roles;
+}
+
+// In a scratch pool the values behind a text's end, in its last page, are zeroed (of integers their
+// scales), and the keys are of no interest.
+void ExpectZeroBehind(const AppendCase& c, const StepShape& shape, const Step& step,
+                      std::vector<uint8_t>* expected, std::vector<Role>* roles) {
+  const KvLayout layout = c.layout();
+  const int64_t size = DTypeSize(c.cache);
+  for (size_t s = 0; s < shape.size(); ++s) {
+    const int64_t end = shape[s].length();
+    const int64_t at = step.PageOf(s, end - 1) * layout.page_bytes();
+    for (int64_t i = (end - 1) % kPage + 1; i < kPage; ++i) {
+      for (int64_t head = 0; head < c.heads; ++head) {
+        for (int64_t column = 0; column < c.dim && !layout.integers(); ++column) {
+          std::memset(&(*expected)[at + layout.VOffset(head, i, column)], 0, size);
+          std::fill_n(roles->begin() + at + layout.KOffset(head, i, column), size, Role::kPadding);
+        }
+        if (!layout.integers()) continue;
+        std::memset(&(*expected)[at + layout.VScaleOffset(head, i)], 0, sizeof(float));
+      }
+    }
+  }
+}
+
+// How far a number may lie from the oracle's: the last bit may differ where the keys were rotated.
+double RotatedBound(Role role, DType cache, double wanted) {
+  if (role == Role::kElement && cache == DType::kI8) return 1;
+  return cache == DType::kBF16 ? std::abs(wanted) / 128 + 1e-6 : 2e-6;
+}
+
+double NumberAt(const uint8_t* at, Role role, DType cache) {
+  if (role != Role::kScale && cache == DType::kI8) return *at;
+  float number;
+  ConvertToFloat(role == Role::kScale ? DType::kF32 : cache, at, &number, 1);
+  return number;
+}
+
 // The pool after the step, element by element: the new rows as the oracle writes them and every
 // other element as it was. Bytes between elements are padding, and zero or as they were.
 void ExpectAppended(const KernelHarness& harness, int kernel, const AppendCase& c,
@@ -16,49 +77,28 @@ void ExpectAppended(const KernelHarness& harness, int kernel, const AppendCase& 
   const auto oracle = harness.Run("oracle", kernel, step.operands);
   ASSERT_TRUE(oracle.ok()) << oracle.status();
   const KvLayout layout = c.layout();
-  const int64_t size = DTypeSize(c.cache);
-  const int64_t pages = static_cast<int64_t>(step.operands.pool.size()) / layout.page_bytes();
-  // 1: an element, 2: zeroed or as it was, and of no interest.
-  std::vector<uint8_t> role(step.operands.pool.size(), 2);
-  for (int64_t page = 0; page < pages; ++page) {
-    for (int64_t head = 0; head < c.heads; ++head) {
-      for (int64_t i = 0; i < kPage * c.dim; ++i) {
-        const int64_t at = page * layout.page_bytes();
-        std::memset(&role[at + layout.KOffset(head, i / c.dim, i % c.dim)], 1, size);
-        std::memset(&role[at + layout.VOffset(head, i / c.dim, i % c.dim)], 1, size);
-      }
-    }
-  }
+  const int64_t element = DTypeSize(c.cache);
   std::vector<uint8_t> expected = oracle->pool;
-  if (c.scratch) {  // the values behind a text's end, in its last page, are zeroed
-    for (size_t s = 0; s < shape.size(); ++s) {
-      const int64_t end = shape[s].length();
-      const int64_t at = step.PageOf(s, end - 1) * layout.page_bytes();
-      for (int64_t i = (end - 1) % kPage + 1; i < kPage; ++i) {
-        for (int64_t j = 0; j < c.heads * c.dim; ++j) {
-          std::memset(&expected[at + layout.VOffset(j / c.dim, i, j % c.dim)], 0, size);
-          std::memset(&role[at + layout.KOffset(j / c.dim, i, j % c.dim)], 2, size);
-        }
-      }
-    }
-  }
+  std::vector<Role> roles = RolesOf(layout, static_cast<int64_t>(expected.size()));
+  if (c.scratch) ExpectZeroBehind(c, shape, step, &expected, &roles);
   for (const Engine& engine : harness.engines()) {
     if (engine.is_oracle() || !engine.skipped.empty()) continue;
     const auto run = harness.Run(engine.name, kernel, step.operands);
     ASSERT_TRUE(run.ok()) << run.status();
     int64_t wrong = 0;
     std::string first;
-    for (size_t i = 0; i < expected.size(); i += size) {
-      const bool element = role[i] == 1;
+    for (size_t i = 0, size = 0; i < expected.size(); i += size) {
+      size = roles[i] == Role::kScale ? sizeof(float) : element;
       const bool same = std::memcmp(&run->pool[i], &expected[i], size) == 0;
-      const bool zero = std::count(&run->pool[i], &run->pool[i] + size, 0) == size;
-      // The last bit may differ where the keys were rotated.
-      float found, wanted;
-      ConvertToFloat(c.cache, &run->pool[i], &found, 1);
-      ConvertToFloat(c.cache, &expected[i], &wanted, 1);
-      const double bound = c.cache == DType::kBF16 ? std::abs(wanted) / 128 + 1e-6 : 2e-6;
-      const bool close = c.rope && std::abs(double{found} - wanted) <= bound;
-      if (element ? same || close : same || zero) continue;
+      // A byte of integers stands for zero.
+      const bool zero = c.cache == DType::kI8 ? run->pool[i] == kCacheZero
+                                              : std::count(&run->pool[i], &run->pool[i] + size,
+                                                           0) == static_cast<int64_t>(size);
+      const double found = NumberAt(&run->pool[i], roles[i], c.cache);
+      const double wanted = NumberAt(&expected[i], roles[i], c.cache);
+      const bool close =
+          c.rope && std::abs(found - wanted) <= RotatedBound(roles[i], c.cache, wanted);
+      if (roles[i] == Role::kPadding ? same || zero : same || close) continue;
       if (wrong++ == 0) {
         first = absl::StrCat(" byte ", i % layout.page_bytes(), " of page ",
                              i / layout.page_bytes(), ": expected ", wanted, ", found ", found);
@@ -70,7 +110,7 @@ void ExpectAppended(const KernelHarness& harness, int kernel, const AppendCase& 
 
 TEST(CodegenKvAppend, WritesTheRowsOfItsPositionsAndNothingElse) {
   std::vector<AppendCase> cases;
-  for (const DType cache : {DType::kF32, DType::kBF16}) {
+  for (const DType cache : {DType::kF32, DType::kBF16, DType::kI8}) {
     for (const int64_t dim : {5, 8, 20, 64}) {
       cases.push_back({cache, DType::kF32, dim, 2, dim % 2 == 0, false});
       cases.push_back({cache, DType::kF32, dim, 3, false, true});
@@ -140,10 +180,11 @@ TEST(CodegenAttention, ReadsAScratchPoolThatHeldNan) {
   KernelHarness harness({}, kPages);
   const char* forms[] = {"flash", "efficient", "naive"};
   int count = 0;
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    const DType rows = dtype == DType::kI8 ? DType::kF32 : dtype;
     for (const int64_t dim : {5, 20, 64}) {
-      pairs.push_back({{dtype, dtype, dim, 2, false, true},
-                       {forms[count++ % 3], dtype, dtype, dim, 2, 2, false, false}});
+      pairs.push_back({{dtype, rows, dim, 2, false, true},
+                       {forms[count++ % 3], dtype, rows, dim, 2, 2, false, false}});
       harness.Add(pairs.back().append.source());
       KernelSource attention = pairs.back().attention.source();
       attention.scratch_pool = true;
@@ -182,7 +223,8 @@ TEST(CodegenAttention, ReadsAScratchPoolThatHeldNan) {
       const auto appended = harness.Run(engine.name, static_cast<int>(2 * i), append);
       ASSERT_TRUE(appended.ok()) << appended.status();
       step.operands.pool = appended->pool;
-      harness.ExpectAgree(static_cast<int>(2 * i + 1), step.operands, {2e-5, 1e-5}, &expected);
+      const double bound = c.cache == DType::kI8 ? 2e-4 : 2e-5;
+      harness.ExpectAgree(static_cast<int>(2 * i + 1), step.operands, {bound, 1e-5}, &expected);
     }
   }
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/quantise.h"
 #include "eager/program_memory.h"
 #include "tests/support/kernel_harness.h"
 
@@ -49,6 +50,13 @@ inline Tensor RandomTensor(std::vector<int64_t> shape, DType dtype, Random& rand
   for (const int64_t size : shape) count *= size;
   std::vector<float> values(count);
   for (float& value : values) value = random.Normal();
+  if (dtype == DType::kI8) {
+    const int64_t row = shape.back();
+    for (int64_t i = 0; i < count; i += row) {
+      QuantiseRow(kCacheScheme, &values[i], row, &values[i]);
+    }
+    return Tensor::Floats(std::move(shape), std::move(values));
+  }
   return Rounded(Tensor::Floats(std::move(shape), std::move(values)), dtype);
 }
 
@@ -274,12 +282,13 @@ inline KernelSource AppendCase::source() const {
                   "} : ", flat, "\n  %3 = reshape %2 : ", x, split, "\n");
   if (rope) absl::StrAppend(&body, "  %4 = rope %1, %c, %s {style = \"half\"} : f32", split, "\n");
   std::string k = rope ? "%4" : "%1", v = "%3";
-  const std::string cached = std::string(DTypeName(cache));
-  if (rope ? cache != DType::kF32 : cache != input) {
+  const DType taken = cache == DType::kI8 ? DType::kF32 : cache;
+  const std::string cached = std::string(DTypeName(taken));
+  if (rope ? taken != DType::kF32 : taken != input) {
     absl::StrAppend(&body, "  %5 = cast ", k, " : ", cached, split, "\n");
     k = "%5";
   }
-  if (cache != input) {
+  if (taken != input) {
     absl::StrAppend(&body, "  %6 = cast ", v, " : ", cached, split, "\n");
     v = "%6";
   }

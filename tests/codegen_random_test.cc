@@ -34,6 +34,7 @@ passes::PassOptions RandomOptions(Random& random) {
   if (options.weights == DType::kBF16 && random.OneIn(2)) {
     options.activations = options.kv_cache = DType::kBF16;
   }
+  if (random.OneIn(4)) options.kv_cache = DType::kI8;
   options.context_length = 128;
   options.max_tokens = 64;
   options.max_rows = 16;

@@ -133,6 +133,8 @@ TEST(CompilerOptions, AutoFollowsWhatIsStored) {
             "stored bf16: weights bf16, activations f32, cache f32");
   EXPECT_EQ(Resolve("BF16", {{"kv_cache", "f32"}}).explanation,
             "stored bf16: weights bf16, activations bf16, cache f32");
+  EXPECT_EQ(Resolve("BF16", {{"kv_cache", "int8"}}).explanation,
+            "stored bf16: weights bf16, activations bf16, cache int8");
   EXPECT_EQ(Resolve("BF16", {{"weights", "int8"}}).explanation,
             "stored bf16: weights int8_g32, activations int8 into linears, else bf16, cache bf16");
   EXPECT_EQ(Resolve("F32", {{"weights", "int4"}}).explanation,
@@ -179,7 +181,7 @@ TEST(CompilerOptions, ValuesOutsideTheirListAreRefused) {
             "--activations: expected auto, f32, bf16, int8, found 'f16'");
   EXPECT_EQ(error({{"activations", "int8"}}),
             "--activations: expected f32 or bf16 beside weights that are no integers, found int8");
-  EXPECT_EQ(error({{"kv_cache", ""}}), "--kv-cache: expected auto, f32, bf16, found ''");
+  EXPECT_EQ(error({{"kv_cache", ""}}), "--kv-cache: expected auto, f32, bf16, int8, found ''");
   EXPECT_EQ(error({{"attention", "x"}}),
             "--attention: expected naive, efficient, flash, found 'x'");
   EXPECT_THAT(error({{"disable_passes", {"lower"}}}), HasSubstr("required pass \"lower\""));

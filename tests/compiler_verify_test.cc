@@ -129,7 +129,9 @@ TEST_F(CompilerVerifyTest, TheBoundIsWideOnlyWhereTheChoiceOfTypesRounds) {
   EXPECT_EQ(bound_for("F16", "bf16", "f32", "f32"), 0.06);
   EXPECT_EQ(bound_for("BF16", "bf16", "bf16", "f32"), 0.06);
   EXPECT_EQ(bound_for("F32", "f32", "f32", "bf16"), 0.06);
+  EXPECT_EQ(bound_for("F32", "f32", "f32", "int8"), 0.06);
   EXPECT_EQ(bound_for("F32", "f32", "f32", "bf16", "kv-cache"), 1e-4);
+  EXPECT_EQ(bound_for("F32", "f32", "f32", "int8", "kv-cache"), 1e-4);
 }
 
 // What a pass does to the graph has no say in what is allowed.

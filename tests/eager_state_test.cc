@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/quantise.h"
 #include "eager/eager.h"
 #include "tests/support/memory_weights.h"
 #include "tests/support/parse_module.h"
@@ -138,7 +139,8 @@ func @step(%q: f32[T,6,10], %k: f32[C,2,10], %v: f32[C,2,10], %positions: i32[T]
 
 std::string PagedModule(const std::string& dtype) {
   const std::string kv = absl::StrCat("kv<", dtype, ">[2,10]");
-  const std::string rows = absl::StrCat(dtype, "[T,2,10]"), keys = absl::StrCat(dtype, "[C,2,10]");
+  const std::string type = dtype == "i8" ? "f32" : dtype;  // of rows
+  const std::string rows = absl::StrCat(type, "[T,2,10]"), keys = absl::StrCat(type, "[C,2,10]");
   return absl::StrCat(
       "module \"m\" stage attention\ndim T in [1, 512]\ndim S in [1, 8]\ndim C in [1, 512]\n",
       "dim G in [1, 8]\nweight @q : f32[512,60]\nweight @k : f32[512,20]\nweight @v : "
@@ -162,8 +164,8 @@ std::string PagedModule(const std::string& dtype) {
 
 // Token t of the whole text has row t of the weights @q, @k and @v.
 TEST(EagerState, PagedAttentionOverShuffledPagesEqualsItsDefinition) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    const ir::Module module = ParseModule(PagedModule(dtype == DType::kF32 ? "f32" : "bf16"));
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    const ir::Module module = ParseModule(PagedModule(std::string(DTypeName(dtype))));
     auto weights = std::make_shared<MemoryWeights>();
     weights->AddRandom(module, 5, 1.0f);
     auto interpreter = Interpreter::Create(&module, weights, 2);
@@ -195,7 +197,7 @@ TEST(EagerState, PagedAttentionOverShuffledPagesEqualsItsDefinition) {
     const auto [tokens, results] = run(batch);
     ASSERT_EQ(results.size(), 4u);
     EXPECT_EQ(*results[3].ints, batch.key_bounds);
-    EXPECT_EQ(results[1].dtype, dtype);
+    EXPECT_EQ(results[1].dtype, dtype == DType::kI8 ? DType::kF32 : dtype);
     std::vector<float> q;
     for (const int32_t token : tokens) {
       const auto view = *weights->Find("q");
@@ -204,13 +206,17 @@ TEST(EagerState, PagedAttentionOverShuffledPagesEqualsItsDefinition) {
     }
     // The cache's rows are those of @k, in the cache's dtype.
     const float* keys = static_cast<const float*>(weights->Find("k")->data);
-    const float last = keys[(128 * 3 + 131 % 128) * 20 + 19];
-    EXPECT_EQ(results[1].floats->back(),
-              dtype == DType::kF32 ? last : Bf16ToFloat(FloatToBf16(last)));
+    std::vector<float> last(keys + (128 * 3 + 131 % 128) * 20 + 10,
+                            keys + (128 * 3 + 131 % 128) * 20 + 20);
+    if (dtype == DType::kBF16) last.back() = Bf16ToFloat(FloatToBf16(last.back()));
+    if (dtype == DType::kI8) QuantiseRow(kCacheScheme, last.data(), 10, last.data());
+    EXPECT_EQ(results[1].floats->back(), last.back());
     const std::vector<double> expected =
         Reference(batch, q, *results[1].floats, *results[2].floats, 6, 2, 10, 0.25);
     for (size_t i = 0; i < expected.size(); ++i) {
-      ASSERT_NEAR((*results[0].floats)[i], expected[i], 1e-5) << "element " << i;
+      // Integers: queries and weights are rounded to 16 bits.
+      ASSERT_NEAR((*results[0].floats)[i], expected[i], dtype == DType::kI8 ? 2e-4 : 1e-5)
+          << "element " << i;
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -169,13 +170,15 @@ TEST_P(GoldenVariantsTest, CodeForOtherCpusEqualsTransformersWhereThisOneRunsIt)
 
 // In f32 and in bf16; every pass at both levels must have been compared.
 TEST_P(GoldenVariantsTest, EveryPassStaysWithinItsBoundUnderVerifyEach) {
-  for (const char* type : {"f32", "bf16"}) {
+  for (const char* cache : {"f32", "bf16", "int8"}) {
+    const char* type = std::strcmp(cache, "bf16") == 0 ? "bf16" : "f32";
     Json options = Options();
     options["weights"] = options["activations"] = type;
+    options["kv_cache"] = cache;
     options["verify_each"] = true;
     options["targets"] = {"native"};
     const auto compiled = CompileWith(options);
-    ASSERT_TRUE(compiled.ok()) << type << ": " << compiled.status();
+    ASSERT_TRUE(compiled.ok()) << cache << ": " << compiled.status();
     EXPECT_THAT(compiled->pass_table, testing::HasSubstr("of 1e-04")) << compiled->pass_table;
   }
 }
@@ -195,6 +198,24 @@ TEST_P(GoldenVariantsTest, HalfPrecisionStaysWithinItsBound) {
     const auto logits = RunText(**executor, ids_, 0, &model_, *pictures);
     ASSERT_TRUE(logits.ok()) << logits.status();
     EXPECT_LE(LargestError(*logits, expected_), 0.06);
+    EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";
+  }
+}
+
+TEST_P(GoldenVariantsTest, ACacheOfIntegersStaysWithinItsBound) {
+  Json options = Options();
+  options["kv_cache"] = "int8";
+  for (const char* attention : {"flash", "efficient", "naive"}) {
+    options["attention"] = attention;
+    const auto plan = CompileInPlace(options);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const auto executor = Execute(*plan);
+    ASSERT_TRUE(executor.ok()) << executor.status();
+    const auto pictures = SeeGolden(**executor, model_);
+    ASSERT_TRUE(pictures.ok()) << pictures.status();
+    const auto logits = RunText(**executor, ids_, 0, &model_, *pictures);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    EXPECT_LE(LargestError(*logits, expected_), 0.03);
     EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";
   }
 }

@@ -52,6 +52,7 @@ struct Case {
   const char* type;
   const char* attention;
   const char* activations = nullptr;  // null: as the type goes
+  const char* cache = "auto";
 };
 
 struct Plans {
@@ -85,6 +86,7 @@ absl::StatusOr<Plans> MakePlans(const Case& from) {
                            : integers                  ? "int8"
                                                        : from.type;
   options["attention"] = from.attention;
+  options["kv_cache"] = from.cache;
   NINFER_ASSIGN_OR_RETURN(Compiled compiled, CompileWith(options));
   const std::string file = folder.File("plan.bin");
   NINFER_RETURN_IF_ERROR(plan::WritePlan(compiled.plan, compiled.weights->data(), file));
@@ -228,6 +230,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"llama_nu4_flash", "llama", "nu4", "flash"},
                       Case{"llama_channel_flash", "llama", "int8:channel", "flash", "bf16"},
                       Case{"gpt2_int4a_128_flash", "gpt2", "int4a:128", "flash", "f32"},
+                      Case{"llama_cache8_flash", "llama", "f32", "flash", "f32", "int8"},
+                      Case{"gpt2_cache8_efficient", "gpt2", "bf16", "efficient", "bf16", "int8"},
+                      Case{"demo_cache8_naive", "demo", "int8", "naive", "int8", "int8"},
                       Case{"experts_f32_flash", "experts", "f32", "flash"},
                       Case{"experts_bf16_flash", "experts", "bf16", "flash"},
                       Case{"experts_int8_flash", "experts", "int8", "flash"}),

@@ -53,9 +53,10 @@ TEST(Program, UnitsCountBlocksOfADimension) {
 
 // Every element of a page has a place of its own, inside the page.
 TEST(Program, KvPageHoldsEachPositionOnce) {
-  for (DType dtype : {DType::kF32, DType::kBF16}) {
+  for (DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
     for (int64_t head_dim : {1, 3, 8, 33}) {
       const KvLayout layout{dtype, 2, head_dim};
+      EXPECT_EQ(layout.page_bytes() % 64, 0);
       std::set<int64_t> taken;
       for (int64_t head = 0; head < layout.heads; ++head) {
         for (int64_t position = 0; position < KvLayout::kPagePositions; ++position) {
@@ -66,6 +67,13 @@ TEST(Program, KvPageHoldsEachPositionOnce) {
               EXPECT_GE(offset, 0);
               EXPECT_LE(offset + DTypeSize(dtype), layout.page_bytes());
             }
+          }
+          if (!layout.integers()) continue;
+          for (int64_t scale :
+               {layout.KScaleOffset(head, position), layout.VScaleOffset(head, position)}) {
+            for (int64_t i = 0; i < 4; ++i) EXPECT_TRUE(taken.insert(scale + i).second);
+            EXPECT_EQ(scale % 4, 0);
+            EXPECT_LE(scale + 4, layout.page_bytes());
           }
         }
       }

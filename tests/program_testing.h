@@ -27,6 +27,7 @@ inline passes::PassOptions RandomPassOptions(uint64_t seed) {
   options.max_sequences = 4;
   options.max_rows = 8;
   if (seed % 2 == 1) options.weights = options.activations = options.kv_cache = DType::kBF16;
+  if (seed % 5 == 2) options.kv_cache = DType::kI8;
   const char* forms[] = {"flash", "naive", "efficient"};
   options.attention = forms[seed % 3];
   const char* optional[] = {"cse", "kv-cache", "merge-linears", "fuse"};

@@ -48,7 +48,7 @@ const BadProgram kBadPrograms[] = {
     {"ArgumentType", "argument %rows : i32[R]", "argument %rows : f32[R]",
      "argument %rows: expected i32 or rows of f32, found f32[R]"},
     {"KvHeads", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[0,4]",
-     "kv %kv.0: expected floats, heads and head_dim of 1 or more"},
+     "kv %kv.0: expected floats or i8, heads and head_dim of 1 or more"},
     {"KvWindow", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[1,4] window -1",
      "kv %kv.0: expected a window in [0, 2^40], found -1"},
     {"PageTableOfAnotherWindow", "kv %kv.0 : kv<bf16>[1,4]", "kv %kv.0 : kv<bf16>[1,4] window 8",

@@ -102,7 +102,7 @@ const std::vector<CompilerFlag>& CompilerFlags() {
       {AddText, "--activations", "activations",
        "Arithmetic: auto (bf16 for weights in bf16, else f32; int8 into linears whose weights are "
        "integers), f32, bf16, int8"},
-      {AddText, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16"},
+      {AddText, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16, int8"},
       {AddText, "--attention", "attention",
        "flash (default; stores no scores), efficient (a block of them), naive (all)"},
       {AddText, "--default-prompt", "default_prompt",

@@ -53,7 +53,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
       });
   app.add_option("--activations", flags.activations, "precision: arithmetic (default: f32)")
       ->check(types);
-  app.add_option("--kv-cache", flags.kv_cache, "precision: the cache (default: f32)")->check(types);
+  app.add_option("--kv-cache", flags.kv_cache, "precision: the cache (default: f32)")
+      ->check(OneOf({"f32", "bf16", "int8"}));
   app.add_option("--attention", flags.options.attention, "attention: naive, efficient or flash")
       ->check(OneOf({"naive", "efficient", "flash"}));
   const auto positive = Between(1, INT32_MAX);
@@ -103,7 +104,7 @@ absl::Status Run(Flags& flags) {
   passes::PassOptions& options = flags.options;
   options.SetWeights(flags.weights);
   options.activations = *DTypeFromName(flags.activations);
-  options.kv_cache = *DTypeFromName(flags.kv_cache);
+  options.kv_cache = flags.kv_cache == "int8" ? DType::kI8 : *DTypeFromName(flags.kv_cache);
   options.print_changed_diff = !flags.print_changed.empty();
   if (options.context_length == 0) options.context_length = ContextOf(graph);
   options.print = [](const std::string& text) { std::fputs(text.c_str(), stderr); };

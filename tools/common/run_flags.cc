@@ -51,7 +51,7 @@ void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--activations", flags->activations,
                   "arithmetic: auto (default), f32, bf16 or int8")
       ->group(group);
-  app->add_option("--kv-cache", flags->kv_cache, "auto (default), f32 or bf16")->group(group);
+  app->add_option("--kv-cache", flags->kv_cache, "auto (default), f32, bf16 or int8")->group(group);
   app->add_option("--attention", flags->attention, "flash (default), efficient or naive")
       ->group(group);
   app->add_option("--context", flags->context, "longest text (the model's own)")

@@ -148,8 +148,11 @@ enum class DotMode : uint8_t {
   kBf16Dot,    // the same with VDPBF16PS; bf16 activations
 };
 
-// One register tile: acc[row][slot] = sum over k of a[row][k] * b[k][slot], summed in the order of
-// k.
+// Of weights in panels of floats, and rows of `a_dtype`.
+DotMode DotModeOf(const Target& target, formats::Format format, DType a_dtype);
+
+// One register tile: acc[row][slot] = sums[row][slot] + sum over k of a[row][k] * b[k][slot],
+// summed in the order of k.
 struct DotTile {
   DotMode mode = DotMode::kF32;
   DType a_dtype = DType::kF32;
@@ -158,8 +161,16 @@ struct DotTile {
   int64_t b_stride = 0;     // bytes from one k step to the next
   int64_t k = 0;            // elements summed
   int64_t prefetch = 0;     // bytes ahead in b that are asked for; 0: none
+  std::vector<LV> sums;     // of the k before, row by row; empty: 0
+  // Of the tile that comes next, asked for a little with every step: how far its rows of a lie
+  // behind these (0: none), and where its sums lie.
+  int64_t next_rows = 0;
+  LV next_sums = nullptr;
 };
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile);
+
+// One vector of a slot of weights in f32 for each k of a step.
+std::vector<LV> EmitWeights(Emitter& e, DotMode mode, LV address);
 
 // The largest tile that the target's registers hold without spilling, and the widest for a number
 // of rows: accumulators, a vector of b for each slot (two for widened pairs) and one of a.

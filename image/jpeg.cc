@@ -1,6 +1,7 @@
 // JPEG through libjpeg-turbo, with its own way of failing (longjmp) kept inside: nothing that has a
-// destructor lives in a frame that is jumped over. A file that ends early is refused, as Pillow
-// does; libjpeg alone would paint the rest grey. Tested by tests/image_decode_test.cc.
+// destructor lives in a frame that is jumped over. A file that ends before its pixels do is
+// refused, as Pillow does; libjpeg alone would paint the rest grey. Tested by
+// tests/image_decode_test.cc.
 #include <cstdio>
 // libjpeg's header wants <cstdio> before it.
 #include <jpeglib.h>
@@ -21,6 +22,7 @@ namespace {
 constexpr int64_t kMostPixelsPerByte = 512;
 constexpr int kMostScans = 500;  // a progressive picture has ten or so
 constexpr absl::string_view kExif("Exif\0\0", 6);
+constexpr absl::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
 
 struct Errors {
   jpeg_error_mgr manager;
@@ -65,8 +67,7 @@ bool ReadRows(jpeg_decompress_struct* jpeg, uint8_t* pixels, size_t row_bytes, E
     JSAMPROW row = pixels + jpeg->output_scanline * row_bytes;
     jpeg_read_scanlines(jpeg, &row, 1);
   }
-  jpeg_finish_decompress(jpeg);
-  return true;
+  return true;  // the mark of the end may be missing
 }
 
 // Of inks to colours with Pillow's integers. Adobe's files store inks the other way round.
@@ -87,11 +88,13 @@ std::vector<uint8_t> FromInks(const std::vector<uint8_t>& inks, bool inverted) {
 }
 
 int OrientationOf(const jpeg_decompress_struct& jpeg) {
+  int exif = 0, xmp = 0;
   for (const auto* marker = jpeg.marker_list; marker != nullptr; marker = marker->next) {
     absl::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
-    if (absl::ConsumePrefix(&data, kExif)) return ExifOrientation(data);
+    if (exif == 0 && absl::ConsumePrefix(&data, kExif)) exif = ExifOrientation(data);
+    if (xmp == 0 && absl::ConsumePrefix(&data, kXmp)) xmp = XmpOrientation(data);
   }
-  return 1;
+  return exif != 0 ? exif : xmp;
 }
 
 absl::StatusOr<Picture> ReadPicture(jpeg_decompress_struct* jpeg, absl::string_view bytes,

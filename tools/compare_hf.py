@@ -151,7 +151,10 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     ninfer, report = Ninfer(options), Report()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+        config = transformers.AutoConfig.from_pretrained(options.model)
+        sees = getattr(config, "vision_config", None) is not None  # compared on text alone
+        kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+        model = kind.from_pretrained(options.model, dtype=torch.float32)
         ids = compare_prompt(options, transformers, ninfer, report)
         with torch.no_grad():
             outputs = model(torch.tensor([ids]), output_hidden_states=True)

@@ -80,8 +80,9 @@ absl::Status BuildHunYuanDense(ModelBuilder& m) {
                               .eps = 1e-5});
   d.qkv_bias = d.output_bias = config.BoolOr("attention_bias", false);
   if (!config.BoolOr("use_qk_norm", true)) config.Refuse("use_qk_norm", "true");
-  if (config.BoolOr("use_cla", false))
-    config.Refuse("use_cla", "false: each layer has its own keys");
+  if (config.BoolOr("use_cla", false)) {
+    config.Refuse("use_cla", "false, as each layer has keys of its own");
+  }
   if (m.ok()) StretchRope(config, d);
   m.SetDefaultIds(1, 2);
   if (!m.ok()) return m.status();

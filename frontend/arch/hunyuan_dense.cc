@@ -80,6 +80,7 @@ absl::Status BuildHunYuanDense(ModelBuilder& m) {
                               .eps = 1e-5});
   d.qkv_bias = d.output_bias = config.BoolOr("attention_bias", false);
   if (!config.BoolOr("use_qk_norm", true)) config.Refuse("use_qk_norm", "true");
+  config.OptionalInt("num_experts", 0, 1);  // 1, as some files say, is none
   if (config.BoolOr("use_cla", false)) {
     config.Refuse("use_cla", "false, as each layer has keys of its own");
   }

@@ -281,7 +281,7 @@ std::string PlotSvg(const Table& table) {
   const int count = static_cast<int>(panels.size()), columns = std::min(count, kMostColumns);
   // Room for the title, even above one panel.
   const double width = std::max(columns * (kLeft + kPanelWidth + kRight),
-                                2 * kLeft + 7.2 * static_cast<double>(table.title.size()));
+                                2 * kLeft + 9.5 * static_cast<double>(table.title.size()));
   double y = kTitle;
   const std::string legend = Legend(series, width, &y);
   y += kLegendLine;

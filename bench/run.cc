@@ -259,6 +259,7 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenFor(const WorkLists& works, const Ru
     return room;
   }
   choice.context = lengths[0];
+  engine.reset();
   absl::StatusOr<std::unique_ptr<Engine>> longer = Engine::Open(choice, callbacks);
   if (!longer.ok()) return absl::IsCancelled(longer.status()) ? longer.status() : room;
   NINFER_RETURN_IF_ERROR(CheckRoom(*(*longer)->executor(), works));

@@ -111,6 +111,23 @@ class ThroughputTest(BenchTest):
             self.assertGreater(row["matrix_share_percent"], 0)
             self.assertLessEqual(row["matrix_share_percent"], row["share_percent"] + 1e-6)
 
+    def test_a_window_is_all_that_is_counted_and_texts_go_back_behind_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "config.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump({"architectures": ["MistralForCausalLM"], "model_type": "mistral", "vocab_size": 75,
+                           "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                           "num_key_value_heads": 2, "max_position_embeddings": 768, "sliding_window": 64}, file)
+            rows = self.tables("--random-weights", path, "-p", "40", "-n", "3", "--batch", "1,3", "--depth", "300,600",
+                               "-r", "2")[0]["rows"]
+            beyond = self.tables("--random-weights", path, "-n", "1", "--depth", "1000", "-r", "1")[0]["rows"]
+        self.assertEqual([row["test"] for row in rows[:3]], ["pp40 @ d300", "tg3 @ d300", "tg3 x3 @ d300"])
+        for near, far in zip(rows[:3], rows[3:]):
+            self.assertEqual((near["bytes_per_token"], near["operations"]), (far["bytes_per_token"], far["operations"]))
+            self.assertEqual(len(far["samples"]), 2)
+        # Random weights have whatever context is asked for.
+        self.assertEqual(beyond[0]["test"], "tg1 @ d1000")
+
     def test_formats_share_a_table_that_names_types_and_bits(self):
         tables = self.tables(DEMO, "--formats", "f32,f16,int8,int4", "--depth", "0", "-n", "2", "-r", "1")
         self.assertEqual(len(tables), 1)

@@ -27,7 +27,7 @@ constexpr int64_t kMostAttention = int64_t{1} << 16;
 constexpr int kMostRepetitions = 10000;
 constexpr int kMostThreads = 1024;
 constexpr int64_t kMostTexts = 512;
-constexpr int64_t kDecodeTokens = 64;  // where neither -p nor -n says
+constexpr int64_t kDecodeTokens = 64;  // where -n does not say
 constexpr int kStoryRepetitions = 3, kThroughputRepetitions = 5;
 constexpr const char* kPrompts[] = {"Deep learning is", "What does hello mean"};
 
@@ -50,7 +50,9 @@ WorkLists WorksOf(const RunOptions& options) {
   WorkLists works;
   works.prefill = options.prefill;
   works.decode = options.decode;
-  if (works.prefill.empty() && works.decode.empty()) works.decode = {kDecodeTokens};
+  if (works.decode.empty() && (works.prefill.empty() || !options.batches.empty())) {
+    works.decode = {kDecodeTokens};
+  }
   if (!options.depths.empty()) works.depths = options.depths;
   if (!options.batches.empty()) works.batches = options.batches;
   return works;

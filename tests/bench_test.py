@@ -128,6 +128,10 @@ class ThroughputTest(BenchTest):
         # Random weights have whatever context is asked for.
         self.assertEqual(beyond[0]["test"], "tg1 @ d1000")
 
+    def test_a_batch_is_decoded_beside_a_prompt_too(self):
+        rows = self.tables(DEMO, "-p", "8", "--batch", "2", "-r", "1")[0]["rows"]
+        self.assertEqual([row["test"] for row in rows], ["pp8", "tg64 x2"])
+
     def test_formats_share_a_table_that_names_types_and_bits(self):
         tables = self.tables(DEMO, "--formats", "f32,f16,int8,int4", "--depth", "0", "-n", "2", "-r", "1")
         self.assertEqual(len(tables), 1)

@@ -28,7 +28,7 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
        "f32,bf16)");
   list("-p,--prefill", &o->prefill, "prompts of so many tokens");
   list("-n,--decode", &o->decode,
-       "so many tokens one by one (64 with --depth, --batch or --roofline, unless -p is given)");
+       "so many tokens one by one (64 with --batch, and with --depth or --roofline without -p)");
   list("-d,--depth", &o->depths, "behind so many cached positions, such as 0,512,2048,8192 (0)");
   list(
       "--batch", &o->batches,

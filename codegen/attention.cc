@@ -325,13 +325,20 @@ class AttentionEmitter {
     const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
     ForParts(key_mode_, all, [&](int r0, int count) {
       const int slots = TileFor(e_.target(), key_mode_, count).slots;
-      for (int64_t j = 0; j < kPage; j += slots * e_.lanes()) {
-        LV scores = e_.Offset(tile_.Scores(e_.I64(r0)), j * 4);
-        e_.Call(absl::StrCat("key_tile_", count),
-                {e_.Offset(base, j * step), tile_.Query(e_.I64(r0)), scores},
+      ForSteps(kPage, slots * e_.lanes(), [&](LV j) {
+        LV scores = e_.Offset(tile_.Scores(e_.I64(r0)), e_.b().CreateMul(j, e_.I64(4)));
+        LV keys = e_.Offset(base, e_.b().CreateMul(j, e_.I64(step)));
+        e_.Call(absl::StrCat("key_tile_", count), {keys, tile_.Query(e_.I64(r0)), scores},
                 [&](const std::vector<LV>& p) { EmitKeyTile(count, slots, p[0], p[1], p[2]); });
-      }
+      });
     });
+  }
+
+  // Calls part(first) for 0, step and so on; a loop, for its calls' addresses side by side would
+  // need more registers than there are.
+  void ForSteps(int64_t count, int64_t step, const std::function<void(LV)>& part) {
+    if (count <= step) return part(e_.I64(0));
+    e_.For(e_.I64(0), e_.I64(count), step, part);
   }
 
   void EmitKeyTile(int count, int slots, LV keys, LV queries, LV scores) {
@@ -366,14 +373,17 @@ class AttentionEmitter {
     LV values = e_.Offset(base, kv_.k_bytes());
     ForParts(value_mode_, all, [&](int r0, int count) {
       const int64_t slots = TileFor(e_.target(), value_mode_, count).slots;
-      for (int64_t c = 0; c < kv_.v_columns(); c += slots * e_.lanes()) {
-        const int64_t here = std::min<int64_t>(slots, (kv_.v_columns() - c) / e_.lanes());
-        LV sums = e_.Offset(tile_.Values(e_.I64(r0)), c * 4);
+      const auto part = [&](LV c, int64_t here) {
+        LV sums = e_.Offset(tile_.Values(e_.I64(r0)), e_.b().CreateMul(c, e_.I64(4)));
         e_.Call(
             absl::StrCat("value_tile_", r0, "_", count, "_", here),
-            {e_.Offset(values, c * step), tile_.Scores(e_.I64(r0)), sums},
+            {e_.Offset(values, e_.b().CreateMul(c, e_.I64(step))), tile_.Scores(e_.I64(r0)), sums},
             [&](const std::vector<LV>& p) { EmitValueTile(r0, count, here, p[0], p[1], p[2]); });
-      }
+      };
+      const int64_t width = slots * e_.lanes(), left = kv_.v_columns() % width;
+      const int64_t whole = kv_.v_columns() - left;
+      if (whole > 0) ForSteps(whole, width, [&](LV c) { part(c, slots); });
+      if (left > 0) part(e_.I64(whole), left / e_.lanes());
     });
   }
 

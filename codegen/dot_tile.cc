@@ -23,9 +23,9 @@ LV Words(Emitter& e, LV address) {
   return e.b().CreateAlignedLoad(words, address, llvm::Align(4));
 }
 
-// Unrolled steps of k: enough to hide the loop's own instructions. With AVX2's 16 registers one:
-// LLVM moves the loads of all unrolled steps to the front, and spills them.
-int64_t UnrolledSteps(const Target& target) { return target.avx512 ? 4 : 1; }
+// Unrolled steps of k: enough to hide the loop's own instructions. With 16 registers one: LLVM
+// moves the loads of all unrolled steps to the front, and spills them.
+int64_t UnrolledSteps(const Target& target) { return target.vector_registers == 32 ? 4 : 1; }
 
 class TileEmitter {
  public:
@@ -188,13 +188,17 @@ DotMode DotModeOf(const Target& target, formats::Format format, DType a_dtype) {
 }
 
 TileShape LargestTile(const Target& target, DotMode mode) {
-  if (target.avx512) return {mode == DotMode::kBf16Pairs ? 5 : 6, 4};
-  return {mode == DotMode::kBf16Pairs ? 4 : 6, 2};
+  const bool pairs = mode == DotMode::kBf16Pairs;
+  if (target.vector_registers == 32) return {pairs ? 5 : 6, 4};
+  // Without FMA a product needs a register of its own.
+  if (!target.fma) return {pairs ? 3 : 5, 2};
+  return {pairs ? 4 : 6, 2};
 }
 
 TileShape TileFor(const Target& target, DotMode mode, int rows) {
-  if (target.avx512) return {rows, 4};
-  return {rows, rows == 1 || (rows == 2 && mode != DotMode::kBf16Pairs) ? 4 : 2};
+  if (target.vector_registers == 32) return {rows, 4};
+  const bool pairs = mode == DotMode::kBf16Pairs;
+  return {rows, rows == 1 || (rows == 2 && !pairs && target.fma) ? 4 : 2};
 }
 
 std::vector<LV> EmitWeights(Emitter& e, DotMode mode, LV address) {

@@ -79,10 +79,15 @@ class Emitter {
   void StoreFloat(LV value, LV address, DType dtype, int lanes);
   // f32 to bf16 bits, as i16 or a vector of it.
   LV ToBf16(LV value, int lanes);
+  // Bits of f16, as i16 or a vector of it, and f32.
+  LV FromF16(LV bits, int lanes);
+  LV ToF16(LV value, int lanes);
   // Rounds to `dtype` and widens again: what `cast` means while values stay in registers.
   LV RoundTo(LV value, DType dtype, int lanes);
 
-  LV Fma(LV a, LV b, LV c);
+  LV Fma(LV a, LV b, LV c);  // a * b + c, rounded once where the target can, else twice
+  LV Floor(LV x);
+  LV RoundEven(LV x);  // of |x| < 2^22
   LV Max(LV a, LV b);
   LV ReduceAdd(LV vector, int lanes);  // a fixed tree
   LV ReduceMax(LV vector, int lanes);

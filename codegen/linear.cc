@@ -196,7 +196,7 @@ class LinearEmitter {
   // All panels of the call for the block of rows that begins at `from`: pairs where the registers
   // hold two, and a last one alone.
   void AllPanels(LV from) {
-    const int group = e_.target().avx512 && segments_ == 1 ? 2 : 1;
+    const int group = e_.target().vector_bits == 512 && segments_ == 1 ? 2 : 1;
     const auto panels = [&](LV panel, int count) {
       e_.Call(absl::StrCat("panels_", count), {panel, from},
               [&](const std::vector<LV>& p) { Panels(p[0], count, p[1]); });

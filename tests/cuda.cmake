@@ -7,3 +7,9 @@ target_link_libraries(ninfer_shim_program PUBLIC ninfer_flags ninfer_test_suppor
 
 ninfer_test(cuda_weights_test SOURCES cuda_weights_test.cc DEPS cuda_generate)
 ninfer_test(cuda_shim_test SOURCES cuda_shim_test.cc DEPS shim_program passes frontend LABELS release)
+ninfer_test(cuda_nvrtc_test SOURCES cuda_nvrtc_test.cc DEPS cuda_generate passes frontend)
+ninfer_test(cuda_nvrtc_full_test SOURCES cuda_nvrtc_test.cc DEPS cuda_generate passes frontend
+            LABELS full)
+if(TARGET cuda_nvrtc_full_test)
+  target_compile_definitions(cuda_nvrtc_full_test PRIVATE NINFER_FULL_TIER)
+endif()

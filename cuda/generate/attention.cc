@@ -49,7 +49,7 @@ class AttentionWriter {
 
   absl::Status Run() {
     w_.Head();
-    DeviceKernel& device = w_.Begin("row", kThreads);
+    DeviceKernel& device = w_.Begin("row", kThreads, 2);
     device.grid[0] = {1, rows().symbol, 1};
     device.grid[1] = {page_.heads * parts_, -1, 1};
     Constants();

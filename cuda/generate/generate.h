@@ -29,6 +29,7 @@ struct DeviceKernel {
   int64_t most_rows = INT64_MAX;
   program::Units grid[2];  // blocks along x and y
   int threads = 0;         // of a block, along x
+  int blocks = 1;          // that a multiprocessor holds at a time, at least
   bool Takes(const int32_t* dims) const {
     return rows_symbol < 0 || dims[rows_symbol] <= most_rows;
   }

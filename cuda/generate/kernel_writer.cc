@@ -52,12 +52,13 @@ void KernelWriter::Head() {
   }
 }
 
-DeviceKernel& KernelWriter::Begin(const std::string& variant, int threads) {
+DeviceKernel& KernelWriter::Begin(const std::string& variant, int threads, int blocks) {
   DeviceKernel device;
   device.name = Identifier(absl::StrCat(kernel().name, "__", variant));
   device.kernel = index_;
   device.threads = threads;
-  text_.Line("extern \"C\" __global__ void __launch_bounds__(", threads, ")");
+  device.blocks = blocks;
+  text_.Line("extern \"C\" __global__ void __launch_bounds__(", threads, ", ", blocks, ")");
   text_.Open(Signature(device));
   source_->kernels.push_back(std::move(device));
   return source_->kernels.back();

@@ -29,8 +29,9 @@ class KernelWriter {
   // A comment: the kernel's name and its body as the program's text has it. Once, before the
   // variants.
   void Head();
-  // Begins a function, `variant` behind the kernel's name, of blocks of `threads`.
-  DeviceKernel& Begin(const std::string& variant, int threads);
+  // Begins a function, `variant` behind the kernel's name, of blocks of `threads`, `blocks` of
+  // which a multiprocessor shall hold.
+  DeviceKernel& Begin(const std::string& variant, int threads, int blocks);
   void End();  // and hands its text to the source
 
   const program::KernelParam& ParameterInfo(const ir::Value* parameter) const;

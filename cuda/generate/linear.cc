@@ -94,7 +94,7 @@ class LinearWriter {
 
 void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) {
   Text& text = w_.text();
-  DeviceKernel& device = w_.Begin(variant, kThreads);
+  DeviceKernel& device = w_.Begin(variant, kThreads, rows == 1 ? 3 : 2);
   int64_t split = 1;
   while (split < kWarps && split < tiles_.tiles() && tiles_.groups() * split < kBusyWarps) {
     split *= 2;
@@ -255,7 +255,7 @@ void LinearWriter::Many() {
   Text& text = w_.text();
   const bool tensor = x_dtype_ == DType::kBF16 && format_.dtype == DType::kBF16;
   const int threads = tensor ? 128 : kThreads;
-  DeviceKernel& device = w_.Begin(tensor ? "mma64x64" : "fma64x64", threads);
+  DeviceKernel& device = w_.Begin(tensor ? "mma64x64" : "fma64x64", threads, 2);
   const int64_t outputs = kTile / segments();  // columns of a segment in a block
   device.rows_symbol = rows().symbol;
   device.grid[0] = {(n_ + outputs - 1) / outputs, -1, 1};

@@ -44,7 +44,7 @@ absl::Status WriteRowwise(KernelWriter& w) {
   for (const ir::Value* result : results) most = std::max(most, RowColumns(result->type()));
   const int threads = ThreadsFor(most);
   w.Head();
-  DeviceKernel& device = w.Begin("rows", threads);
+  DeviceKernel& device = w.Begin("rows", threads, 2);
   RowWriter rows(w, threads);
   rows.DeclareShared({results.begin(), results.end()});
   BeginRow(w, results[0]->type().shape[0], device);
@@ -69,7 +69,7 @@ absl::Status WriteKvAppend(KernelWriter& w) {
   const int64_t columns = page.heads * page.head_dim;
   const int threads = ThreadsFor(columns);
   w.Head();
-  DeviceKernel& device = w.Begin("rows", threads);
+  DeviceKernel& device = w.Begin("rows", threads, 2);
   RowWriter rows(w, threads);
   rows.DeclareShared({append.operand(1), append.operand(2)});
   BeginRow(w, append.operand(1)->type().shape[0], device);
@@ -112,7 +112,7 @@ absl::Status WriteKvAppend(KernelWriter& w) {
 absl::Status WritePages(KernelWriter& w) {
   const ir::Node& node = *w.body().results()[0]->producer();
   w.Head();
-  w.Begin("one", kWarpLanes);
+  w.Begin("one", kWarpLanes, 1);
   Text& text = w.text();
   const std::string width = w.DimText(node.result()->type().shape[1]);
   const std::string bounds = w.Name(node.operand(0));
@@ -135,7 +135,7 @@ absl::Status WriteRouting(KernelWriter& w) {
   NINFER_CHECK(x.has_value()) << w.kernel().name;
   const int64_t columns = RowColumns(top.operand(0)->type()), chosen = top.attr_int("k");
   w.Head();
-  DeviceKernel& device = w.Begin("rows", kWarpLanes);
+  DeviceKernel& device = w.Begin("rows", kWarpLanes, 8);
   BeginRow(w, top.result()->type().shape[0], device);
   Text& text = w.text();
   const std::string input = absl::StrCat(

@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "cuda/generate/nvrtc.h"
 #include "frontend/frontend.h"
 #include "passes/pass.h"
@@ -27,11 +28,13 @@ constexpr Preset kPresets[] = {
 #include "frontend/presets.def"
 };
 
-absl::StatusOr<Source> SourceOf(const Preset& preset, DType dtype) {
+absl::StatusOr<Source> SourceOf(const Preset& preset, DType dtype, const char* scheme = "") {
   auto model = frontend::ImportRandomModel(preset.name, preset.config, DType::kBF16, 0, {});
   if (!model.ok()) return model.status();
   passes::PassOptions options;
   options.weights = options.activations = options.kv_cache = dtype;
+  if (*scheme != 0 && !options.SetWeights(scheme)) return InvalidArgument("no ", scheme);
+  options.int8_inputs = dtype == DType::kF32;
   options.context_length = model->info.context_length;
   auto result = passes::RunPipeline(std::move(model->module), options);
   if (!result.ok()) return result.status();
@@ -74,6 +77,7 @@ struct Case {
   int preset;
   std::string architecture;
   DType dtype;
+  const char* scheme = "";
 };
 
 std::vector<Case> Cases() {
@@ -81,14 +85,21 @@ std::vector<Case> Cases() {
   std::vector<Case> cases;
   for (size_t preset = 0; preset < std::size(kPresets); ++preset) {
     for (const Architecture& architecture : ListArchitectures()) {
-      for (DType dtype : {DType::kBF16, DType::kF32}) {
-        cases.push_back({static_cast<int>(preset), std::string(architecture.name), dtype});
+      for (const char* scheme : {"", "int8", "int4", "int4a", "nu4"}) {
+        for (DType dtype : {DType::kBF16, DType::kF32}) {
+          cases.push_back(
+              {static_cast<int>(preset), std::string(architecture.name), dtype, scheme});
+        }
       }
     }
   }
   return cases;
 #else
-  return {{0, "sm_80", DType::kBF16}, {1, "sm_90", DType::kF32}, {2, "sm_120", DType::kBF16}};
+  return {{0, "sm_80", DType::kBF16},
+          {1, "sm_90", DType::kF32},
+          {2, "sm_120", DType::kBF16},
+          {3, "sm_90", DType::kF32, "int4"},
+          {0, "sm_80", DType::kBF16, "nu4"}};
 #endif
 }
 
@@ -99,7 +110,7 @@ TEST_P(CudaPresets, CompileWithoutSpillsWithinTheOccupancyThatTheyState) {
   if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status().message();
   const auto architecture = FindArchitecture(GetParam().architecture);
   ASSERT_TRUE(architecture.ok()) << architecture.status();
-  const auto source = SourceOf(kPresets[GetParam().preset], GetParam().dtype);
+  const auto source = SourceOf(kPresets[GetParam().preset], GetParam().dtype, GetParam().scheme);
   ASSERT_TRUE(source.ok()) << source.status();
   const auto code = (*nvrtc)->Compile(*source, *architecture);
   ASSERT_TRUE(code.ok()) << code.status();
@@ -124,7 +135,7 @@ INSTANTIATE_TEST_SUITE_P(All, CudaPresets, ::testing::ValuesIn(Cases()),
                          [](const ::testing::TestParamInfo<Case>& info) {
                            std::string name = absl::StrCat(
                                kPresets[info.param.preset].name, "_", info.param.architecture, "_",
-                               std::string(DTypeName(info.param.dtype)));
+                               std::string(DTypeName(info.param.dtype)), "_", info.param.scheme);
                            for (char& c : name) c = absl::ascii_isalnum(c) ? c : '_';
                            return name;
                          });

@@ -1,7 +1,7 @@
 // Weights on the card: each element at the place that weights.h tells, zeros everywhere else.
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <cmath>
 #include <set>
 
 #include "cuda/generate/weights.h"
@@ -31,10 +31,14 @@ std::vector<uint8_t> Packed(Format format, const PackedShape& shape) {
   return bytes;
 }
 
-float Element(Format format, const std::vector<uint8_t>& bytes, int64_t index) {
-  const DType dtype = formats::InfoOf(format).dtype;
+// Of a format of floats: the byte where an element lies, and the number there.
+int64_t PlaceOf(Format format, const TileLayout& layout, int64_t segment, int64_t n, int64_t k) {
+  const int64_t size = DTypeSize(formats::InfoOf(format).dtype);
+  return layout.ChunkAt(segment, n, k) + k % layout.chunk() * size;
+}
+float Element(Format format, const std::vector<uint8_t>& bytes, int64_t place) {
   float value = 0;
-  ConvertToFloat(dtype, bytes.data() + index * DTypeSize(dtype), &value, 1);
+  ConvertToFloat(formats::InfoOf(format).dtype, bytes.data() + place, &value, 1);
   return value;
 }
 
@@ -50,13 +54,13 @@ TEST_P(CudaWeights, HaveEveryElementAtItsPlaceAndZerosBesides) {
     for (int64_t segment = 0; segment < shape.segments; ++segment) {
       for (int64_t n = 0; n < shape.n; ++n) {
         for (int64_t k = 0; k < shape.k; ++k) {
-          const int64_t place = layout.ElementAt(segment, n, k);
+          const int64_t place = PlaceOf(GetParam(), layout, segment, n, k);
           EXPECT_TRUE(places.insert(place).second);
           ASSERT_EQ(Element(GetParam(), bytes, place), Number(segment, n, k));
         }
       }
     }
-    for (int64_t i = 0; i < layout.bytes() / layout.size; ++i) {
+    for (int64_t i = 0; i < layout.bytes(); i += layout.bits / 8) {
       EXPECT_TRUE(places.contains(i) || Element(GetParam(), bytes, i) == 0) << i;
     }
   }
@@ -70,7 +74,7 @@ TEST_P(CudaWeights, KeepEightRowsOfATileInOneKibibyteAndColumnsOfChunksApart) {
   for (int64_t chunk = 0; chunk < 8; ++chunk) {
     std::set<int64_t> places;
     for (int64_t row = 0; row < 8; ++row) {
-      const int64_t byte = layout.ElementAt(0, row, chunk * layout.chunk()) * layout.size;
+      const int64_t byte = layout.ChunkAt(0, row, chunk * layout.chunk());
       EXPECT_LT(byte, kTileBytes);
       EXPECT_EQ(byte / 128, row);
       places.insert(byte % 128 / 16);
@@ -85,7 +89,55 @@ INSTANTIATE_TEST_SUITE_P(Formats, CudaWeights,
                            return std::string(formats::InfoOf(info.param).name);
                          });
 
-TEST(CudaWeights, LieAtMultiplesOfAKibibyteOneBehindTheOther) {
+// --- integers ------------------------------------------------------------------------------------
+
+class CudaIntegers : public testing::TestWithParam<Format> {};
+
+int IntegerAt(const QuantiseScheme& scheme, const uint8_t* chunk, int64_t i, int zero) {
+  if (scheme.bits == 8) return static_cast<int8_t>(chunk[i]);
+  return IntegerOf(scheme, chunk[i / 8 * 4 + i % 4] >> (i % 8 / 4 * 4) & 15, zero);
+}
+
+TEST_P(CudaIntegers, TimesTheirScalesAreTheValuesThatTheSchemeRoundsTo) {
+  const QuantiseScheme& scheme = *formats::InfoOf(GetParam()).scheme;
+  for (const PackedShape& shape : {PackedShape{8, 256, 1}, PackedShape{11, 300, 2}}) {
+    const TileLayout layout = TilesOf(GetParam(), shape);
+    std::vector<uint8_t> bytes(CardBytes(GetParam(), shape));
+    for (int64_t segment = 0; segment < shape.segments; ++segment) {
+      std::vector<float> rows;
+      for (int64_t i = 0; i < shape.n * shape.k; ++i) {
+        rows.push_back(std::sin(static_cast<float>(i * i + segment)));
+      }
+      PackCardRows(GetParam(), shape, segment, 0, shape.n, rows.data(), bytes.data());
+      for (int64_t n = 0; n < shape.n; ++n) {
+        std::vector<float> expected(shape.k);
+        QuantiseRow(scheme, rows.data() + n * shape.k, shape.k, expected.data());
+        for (int64_t k = 0; k < shape.k; ++k) {
+          const uint8_t* entry = bytes.data() + layout.EntryAt(segment, n, k);
+          float scale = 0;
+          ConvertToFloat(DType::kF16, entry, &scale, 1);
+          const bool shifted = scheme.grid == QuantiseGrid::kShifted;
+          const int integer =
+              IntegerAt(scheme, bytes.data() + layout.ChunkAt(segment, n, k), k % layout.chunk(),
+                        shifted ? entry[2] : scheme.zero_point());
+          ASSERT_EQ(static_cast<float>(integer) * scale, expected[k])
+              << segment << " " << n << " " << k;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, CudaIntegers,
+                         testing::Values(Format::kPanelInt8G32, Format::kPanelInt8Channel,
+                                         Format::kPanelInt4G32, Format::kPanelInt4G128,
+                                         Format::kPanelInt4aG32, Format::kPanelInt4aG128,
+                                         Format::kPanelNu4G32),
+                         [](const auto& info) {
+                           return std::string(formats::InfoOf(info.param).name);
+                         });
+
+TEST(CudaWeightPlaces, LieAtMultiplesOfAKibibyteOneBehindTheOther) {
   program::Program program;
   for (int64_t k : {64, 100, 1}) {
     program::PackedWeight weight;

@@ -28,11 +28,22 @@ absl::Status Write(KernelWriter& w) {
   return absl::InternalError("unknown family");
 }
 
+bool HasIntegers(const program::Program& program) {
+  for (const program::Kernel& kernel : program.kernels) {
+    for (const program::KernelParam& param : kernel.params) {
+      const bool weight = param.kind == program::OperandKind::kWeight;
+      if (weight && formats::InfoOf(param.format).scheme != nullptr) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::StatusOr<Source> Generate(const program::Program& program) {
   Source source;
   source.text = Prelude();
+  if (HasIntegers(program)) source.text += IntegerPrelude();
   for (size_t i = 0; i < program.kernels.size(); ++i) {
     KernelWriter writer(program, static_cast<int>(i), &source);
     NINFER_RETURN_IF_ERROR(Write(writer));

@@ -77,10 +77,10 @@ std::string KernelWriter::Signature(const DeviceKernel& device) const {
     const program::KernelParam& param = kernel().params[i];
     // What a launch writes may lie where one of its inputs lies: neither is restricted.
     const bool apart = param.kind == program::OperandKind::kWeight;
-    const DType dtype = param.kind == program::OperandKind::kWeight
-                            ? formats::InfoOf(param.format).dtype
-                            : parameter->type().dtype;
-    absl::StrAppend(&text, param.written ? "" : "const ", TypeName(dtype), "* ",
+    const bool integers = apart && formats::InfoOf(param.format).scheme != nullptr;
+    const DType dtype = apart ? formats::InfoOf(param.format).dtype : parameter->type().dtype;
+    absl::StrAppend(&text, param.written ? "" : "const ",
+                    integers ? "unsigned char" : TypeName(dtype), "* ",
                     apart ? "__restrict__ " : "", Name(parameter), ", ");
   }
   return text + "const int* dims)";

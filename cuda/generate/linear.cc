@@ -39,7 +39,8 @@ class LinearWriter {
         grouped_(w.kernel().family == program::Family::kGroupedLinear),
         weight_(linear_.operand(1)),
         format_(formats::InfoOf(w.ParameterInfo(weight_).format)),
-        x_(*program::ResolveColumns(linear_.operand(0))) {
+        quantised_(program::InputQuantiser(linear_) != nullptr),
+        x_(*program::ResolveColumns(program::LinearInput(linear_))) {
     const int64_t segments = w.ParameterInfo(weight_).segments;
     const auto& shape = weight_->type().shape;
     n_ = shape[shape.size() - 2].offset / (grouped_ ? 1 : segments);
@@ -86,6 +87,7 @@ class LinearWriter {
   const bool grouped_;
   const ir::Value* weight_;
   const formats::FormatInfo& format_;
+  const bool quantised_;  // x, in the kernel
   const program::ColumnRange x_;
   int64_t n_ = 0;
   TileLayout tiles_;
@@ -101,7 +103,8 @@ void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) 
   }
   const int64_t groups = kWarps / split;
   // Tiles of K whose columns of x lie in shared memory at a time.
-  const int64_t fits = kRowBytes / (rows * tiles_.tile_k() * DTypeSize(x_dtype_));
+  const int64_t x_bytes = quantised_ ? 1 : DTypeSize(x_dtype_);
+  const int64_t fits = kRowBytes / (rows * tiles_.tile_k() * x_bytes);
   const int64_t stage = std::min(tiles_.tiles(), std::max(fits / split, int64_t{1}) * split);
   const int64_t unroll = rows > 1 || segments() > 1 ? 2 : 4;
   device.grid[0] = {(tiles_.groups() + groups - 1) / groups, -1, 1};
@@ -112,8 +115,8 @@ void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) 
     device.most_rows = most_rows;
     device.grid[1] = {1, -1, 1};
   }
-  text.Line("using X = ", TypeName(x_dtype_), ";");
-  text.Line("using W = ", TypeName(format_.dtype), ";");
+  text.Line("using X = ", quantised_ ? "signed char" : TypeName(x_dtype_), ";");
+  text.Line("using W = ", ElementName(format_.format), ";");
   Constant("kRows", rows);
   Constant("kN", n_);
   Constant("kK", tiles_.k);
@@ -122,9 +125,13 @@ void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) 
   Constant("kTiles", tiles_.tiles());
   Constant("kGroupsOfN", tiles_.groups());
   text.Line("constexpr int kSplit = ", split, ", kGroups = ", groups, ";  // warps of ", kWarps);
+  text.Line("constexpr int kTileChunks = ", tiles_.tile_bytes() / kChunkBytes, ";");
   Constant("kStage", stage);
   Constant("kUnroll", unroll);
   text.Line("__shared__ __align__(16) X x_rows[kRows][kStage * kTileK];");
+  if (quantised_) {
+    text.Line("__shared__ float x_scales[kRows][kStage * kTileK / 32];");
+  }
   text.Line("__shared__ float partial[", kWarps, "][kSegments][kRows][8];");
   text.Line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;");
   text.Line("const int group = blockIdx.x * kGroups + warp / kSplit, part = warp % kSplit;");
@@ -179,14 +186,36 @@ void LinearWriter::FewLoop() {
   const std::string tile = grouped_
                                ? absl::StrCat("((size_t)group * ", tiles_.segments, " + expert)")
                                : std::string("((size_t)group * kSegments + s)");
-  text.Lines(absl::StrReplaceAll(R"(
-float sums[kSegments][2][kRows] = {};
-for (int stage = 0; stage < kTiles; stage += kStage) {
-  if (stage > 0) __syncthreads();
+  // How x comes to shared memory.
+  const char* copies = R"(
   for (int i = threadIdx.x; i < kRows * kStage * kTileK; i += $threads) {
     const int r = i / (kStage * kTileK), k = stage * kTileK + i % (kStage * kTileK);
     x_rows[r][i % (kStage * kTileK)] = r < rows && k < kK ? $x : X{};
-  }
+  })";
+  const char* rounds = R"(
+  for (int i = threadIdx.x; i < kRows * kStage * kTileK; i += $threads) {  // a warp for a block
+    const int r = i / (kStage * kTileK), at = i % (kStage * kTileK), k = stage * kTileK + at;
+    float scale;
+    x_rows[r][at] = (X)QuantiseLane(r < rows && k < kK ? Widen($x) : 0.0f, &scale);
+    if (lane == 0) x_scales[r][at / 32] = scale;
+  })";
+  const bool integers = format_.scheme != nullptr;
+  const char* load_entries = R"(
+        const W::Entry* of = (const W::Entry*)(tile + 64) + lane % 8 * (kTileK / 8) / 32;
+        entries[u][s][0] = there ? of[lane / 8 * (kTileK / 32)] : 0;
+        entries[u][s][1] = there ? of[(lane / 8 + 4) * (kTileK / 32)] : 0;)";
+  const char* multiply =
+      !integers ? "MultiplyChunks<W>(chunks[u][s], from, kStage * kTileK, sums[s]);"
+      : quantised_
+          ? "MultiplyIntegers<W>(chunks[u][s], entries[u][s], from, kStage * kTileK,\n"
+            "                            x_scales[0] + at / 32, kStage * kTileK / 32, sums[s]);"
+          : "MultiplyWidened<W>(chunks[u][s], entries[u][s], from, kStage * kTileK,\n"
+            "                           sums[s]);";
+  std::string loop = absl::StrReplaceAll(
+      R"(
+float sums[kSegments][2][kRows] = {};
+for (int stage = 0; stage < kTiles; stage += kStage) {
+  if (stage > 0) __syncthreads();$stage_x
   __syncthreads();
   if (group >= kGroupsOfN) continue;
   const int last = stage + kStage < kTiles ? stage + kStage : kTiles;
@@ -194,32 +223,37 @@ for (int stage = 0; stage < kTiles; stage += kStage) {
   const int upper = lane / 8 * 8 + (lane % 8 ^ lane / 8);
   const int lower = (lane / 8 + 4) * 8 + (lane % 8 ^ (lane / 8 + 4));
   for (int t = stage + part; t < last; t += kSplit * kUnroll) {
-    uint4 chunks[kUnroll][kSegments][2];
+    uint4 chunks[kUnroll][kSegments][2];$entries
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
 #pragma unroll
       for (int s = 0; s < kSegments; ++s) {
-        const uint4* tile = (const uint4*)$w + ($tile * kTiles + t + u * kSplit) * 64;
+        const uint4* tile = (const uint4*)$w + ($tile * kTiles + t + u * kSplit) * kTileChunks;
         const bool there = t + u * kSplit < last;
         chunks[u][s][0] = there ? LoadWeights(tile + upper) : make_uint4(0, 0, 0, 0);
-        chunks[u][s][1] = there ? LoadWeights(tile + lower) : make_uint4(0, 0, 0, 0);
+        chunks[u][s][1] = there ? LoadWeights(tile + lower) : make_uint4(0, 0, 0, 0);$load
       }
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       if (t + u * kSplit >= last) break;
-      const X* from = x_rows[0] + (t + u * kSplit - stage) * kTileK + lane % 8 * (kTileK / 8);
+      const int at = (t + u * kSplit - stage) * kTileK + lane % 8 * (kTileK / 8);
+      const X* from = x_rows[0] + at;
 #pragma unroll
       for (int s = 0; s < kSegments; ++s) {
-        MultiplyChunks<W>(chunks[u][s], from, kStage * kTileK, sums[s]);
+        $multiply
       }
     }
   }
 })",
-                                 {{"$threads", absl::StrCat(kThreads)},
-                                  {"$x", x},
-                                  {"$w", w_.Name(weight_)},
-                                  {"$tile", tile}}));
+      {{"$stage_x", quantised_ ? rounds : copies},
+       {"$entries", integers ? "\n    unsigned entries[kUnroll][kSegments][2];" : ""},
+       {"$load", integers ? load_entries : ""},
+       {"$multiply", multiply}});
+  text.Lines(absl::StrReplaceAll(loop, {{"$threads", absl::StrCat(kThreads)},
+                                        {"$x", x},
+                                        {"$w", w_.Name(weight_)},
+                                        {"$tile", tile}}));
 }
 
 void LinearWriter::Epilogue(RowWriter& rows,
@@ -253,14 +287,15 @@ void LinearWriter::Epilogue(RowWriter& rows,
 
 void LinearWriter::Many() {
   Text& text = w_.text();
-  const bool tensor = x_dtype_ == DType::kBF16 && format_.dtype == DType::kBF16;
+  const bool tensor = x_dtype_ == DType::kBF16 && format_.format == formats::Format::kPanelBF16;
   const int threads = tensor ? 128 : kThreads;
   DeviceKernel& device = w_.Begin(tensor ? "mma64x64" : "fma64x64", threads, 2);
   const int64_t outputs = kTile / segments();  // columns of a segment in a block
   device.rows_symbol = rows().symbol;
   device.grid[0] = {(n_ + outputs - 1) / outputs, -1, 1};
   device.grid[1] = {1, rows().symbol, kTile};
-  text.Line(tensor ? "using X = bf16;" : absl::StrCat("using W = ", TypeName(format_.dtype), ";"));
+  text.Line(tensor ? "using X = bf16;"
+                   : absl::StrCat("using W = ", ElementName(format_.format), ";"));
   Constant("kN", n_);
   Constant("kK", tiles_.k);
   Constant("kSegments", segments());
@@ -298,30 +333,50 @@ void LinearWriter::Many() {
   w_.End();
 }
 
-// 4 x 4 sums to a thread: rows i, i + 16, ... of x against columns j, j + 16, ...
+// 4 x 4 sums to a thread: rows i, i + 16, ... of x against columns j, j + 16, ..., both in floats.
 void LinearWriter::ManyFma() {
-  w_.text().Lines(absl::StrReplaceAll(R"(
+  Text& text = w_.text();
+  Constant("kStep", std::min<int64_t>(kTile, tiles_.tile_k()));
+  text.Line("constexpr int kTileChunks = ", tiles_.tile_bytes() / kChunkBytes, ";");
+  const bool integers = format_.scheme != nullptr;
+  const char* copies = R"(
+    x_rows[r][at % kStep] = row0 + r < rows && k < kK ? Widen($x) : 0.0f;)";
+  const char* rounds = R"(
+    float scale;  // a warp for a block
+    const int integer = QuantiseLane(row0 + r < rows && k < kK ? Widen($x) : 0.0f, &scale);
+    x_rows[r][at % kStep] = (float)integer * scale;)";
+  const char* widen_floats = R"(
+      Unpack(LoadWeights(tile + c % 8 * 8 + place), numbers, W{});)";
+  const char* widen_integers = R"(
+      const W::Entry* entries = (const W::Entry*)(tile + 64) + c % 8 * (kTileK / 32);
+      const unsigned entry = entries[chunk * kChunk / 32];
+      unsigned words[kChunk / 4];
+      Expand(LoadWeights(tile + c % 8 * 8 + place), entry, words, W{});
+      for (int e = 0; e < kChunk; ++e) numbers[e] = ByteOf(words[e / 4], e % 4) * ScaleOf(entry);)";
+  const std::string loop =
+      absl::StrReplaceAll(R"(
 constexpr int kChunk = kTileK / 8;
 const int i = threadIdx.x / 16, j = threadIdx.x % 16;
 float sums[4][4] = {};
-for (int t = 0; t < kTiles; ++t) {
-  if (t > 0) __syncthreads();
-  for (int at = threadIdx.x; at < 64 * kTileK; at += $threads) {
-    const int r = at / kTileK, k = t * kTileK + at % kTileK;
-    x_rows[r][at % kTileK] = row0 + r < rows && k < kK ? Widen($x) : 0.0f;
+for (int first = 0; first < kTiles * kTileK; first += kStep) {
+  if (first > 0) __syncthreads();
+  for (int at = threadIdx.x; at < 64 * kStep; at += $threads) {
+    const int r = at / kStep, k = first + at % kStep;$stage_x
   }
-  for (int at = threadIdx.x; at < 64 * 8; at += $threads) {
-    const int c = at / 8, s = c / kColumns, group = group0 + c % kColumns / 8;
-    const int place = at % 8 ^ c % 8;
+  for (int at = threadIdx.x; at < 64 * (kStep / kChunk); at += $threads) {
+    const int c = at / (kStep / kChunk), s = c / kColumns, group = group0 + c % kColumns / 8;
+    const int k = at % (kStep / kChunk) * kChunk, chunk = (first + k) % kTileK / kChunk;
+    const int place = chunk ^ c % 8;
     float numbers[kChunk] = {};
     if (group < kGroupsOfN) {
-      const uint4* tile = (const uint4*)$w + (((size_t)group * kSegments + s) * kTiles + t) * 64;
-      Unpack(LoadWeights(tile + c % 8 * 8 + place), numbers, W{});
+      const uint4* tile =
+          (const uint4*)$w +
+          (((size_t)group * kSegments + s) * kTiles + first / kTileK) * kTileChunks;$widen
     }
-    for (int k = 0; k < kChunk; ++k) w_rows[c][at % 8 * kChunk + k] = numbers[k];
+    for (int e = 0; e < kChunk; ++e) w_rows[c][k + e] = numbers[e];
   }
   __syncthreads();
-  for (int k = 0; k < kTileK; ++k) {
+  for (int k = 0; k < kStep; ++k) {
     float a[4], b[4];
     for (int r = 0; r < 4; ++r) a[r] = x_rows[i + 16 * r][k], b[r] = w_rows[j + 16 * r][k];
     for (int r = 0; r < 4; ++r) {
@@ -333,9 +388,11 @@ __syncthreads();
 for (int r = 0; r < 4; ++r) {
   for (int c = 0; c < 4; ++c) results[i + 16 * r][j + 16 * c] = sums[r][c];
 })",
-                                      {{"$threads", absl::StrCat(kThreads)},
-                                       {"$x", XRow("(row0 + r)") + " + k]"},
-                                       {"$w", w_.Name(weight_)}}));
+                          {{"$stage_x", quantised_ ? rounds : copies},
+                           {"$widen", integers ? widen_integers : widen_floats}});
+  text.Lines(absl::StrReplaceAll(loop, {{"$threads", absl::StrCat(kThreads)},
+                                        {"$x", XRow("(row0 + r)") + " + k]"},
+                                        {"$w", w_.Name(weight_)}}));
 }
 
 // 32 x 32 sums to a warp: two by four products of 16 rows by 8 columns. Rows of 36 words put the
@@ -396,14 +453,6 @@ for (int r = 0; r < 2; ++r) {
 
 }  // namespace
 
-absl::Status WriteLinear(KernelWriter& w) {
-  const ir::Node& linear = *program::LinearOf(w.body());
-  const formats::FormatInfo& format = formats::InfoOf(w.ParameterInfo(linear.operand(1)).format);
-  if (!HasLayout(format.format)) {
-    return InvalidArgument("kernel ", w.kernel().name, ": expected weights of floats, found ",
-                           std::string(format.name), ", for which there is no CUDA kernel");
-  }
-  return LinearWriter(w).Run();
-}
+absl::Status WriteLinear(KernelWriter& w) { return LinearWriter(w).Run(); }
 
 }  // namespace ninfer::cuda

@@ -3,6 +3,9 @@
 // Tested by tests/cuda_shim_test.cc, tests/cuda_nvrtc_test.cc.
 #include "cuda/generate/prelude.h"
 
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "base/quantise.h"
 #include "cuda/generate/generate.h"
 
 namespace ninfer::cuda {
@@ -178,7 +181,7 @@ __device__ inline int SequenceOf(const int* seq_bounds, int sequences, int row) 
   return found;
 }
 
-// Element `column` of row `row` of a weight in tiles of 8 rows by 8 chunks.
+// Element `column` of row `row` of a weight of floats in tiles of 8 rows by 8 chunks.
 template <typename T>
 __device__ inline float TileElement(const T* w, int row, int column, int tiles) {
   constexpr int kChunk = 16 / (int)sizeof(T), kTileK = 8 * kChunk;
@@ -196,6 +199,7 @@ __device__ inline void MultiplyChunks(const uint4 (&w)[2], const X* x, int ld,
   float weights[2][kChunk];
   Unpack(w[0], weights[0], W{});
   Unpack(w[1], weights[1], W{});
+#pragma unroll
   for (int row = 0; row < kRows; ++row) {
     float values[kChunk];
     LoadRow(x + row * ld, values);
@@ -207,9 +211,162 @@ __device__ inline void MultiplyChunks(const uint4 (&w)[2], const X* x, int ld,
 }
 )cuda";
 
+constexpr char kIntegers[] = R"cuda(
+// --- weights of integers ---
+
+// Schemes: elements of 16 bytes, and the type of a block's entry behind a tile.
+struct Int8 {
+  static constexpr int kChunk = 16;
+  using Entry = unsigned short;
+};
+struct Int4 {
+  static constexpr int kChunk = 32;
+  using Entry = unsigned short;
+};
+struct Int4Shifted {
+  static constexpr int kChunk = 32;
+  using Entry = unsigned;
+};
+struct Nu4 {
+  static constexpr int kChunk = 32;
+  using Entry = unsigned short;
+};
+
+template <typename Entry>
+__device__ inline float ScaleOf(Entry entry) {
+  f16 scale;
+  scale.bits = (unsigned short)(entry & 0xffff);
+  return Widen(scale);
+}
+
+// Four levels of 4 bits, one in each byte, as bytes with their sign.
+__device__ inline unsigned SignedBytes(unsigned levels, unsigned, Int4) {
+  return ((levels | 0x80808080u) - 0x08080808u) ^ 0x80808080u;
+}
+__device__ inline unsigned SignedBytes(unsigned levels, unsigned entry, Int4Shifted) {
+  return ((levels | 0x80808080u) - (entry >> 16) * 0x01010101u) ^ 0x80808080u;
+}
+// The places of a table of sixteen: eight in each pair of words.
+__device__ inline unsigned SignedBytes(unsigned levels, unsigned, Nu4) {
+  const unsigned low = levels & 0x07070707u;
+  const unsigned places = (low & 7) | (low >> 4 & 0x70) | (low >> 8 & 0x700) | (low >> 12 & 0x7000);
+  const unsigned upper = (levels >> 3 & 0x01010101u) * 0xff;
+  const unsigned below = __byte_perm($table0, $table1, places);
+  const unsigned above = __byte_perm($table2, $table3, places);
+  return (below & ~upper) | (above & upper);
+}
+
+// 16 bytes of weights as words of four signed bytes, in the order of K.
+__device__ inline void Expand(uint4 v, unsigned, unsigned (&words)[4], Int8) {
+  words[0] = v.x, words[1] = v.y, words[2] = v.z, words[3] = v.w;
+}
+template <typename W>
+__device__ inline void Expand(uint4 v, unsigned entry, unsigned (&words)[8], W) {
+  const unsigned halves[4] = {v.x, v.y, v.z, v.w};
+  for (int i = 0; i < 4; ++i) {
+    words[2 * i] = SignedBytes(halves[i] & 0x0f0f0f0fu, entry, W{});
+    words[2 * i + 1] = SignedBytes(halves[i] >> 4 & 0x0f0f0f0fu, entry, W{});
+  }
+}
+__device__ inline float ByteOf(unsigned word, int i) {
+  return (float)(signed char)(word >> 8 * i & 0xff);
+}
+
+// As MultiplyChunks, against bytes with a scale for each block of 32: exact within the chunk.
+template <typename W, int kRows>
+__device__ inline void MultiplyIntegers(const uint4 (&w)[2], const unsigned (&entries)[2],
+                                        const signed char* x, int ld, const float* scales,
+                                        int ld_scales, float (&sums)[2][kRows]) {
+  unsigned words[2][W::kChunk / 4];
+  Expand(w[0], entries[0], words[0], W{});
+  Expand(w[1], entries[1], words[1], W{});
+#pragma unroll
+  for (int row = 0; row < kRows; ++row) {
+    int dots[2] = {0, 0};
+    for (int i = 0; i < W::kChunk / 16; ++i) {
+      const uint4 v = *(const uint4*)(x + row * ld + 16 * i);
+      const unsigned values[4] = {v.x, v.y, v.z, v.w};
+      for (int j = 0; j < 4; ++j) {
+        dots[0] = __dp4a((int)words[0][4 * i + j], (int)values[j], dots[0]);
+        dots[1] = __dp4a((int)words[1][4 * i + j], (int)values[j], dots[1]);
+      }
+    }
+    const float scale = scales[row * ld_scales];
+    sums[0][row] = fmaf((float)dots[0], ScaleOf(entries[0]) * scale, sums[0][row]);
+    sums[1][row] = fmaf((float)dots[1], ScaleOf(entries[1]) * scale, sums[1][row]);
+  }
+}
+// The same against floats, eight columns at a time.
+template <typename W, int kRows, typename X>
+__device__ inline void MultiplyWidened(const uint4 (&w)[2], const unsigned (&entries)[2],
+                                       const X* x, int ld, float (&sums)[2][kRows]) {
+  unsigned words[2][W::kChunk / 4];
+  Expand(w[0], entries[0], words[0], W{});
+  Expand(w[1], entries[1], words[1], W{});
+  const float scales[2] = {ScaleOf(entries[0]), ScaleOf(entries[1])};
+#pragma unroll
+  for (int first = 0; first < W::kChunk; first += 8) {
+    float weights[2][8];
+    for (int i = 0; i < 8; ++i) {
+      weights[0][i] = ByteOf(words[0][(first + i) / 4], i % 4) * scales[0];
+      weights[1][i] = ByteOf(words[1][(first + i) / 4], i % 4) * scales[1];
+    }
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+      float values[8];
+      LoadRow(x + row * ld + first, values);
+      for (int i = 0; i < 8; ++i) {
+        sums[0][row] = fmaf(weights[0][i], values[i], sums[0][row]);
+        sums[1][row] = fmaf(weights[1][i], values[i], sums[1][row]);
+      }
+    }
+  }
+}
+
+// A block of 32 neighbours, one a lane, rounded to a byte times the block's scale.
+__device__ inline int QuantiseLane(float x, float* scale) {
+  const float most = WarpMax(fabsf(x)) / 127.0f;
+  *scale = most >= 1e-30f ? most : 0.0f;
+  const float inverse = *scale == 0.0f ? 0.0f : 1.0f / *scale;
+  return (int)rintf(fminf(fmaxf(-127.0f, x * inverse), 127.0f));
+}
+
+// Element `column` of row `row` of a weight of integers, `tile_bytes` from tile to tile.
+template <typename W>
+__device__ inline float TileInteger(const unsigned char* w, int row, int column, int tiles,
+                                    int tile_bytes) {
+  constexpr int kTileK = 8 * W::kChunk;
+  const unsigned char* tile = w + ((size_t)(row / 8) * tiles + column / kTileK) * tile_bytes;
+  const int place = (column % kTileK / W::kChunk) ^ (row % 8), i = column % W::kChunk;
+  const typename W::Entry* entries = (const typename W::Entry*)(tile + 1024);
+  const unsigned entry = entries[row % 8 * (kTileK / 32) + column % kTileK / 32];
+  unsigned words[W::kChunk / 4];
+  Expand(*(const uint4*)(tile + row % 8 * 128 + place * 16), entry, words, W{});
+  float y = 0.0f;
+  for (int j = 0; j < W::kChunk; ++j) y = j == i ? ByteOf(words[j / 4], j % 4) : y;
+  return y * ScaleOf(entry);
+}
+)cuda";
+
+// Four of the table's sixteen integers, as bytes of a word.
+std::string TableWord(int first) {
+  uint32_t word = 0;
+  for (int i = 0; i < 4; ++i) {
+    word |= uint32_t{static_cast<uint8_t>(kQuantiseTable[first + i])} << (8 * i);
+  }
+  return absl::StrFormat("0x%08xu", word);
+}
+
 }  // namespace
 
 const char* Intrinsics() { return kIntrinsics; }
 const char* Prelude() { return kPrelude; }
+
+std::string IntegerPrelude() {
+  return absl::StrReplaceAll(kIntegers, {{"$table0", TableWord(0)},
+                                         {"$table1", TableWord(4)},
+                                         {"$table2", TableWord(8)},
+                                         {"$table3", TableWord(12)}});
+}
 
 }  // namespace ninfer::cuda

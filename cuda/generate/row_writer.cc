@@ -325,6 +325,11 @@ std::string RowWriter::EmbeddingAt(const ir::Node& node, const std::string& row,
                                ElementText(id, absl::StrCat(columns), column), "])"));
   }
   const TileLayout tiles = TilesOf(format.format, {table->type().shape[0].offset, columns, 1});
+  if (format.scheme != nullptr) {
+    return Define(node.result(), absl::StrCat("TileInteger<", ElementName(format.format), ">(",
+                                              w_.Name(table), ", ", id, ", ", column, ", ",
+                                              tiles.tiles(), ", ", tiles.tile_bytes(), ")"));
+  }
   return Define(node.result(), absl::StrCat("TileElement(", w_.Name(table), ", ", id, ", ", column,
                                             ", ", tiles.tiles(), ")"));
 }

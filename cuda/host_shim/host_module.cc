@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
 
@@ -34,8 +36,14 @@ absl::Status RunCompiler(const std::vector<std::string>& command, const std::str
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
   const auto said = ReadFile(log);
-  return InvalidArgument(command[0], ": the generated source does not compile: ",
-                         said.ok() ? *said : "nothing is said of it");
+  absl::string_view first;
+  if (said.ok()) {
+    for (absl::string_view line : absl::StrSplit(*said, '\n')) {
+      if (first.empty() && absl::StrContains(line, "error: ")) first = line;
+    }
+  }
+  return InvalidArgument(
+      command[0], ": the generated source does not compile: ", std::string(first), " (", log, ")");
 }
 
 }  // namespace

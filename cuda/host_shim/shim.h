@@ -216,6 +216,23 @@ inline unsigned __float_as_uint(float value) {
 }
 inline float __int_as_float(int bits) { return __uint_as_float(static_cast<unsigned>(bits)); }
 
+// Four products of signed bytes and their sum.
+inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 4; ++i) {
+    sum += static_cast<signed char>(a >> 8 * i) * static_cast<signed char>(b >> 8 * i);
+  }
+  return sum;
+}
+// Four of the eight bytes of b and a, chosen by half bytes.
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned places) {
+  const uint64_t bytes = uint64_t{b} << 32 | a;
+  unsigned y = 0;
+  for (int i = 0; i < 4; ++i) {
+    y |= static_cast<unsigned>(bytes >> 8 * (places >> 4 * i & 7) & 0xff) << 8 * i;
+  }
+  return y;
+}
+
 // --- what cuda/generate/prelude.cc has in PTX ---
 
 struct bf16 {

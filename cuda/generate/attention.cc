@@ -237,8 +237,8 @@ for (int p = 0; p < $warps; ++p) {
   const std::string y = rows.Evaluate(result, "row", "c");
   const std::string stride =
       absl::StrCat(program::LeadingDimension(program::RowColumns(result->type())));
-  text.Line(w_.OutputName(0), "[", ElementText("row", stride, "c"), "] = Round<",
-            TypeName(result->type().dtype), ">(", y, ");");
+  text.Line(w_.OutputName(0), "[", ElementText("row", stride, "c"),
+            "] = ", StoredText(result->type().dtype, y), ";");
   text.Close();
 }
 

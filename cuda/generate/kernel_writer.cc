@@ -2,6 +2,7 @@
 // Tested by tests/cuda_shim_test.cc.
 #include "cuda/generate/kernel_writer.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "ir/text.h"
@@ -71,7 +72,18 @@ void KernelWriter::End() {
 }
 
 std::string KernelWriter::Signature(const DeviceKernel& device) const {
+  constexpr size_t kColumns = 96;
   std::string text = absl::StrCat(device.name, "(");
+  size_t column = text.size();
+  const auto add = [&](const std::string& parameter) {
+    if (column + parameter.size() > kColumns) {
+      absl::StripTrailingAsciiWhitespace(&text);
+      text += "\n    ";
+      column = 4;
+    }
+    text += parameter;
+    column += parameter.size();
+  };
   for (size_t i = 0; i < kernel().params.size(); ++i) {
     const ir::Value* parameter = body().parameters()[i].get();
     const program::KernelParam& param = kernel().params[i];
@@ -79,11 +91,11 @@ std::string KernelWriter::Signature(const DeviceKernel& device) const {
     const bool apart = param.kind == program::OperandKind::kWeight;
     const bool integers = apart && formats::InfoOf(param.format).scheme != nullptr;
     const DType dtype = apart ? formats::InfoOf(param.format).dtype : parameter->type().dtype;
-    absl::StrAppend(&text, param.written ? "" : "const ",
-                    integers ? "unsigned char" : TypeName(dtype), "* ",
-                    apart ? "__restrict__ " : "", Name(parameter), ", ");
+    add(absl::StrCat(param.written ? "" : "const ", integers ? "unsigned char" : TypeName(dtype),
+                     "* ", apart ? "__restrict__ " : "", Name(parameter), ", "));
   }
-  return text + "const int* dims)";
+  add("const int* dims)");
+  return text;
 }
 
 const program::KernelParam& KernelWriter::ParameterInfo(const ir::Value* parameter) const {

@@ -279,7 +279,7 @@ void LinearWriter::Epilogue(RowWriter& rows,
     const std::string y = rows.Evaluate(casts ? last->operand(0) : results[i], "row", column);
     const std::string stride = absl::StrCat(program::LeadingDimension(columns));
     text.Line(w_.OutputName(static_cast<int>(i)), "[", ElementText("row", stride, column),
-              "] = Round<", TypeName(results[i]->type().dtype), ">(", y, ");");
+              "] = ", StoredText(results[i]->type().dtype, y), ";");
   }
 }
 

@@ -56,7 +56,7 @@ absl::Status WriteRowwise(KernelWriter& w) {
       const std::string y = rows.Evaluate(BeforeLastCast(results[i]), "row", c);
       const std::string stride = absl::StrCat(program::LeadingDimension(columns));
       w.text().Line(w.OutputName(static_cast<int>(i)), "[", ElementText("row", stride, c),
-                    "] = Round<", TypeName(type.dtype), ">(", y, ");");
+                    "] = ", StoredText(type.dtype, y), ";");
     });
   }
   w.End();
@@ -101,8 +101,8 @@ absl::Status WriteKvAppend(KernelWriter& w) {
           : chunk == 1 ? absl::StrCat(Times(d, KvPage::kPositions), " + slot")
                        : absl::StrCat(Times(Over(d, chunk), KvPage::kPositions * chunk), " + ",
                                       Times("slot", chunk), " + ", Modulo(d, chunk));
-      text.Line(part == 1 ? "keys[" : "values[", first, " + ", place, "] = Round<", type, ">(", y,
-                ");");
+      text.Line(part == 1 ? "keys[" : "values[", first, " + ", place,
+                "] = ", StoredText(w.kernel().kv.dtype, y), ";");
     });
   }
   w.End();

@@ -50,6 +50,10 @@ std::string TypeName(DType dtype) {
   }
 }
 
+std::string StoredText(DType dtype, const std::string& x) {
+  return dtype == DType::kF32 ? x : absl::StrCat("Round<", TypeName(dtype), ">(", x, ")");
+}
+
 std::string Identifier(absl::string_view name) {
   std::string identifier(name);
   for (char& c : identifier) {

@@ -42,6 +42,8 @@ class Text {
 std::string FloatLiteral(double value);
 // "float", "bf16", "f16", "int".
 std::string TypeName(DType dtype);
+// A float as what a buffer of the type holds: "Round<bf16>(x)", or x itself.
+std::string StoredText(DType dtype, const std::string& x);
 // Letters, digits and underscores alone.
 std::string Identifier(absl::string_view name);
 

@@ -12,6 +12,8 @@
 #include "base/quantise.h"
 #include "base/status.h"
 #include "bench/attention_forms.h"
+#include "bench/peer_programs.h"
+#include "bench/peer_set.h"
 #include "bench/story.h"
 #include "frontend/presets.h"
 #include "text/unicode.h"
@@ -66,6 +68,11 @@ absl::Status CheckModel(const RunOptions& options) {
   return absl::OkStatus();
 }
 
+// The 2x2 has one peer, which can generate without a cache.
+bool IsForStory(const std::vector<PeerChoice>& peers) {
+  return peers.size() == 1 && (peers[0].name == "torch" || peers[0].name == "transformers");
+}
+
 absl::Status Check(const RunOptions& options) {
   NINFER_RETURN_IF_ERROR(CheckModel(options));
   for (const std::string& type : options.types) {
@@ -75,13 +82,16 @@ absl::Status Check(const RunOptions& options) {
       return InvalidArgument("--type: expected f32, bf16, ",
                              absl::StrJoin(ListWeightSchemes(), ", "), ", found '", type, "'");
     }
-    if (integers && (IsStory(options) || !options.peer.empty())) {
-      return InvalidArgument("--type: expected f32 or bf16 for the 2x2 and beside a peer, found '",
-                             type, "'");
+    if (integers && IsStory(options)) {
+      return InvalidArgument("--type: expected f32 or bf16 for the 2x2, found '", type, "'");
     }
   }
-  if (!options.peer.empty() && options.peer != "torch" && options.peer != "transformers") {
-    return InvalidArgument("--peer: expected torch or transformers, found '", options.peer, "'");
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> peers,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (IsStory(options) && !peers.empty() && !IsForStory(peers)) {
+    return InvalidArgument(
+        "--peers: expected torch or transformers for the 2x2 (with -p or -n any), found ",
+        absl::StrJoin(options.peers, ","), absl::StrJoin(options.peer_sources, ","));
   }
   NINFER_RETURN_IF_ERROR(CheckRange("-p", options.throughput.prefill, 1, kMostTokens));
   NINFER_RETURN_IF_ERROR(CheckRange("-n", options.throughput.decode, 1, kMostTokens));
@@ -113,24 +123,46 @@ absl::StatusOr<std::string> ConfigurationOf(const ModelChoice& model) {
   }
   if (!model.random_weights.empty()) return ReadFile(model.random_weights, 1 << 24);
   if (!IsDirectory(model.path)) {
-    return InvalidArgument("--peer: expected a model folder or --random-weights, found a plan");
+    return InvalidArgument("--peers: expected a model folder or --random-weights, found a plan");
   }
   return ReadFile(JoinPath(model.path, "config.json"), 1 << 24);
 }
 
-struct OpenPeer {
-  std::unique_ptr<Peer> peer;  // null when none was asked for
-  std::string config;
-};
-
-absl::StatusOr<OpenPeer> StartPeer(const RunOptions& options) {
-  OpenPeer out;
-  if (options.peer.empty()) return out;
-  NINFER_ASSIGN_OR_RETURN(out.config, ConfigurationOf(options.model));
+PeerFolders FoldersOf(const RunOptions& options) {
   const std::filesystem::path bin = runtime::ProgramFolder();
-  NINFER_ASSIGN_OR_RETURN(out.peer,
-                          Peer::StartTorch((bin.parent_path() / "peers").string(), options.peer));
-  return out;
+  const std::string beside = (bin.parent_path() / "peers").string();
+  return {beside, options.peers_folder.empty() ? beside : options.peers_folder};
+}
+
+// Installs it where it is not.
+absl::StatusOr<std::unique_ptr<Peer>> OpenPeer(const PeerChoice& choice, const PeerFolders& folders,
+                                               Progress* progress) {
+  if (!IsInstalled(choice, folders)) {
+    progress->Tell(absl::StrCat(choice.name, ": installing it in ", folders.installed));
+    NINFER_RETURN_IF_ERROR(Install(choice, folders));
+  }
+  return StartPeer(choice, folders);
+}
+
+// All that are asked for and can be had; a line of each other one. Null where none is asked for.
+absl::StatusOr<std::unique_ptr<PeerSet>> OpenPeers(const RunOptions& options,
+                                                   const runtime::CompilerCallbacks& callbacks,
+                                                   Progress* progress) {
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> choices,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (choices.empty()) return nullptr;
+  auto peers = std::make_unique<PeerSet>(callbacks.cancelled);
+  for (const PeerChoice& choice : choices) {
+    absl::StatusOr<std::unique_ptr<Peer>> peer = OpenPeer(choice, FoldersOf(options), progress);
+    if (callbacks.cancelled && callbacks.cancelled()) return absl::CancelledError("interrupted");
+    if (peer.ok()) {
+      peers->Add(*std::move(peer));
+    } else {
+      progress->Tell(peer.status().message());
+      peers->AddNote(std::string(peer.status().message()));
+    }
+  }
+  return peers;
 }
 
 std::vector<int64_t> AttentionLengths(const RunOptions& options) {
@@ -168,7 +200,6 @@ absl::Status AddAttention(const RunOptions& options, const std::string& type,
 
 absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallbacks& callbacks,
                       std::vector<Table>* tables) {
-  NINFER_ASSIGN_OR_RETURN(const OpenPeer peer, StartPeer(options));
   StateProbe state;
   const std::vector<std::string> both = {"f32", "bf16"};
   const std::vector<std::string>& types = options.types.empty() ? both : options.types;
@@ -177,8 +208,6 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
   story.model = options.model;
   story.threads = options.threads;
   story.repetitions = options.repetitions > 0 ? options.repetitions : kStoryRepetitions;
-  story.peer = peer.peer.get();
-  story.peer_config = peer.config;
   for (size_t i = 0; i < std::size(kPrompts); ++i) {
     story.prompts.push_back({kPrompts[i], options.new_tokens[i]});
   }
@@ -187,6 +216,14 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
   Progress progress(static_cast<int>(types.size()) * rows_of_type, callbacks.progress,
                     options.on_row);
   story.progress = &progress;
+  std::unique_ptr<Peer> peer;
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> choices,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (!choices.empty()) {
+    NINFER_ASSIGN_OR_RETURN(story.peer_config, ConfigurationOf(options.model));
+    NINFER_ASSIGN_OR_RETURN(peer, OpenPeer(choices[0], FoldersOf(options), &progress));
+    story.peer = peer.get();
+  }
   for (const std::string& type : types) {
     story.type = type;
     NINFER_ASSIGN_OR_RETURN(std::vector<Table> told, TellStory(story, label, callbacks, &state));
@@ -200,7 +237,6 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
 
 absl::Status RunThroughput(const RunOptions& options, const runtime::CompilerCallbacks& callbacks,
                            std::vector<Table>* tables) {
-  NINFER_ASSIGN_OR_RETURN(const OpenPeer peer, StartPeer(options));
   StateProbe state;
   const std::vector<std::string> stored = {""};
   int64_t longest = 0;
@@ -209,26 +245,29 @@ absl::Status RunThroughput(const RunOptions& options, const runtime::CompilerCal
   }
   ThroughputOptions throughput = options.throughput;
   throughput.repetitions = options.repetitions > 0 ? options.repetitions : kThroughputRepetitions;
-  throughput.peer = peer.peer.get();
   const std::vector<std::string>& types = options.types.empty() ? stored : options.types;
   Progress progress(static_cast<int>(types.size()) * RowsOfThroughput(throughput),
                     callbacks.progress, options.on_row);
   throughput.progress = &progress;
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<PeerSet> peers,
+                          OpenPeers(options, callbacks, &progress));
+  throughput.peers = peers.get();
   for (const std::string& type : types) {
     EngineChoice choice;
     choice.model = options.model;
     choice.type = type;
     choice.threads = options.threads;
     NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(choice, callbacks));
-    if (throughput.peer != nullptr) {
+    if (peers != nullptr) {
+      progress.Tell(absl::StrCat("the peers load ", type.empty() ? "the model" : type));
       const int64_t deepest = *std::max_element(throughput.depths.begin(), throughput.depths.end());
-      NINFER_RETURN_IF_ERROR(throughput.peer
-                                 ->Ask({{"op", "load"},
-                                        {"config", Json::parse(peer.config, nullptr, false)},
-                                        {"dtype", engine->executor()->metadata().weights_dtype},
-                                        {"threads", engine->pool()->size()},
-                                        {"context", longest + deepest}})
-                                 .status());
+      PeerShape shape;
+      NINFER_ASSIGN_OR_RETURN(shape.config_json, ConfigurationOf(options.model));
+      shape.weights = type.empty() ? engine->executor()->metadata().weights_dtype : type;
+      shape.threads = engine->pool()->size();
+      shape.context = longest + deepest + 1;
+      shape.cache_folder = JoinPath(FoldersOf(options).installed, "cache");
+      NINFER_RETURN_IF_ERROR(peers->Load(shape));
     }
     NINFER_ASSIGN_OR_RETURN(
         Table table, MeasureThroughput(engine.get(), LabelOf(options.model), throughput, &state));

@@ -25,13 +25,13 @@ struct Test {
   bool prefill = true;
   int64_t tokens = 0, depth = 0;
   StateReport state;
-  std::vector<double> rates;                               // tokens a second
-  std::vector<std::vector<double>> peer_rates = {{}, {}};  // eager, compiled
-  double limit = 0;  // tokens a second, the best of the repetitions
+  std::vector<double> rates;                    // tokens a second
+  std::vector<std::vector<double>> peer_rates;  // of each engine of the peers
+  double limit = 0;                             // tokens a second, the best of the repetitions
   std::string limit_name;
   double last_rate = 0, last_limit = 0;
   std::string last_limit_name;
-  std::vector<double> last_peer = {0, 0};
+  std::vector<double> last_peers;
 
   std::string name() const {
     return absl::StrCat(prefill ? "pp" : "tg", tokens,
@@ -187,24 +187,20 @@ absl::Status MeasureOnce(Engine* engine, const StepCost& cost, Text* text, ReadP
   return absl::OkStatus();
 }
 
-absl::Status MeasurePeer(Peer* peer, Test* test) {
-  for (int compiled = 0; compiled < 2; ++compiled) {
-    if (test->prefill && test->depth > 0) return absl::OkStatus();
-    NINFER_ASSIGN_OR_RETURN(const Json answer,
-                            peer->Ask({{"op", test->prefill ? "prefill" : "decode"},
-                                       {"compiled", compiled == 1},
-                                       {"tokens", test->tokens},
-                                       {"depth", test->depth}}));
-    NINFER_ASSIGN_OR_RETURN(const double seconds, peer->Number(answer, "seconds"));
-    test->last_peer[compiled] = static_cast<double>(test->tokens) / seconds;
-  }
+// The same of every peer.
+absl::Status MeasurePeers(PeerSet* peers, Test* test) {
+  if (peers == nullptr) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(
+      test->last_peers,
+      peers->Measure({test->name(), test->prefill, test->tokens, test->depth, /*batch=*/1}));
   return absl::OkStatus();
 }
 
 void Keep(Test* test) {
   test->rates.push_back(test->last_rate);
-  for (int i = 0; i < 2; ++i) {
-    if (test->last_peer[i] > 0) test->peer_rates[i].push_back(test->last_peer[i]);
+  test->peer_rates.resize(test->last_peers.size());
+  for (size_t i = 0; i < test->last_peers.size(); ++i) {
+    if (test->last_peers[i] > 0) test->peer_rates[i].push_back(test->last_peers[i]);
   }
   if (test->last_limit > test->limit) {
     test->limit = test->last_limit;
@@ -227,6 +223,9 @@ absl::Status MeasureAll(Engine* engine, const StepCost& cost, const ThroughputOp
   ProductTypes types;
   types.bf16 = absl::EndsWith(engine->executor()->metadata().activations_dtype, "bf16");
   types.int8 = absl::StartsWith(engine->executor()->metadata().activations_dtype, "int8");
+  for (Test& test : *tests) {  // code compiled, settings chosen, pages touched
+    NINFER_RETURN_IF_ERROR(MeasurePeers(options.peers, &test));
+  }
   for (int round = 0; round < options.repetitions; ++round) {
     for (Test& test : *tests) {
       options.progress->Begin(absl::StrCat(test.name(), ", round ", round + 1));
@@ -234,7 +233,7 @@ absl::Status MeasureAll(Engine* engine, const StepCost& cost, const ThroughputOp
       const auto measure = [&]() -> absl::Status {
         engine->Run([&] { status = MeasureOnce(engine, cost, text, reads, types, &test); });
         NINFER_RETURN_IF_ERROR(status);
-        return options.peer == nullptr ? absl::OkStatus() : MeasurePeer(options.peer, &test);
+        return MeasurePeers(options.peers, &test);
       };
       NINFER_ASSIGN_OR_RETURN(const StateReport report, MeasureInOneState(
                                                             1, [&] { return state->Nanoseconds(); },
@@ -246,8 +245,8 @@ absl::Status MeasureAll(Engine* engine, const StepCost& cost, const ThroughputOp
   return absl::OkStatus();
 }
 
-Table TableOf(const std::string& label, Engine* engine, const StepCost& cost,
-              const std::string& peer_name, const std::vector<Test>& tests) {
+Table TableOf(const std::string& label, Engine* engine, const StepCost& cost, const PeerSet* peers,
+              const std::vector<Test>& tests) {
   const plan::Metadata& metadata = engine->executor()->metadata();
   Table table;
   table.title = absl::StrCat(label, metadata.random_weights ? ", random weights" : "", ", ",
@@ -287,12 +286,12 @@ Table TableOf(const std::string& label, Engine* engine, const StepCost& cost,
                           StandardDeviation(test.rates), test.limit, 100 * mean / test.limit,
                           nullptr, test.limit_name, state, test.state.barrier_nanoseconds,
                           test.state.repeats, bytes, operations, test.rates});
-    for (int compiled = 0; compiled < 2; ++compiled) {
-      const std::vector<double>& rates = test.peer_rates[compiled];
+    for (size_t i = 0; i < test.peer_rates.size(); ++i) {
+      const std::vector<double>& rates = test.peer_rates[i];
       if (rates.empty()) continue;
       const double peer = Mean(rates);
-      table.rows.push_back({absl::StrCat(peer_name, compiled == 1 ? " compiled" : " eager"),
-                            metadata.weights_dtype, metadata.weights_dtype, metadata.weights_dtype,
+      const PeerEngine& engine = peers->engines()[i];
+      table.rows.push_back({engine.name, engine.weights, engine.activations, engine.kv_cache,
                             test.name(), test.tokens, test.depth, peer, StandardDeviation(rates),
                             test.limit, 100 * peer / test.limit, mean / peer, test.limit_name,
                             state, test.state.barrier_nanoseconds, test.state.repeats, bytes,
@@ -304,6 +303,9 @@ Table TableOf(const std::string& label, Engine* engine, const StepCost& cost,
       "operations of its products at the best of the vector peaks named. States: S, C "
       "by the barrier of two threads; mixed where the label would not stay."};
   if (disturbed) table.notes.push_back(kDisturbedNote);
+  if (peers != nullptr) {
+    for (std::string& note : peers->Notes()) table.notes.push_back(std::move(note));
+  }
   return table;
 }
 
@@ -332,7 +334,7 @@ absl::StatusOr<Table> MeasureThroughput(Engine* engine, const std::string& label
   engine->Run([&] { status = text.Begin(deepest); });
   NINFER_RETURN_IF_ERROR(status);
   NINFER_RETURN_IF_ERROR(MeasureAll(engine, cost, options, state, &text, &reads, &tests));
-  return TableOf(label, engine, cost, options.peer != nullptr ? options.peer->name() : "", tests);
+  return TableOf(label, engine, cost, options.peers, tests);
 }
 
 }  // namespace ninfer::bench

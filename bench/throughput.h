@@ -16,7 +16,7 @@
 #include "absl/status/statusor.h"
 #include "bench/engine.h"
 #include "bench/machine.h"
-#include "bench/peer.h"
+#include "bench/peer_set.h"
 #include "bench/progress.h"
 #include "bench/report.h"
 
@@ -25,7 +25,7 @@ namespace ninfer::bench {
 struct ThroughputOptions {
   std::vector<int64_t> prefill, decode, depths = {0};
   int repetitions = 5;
-  Peer* peer = nullptr;          // with the same shape loaded, or null
+  PeerSet* peers = nullptr;      // with the same shape loaded, or null
   Progress* progress = nullptr;  // never null; told of RowsOfThroughput rows
 };
 

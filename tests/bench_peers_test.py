@@ -1,0 +1,157 @@
+"""Tests ninfer-bench --peers with a made-up engine in place of each one's Python, and what is said when PyPI cannot be
+reached. Needs no network; no time is asserted."""
+
+import itertools
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+import script_main
+
+DEMO = os.path.join(script_main.ROOT, "models", "demo")
+SCRIPTS = os.path.join(script_main.ROOT, "bench", "peers")
+
+# Stands where an engine's python3 would. Notes what it was asked, and fails as it is told to.
+ENGINE = """#!/usr/bin/env python3
+import json, os, sys
+folder = os.path.dirname(os.path.abspath(__file__))
+for line in sys.stdin:
+    request = json.loads(line)
+    with open(os.path.join(folder, "asked"), "a") as file:
+        file.write(line)
+    if request["op"] == "load":
+        answer = {"version": "fake 1", "weights": "W-" + request["weights"], "activations": "A", "kv_cache": "C",
+                  "bits": 8.5, "settings": os.path.basename(sys.argv[2])}
+        if request["weights"] in %r:
+            answer = {"error": "weights: none such"}
+    else:
+        answer = {"seconds": 0.25}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class PeersTest(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = temporary.name
+
+    def engine(self, name, refuses=()):
+        home = os.path.join(self.folder, name)
+        os.makedirs(os.path.join(home, "bin"))
+        path = os.path.join(home, "bin", "python3")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(ENGINE % (list(refuses),))
+        os.chmod(path, 0o755)
+        with open(os.path.join(home, "installed"), "w", encoding="utf-8"):
+            pass
+
+    def asked(self, name):
+        with open(os.path.join(self.folder, name, "bin", "asked"), encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    def bench(self, *arguments, **environment):
+        program = os.path.join(script_main.BIN, "ninfer-bench")
+        return subprocess.run([program, *arguments, "--peers-folder", self.folder], text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600, check=False,
+                              env=dict(os.environ, **environment))
+
+    def tables(self, *arguments, **environment):
+        done = self.bench(*arguments, "-r", "2", "-o", "json", **environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_each_engine_has_a_row_beside_ours(self):
+        self.engine("llama.cpp")
+        self.engine("openvino")
+        table, = self.tables(DEMO, "-p", "20", "-n", "5", "--type", "int8", "--peers=llama.cpp,openvino")
+        self.assertEqual([(row["engine"], row["test"], row["weights"]) for row in table["rows"]],
+                         [("ninfer", "pp20", "int8_g32"), ("llama.cpp", "pp20", "W-int8"), ("openvino", "pp20", "W-int8"),
+                          ("ninfer", "tg5", "int8_g32"), ("llama.cpp", "tg5", "W-int8"), ("openvino", "tg5", "W-int8")])
+        for row in table["rows"]:
+            if row["engine"] != "ninfer":
+                self.assertEqual(row["samples"], [row["tokens"] / 0.25] * 2)
+                self.assertAlmostEqual(row["ratio_to_engine"] * row["tokens_per_second"],
+                                       next(ours["tokens_per_second"] for ours in table["rows"]
+                                            if ours["engine"] == "ninfer" and ours["test"] == row["test"]), places=6)
+        self.assertIn("llama.cpp: fake 1, W-int8 weights of 8.50 bits overall, llama_cpp_peer.py.", table["notes"])
+        self.assertIn("openvino: fake 1, W-int8 weights of 8.50 bits overall, openvino_peer.py.", table["notes"])
+
+    def test_it_is_asked_for_the_shape_and_in_turns(self):
+        self.engine("llama.cpp")
+        self.tables(DEMO, "-p", "20", "-n", "5", "-d", "7", "--type", "bf16", "-t", "1", "--peers=llama.cpp")
+        load, *rest = self.asked("llama.cpp")
+        with open(os.path.join(DEMO, "config.json"), encoding="utf-8") as file:
+            self.assertEqual(load["config"], json.load(file))
+        self.assertEqual((load["weights"], load["threads"], load["context"], load["cache"]),
+                         ("bf16", 1, 20 + 7 + 1, os.path.join(self.folder, "cache")))
+        # Once to warm up, then a round for each repetition; again at once where the machine's state changed.
+        questions = [(question["op"], question["tokens"], question["depth"], question["batch"]) for question in rest]
+        self.assertEqual([question for question, _ in itertools.groupby(questions)],
+                         [("prefill", 20, 7, 1), ("decode", 5, 7, 1)] * 3)
+
+    def test_a_format_that_one_lacks_leaves_a_line_and_the_table_goes_on(self):
+        self.engine("llama.cpp", refuses=["int8"])
+        self.engine("openvino")
+        int8, bf16 = self.tables(DEMO, "-n", "3", "--type", "int8,bf16", "--peers=llama.cpp,openvino")
+        self.assertEqual([row["engine"] for row in int8["rows"]], ["ninfer", "openvino"])
+        self.assertIn("Not measured: llama.cpp: weights: none such", int8["notes"])
+        self.assertEqual([row["engine"] for row in bf16["rows"]], ["ninfer", "llama.cpp", "openvino"])
+
+    def test_without_a_network_there_is_a_line_and_the_table_goes_on(self):
+        self.engine("openvino")
+        table, = self.tables(DEMO, "-n", "3", "--peers=llama.cpp,openvino", PIP_NO_INDEX="1")
+        self.assertEqual([row["engine"] for row in table["rows"]], ["ninfer", "openvino"])
+        lines = [note for note in table["notes"] if note.startswith("Not measured: ")]
+        self.assertEqual(len(lines), 1, lines)
+        # One reason or the other: Debian's python3 may lack its module venv.
+        self.assertRegex(lines[0], "^Not measured: llama.cpp: (could not be installed: ERROR: |expected python3 with its)")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "llama.cpp", "installed")))
+
+    def test_refusals(self):
+        def refused(message, *arguments):
+            done = self.bench(*arguments)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", "ninfer-bench: %s\n" % message))
+        known = "llama.cpp, openvino, onnxruntime, vllm, torch, transformers"
+        refused("--peers: expected %s, found 'jax'" % known, DEMO, "-n", "2", "--peers=jax")
+        refused("--peers: expected torch or transformers for the 2x2 (with -p or -n any), found all", DEMO, "--peers")
+        refused("--peers: expected torch or transformers for the 2x2 (with -p or -n any), found llama.cpp",
+                DEMO, "--peers=llama.cpp")
+        refused("--peer-source: expected ik=FOLDER or llama.cpp=FOLDER, found 'ik'", DEMO, "-n", "2", "--peer-source", "ik")
+        plan = os.path.join(DEMO, "config.json")
+        refused(plan + ": expected a model folder for the 2x2, found a file (with -p or -n a plan will do)", plan)
+
+
+class InstallTest(unittest.TestCase):
+    def install(self, *arguments, **environment):
+        return subprocess.run(["bash", os.path.join(SCRIPTS, "install.sh"), *arguments], text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600,
+                              check=False, env=dict(os.environ, PIP_NO_INDEX="1", **environment))
+
+    def test_a_folder_is_asked_for(self):
+        done = self.install()
+        self.assertEqual((done.returncode, done.stderr), (2, "usage: install.sh FOLDER [NAME...]\n"))
+
+    def test_an_unknown_name_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.install(folder, "jax")
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (1, "", "jax: expected llama.cpp, openvino, onnxruntime, vllm, torch, ik=SOURCE or "
+                                 "llama.cpp=SOURCE\n"))
+
+    def test_a_base_that_fails_fails_what_stands_on_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            python = os.path.join(folder, "python3")
+            with open(python, "w", encoding="utf-8") as file:
+                file.write("#!/bin/sh\nexit 1\n")
+            os.chmod(python, 0o755)
+            done = self.install(folder, "openvino", PATH=folder + ":" + os.environ["PATH"])
+        self.assertEqual((done.returncode, done.stderr.splitlines()),
+                         (1, ["torch: expected python3 with its module venv (Debian: apt-get install python3-venv)",
+                              "openvino: needs torch"]))
+
+
+if __name__ == "__main__":
+    script_main.main()

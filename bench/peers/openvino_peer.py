@@ -1,5 +1,6 @@
 """OpenVINO GenAI as a peer (protocol.py). Of its two ways to keep a cache, a model with states and pages with continuous
-batching, the faster one is taken for each test. Its own record of each step's inference is what is told: choosing tokens
+batching, the faster one is taken for each test; and f32 in place of bf16 where that is faster, as where a CPU's products
+of bf16 are slow. Its own record of each step's inference is what is told: choosing tokens
 is not in it."""
 
 import protocol  # before anything that starts threads
@@ -10,7 +11,7 @@ import numpy
 import openvino
 import openvino_genai
 
-STATES, PAGES = "cache in states", "paged cache"
+STATES, PAGES, PAGES_F32 = "cache in states", "paged cache", "paged cache, computing in f32"
 
 
 def model_folder(request, kind):
@@ -29,7 +30,7 @@ class Peer:
             raise protocol.Refusal("weights: expected f32, bf16, int8 or int4, found " + kind)
         self.folder = model_folder(request, kind)
         self.pipelines = {}
-        self.settings = protocol.Settings([STATES, PAGES])
+        self.settings = protocol.Settings([STATES, PAGES] if kind == "f32" else [STATES, PAGES, PAGES_F32])
         precision = "f32" if kind == "f32" else "bf16"
         self.properties = {"INFERENCE_NUM_THREADS": request["threads"], "ENABLE_CPU_PINNING": True,
                            "INFERENCE_PRECISION_HINT": precision, "KV_CACHE_PRECISION": precision,
@@ -41,19 +42,21 @@ class Peer:
                 "activations": "int8" if quantised else precision, "kv_cache": precision,
                 "bits": 8 * os.path.getsize(os.path.join(self.folder, "openvino_model.bin"))
                         / protocol.weight_count(request["config"]),
-                "settings": "inference precision %s%s; threads pinned" % (
-                    precision, ", activations quantised by %d" % group if quantised else "")}
+                "settings": ("activations quantised by %d, " % group if quantised else "") + "threads pinned"}
 
     def pipeline(self, setting):
         if setting not in self.pipelines:
+            properties = dict(self.properties)
+            if setting == PAGES_F32:
+                properties["INFERENCE_PRECISION_HINT"] = "f32"
             if setting == STATES:
-                made = openvino_genai.LLMPipeline(self.folder, "CPU", ATTENTION_BACKEND="SDPA", **self.properties)
+                made = openvino_genai.LLMPipeline(self.folder, "CPU", ATTENTION_BACKEND="SDPA", **properties)
             else:
                 room = openvino_genai.SchedulerConfig()
                 room.enable_prefix_caching = False
                 room.dynamic_split_fuse = False
                 room.max_num_batched_tokens = 1 << 16
-                made = openvino_genai.ContinuousBatchingPipeline(self.folder, room, "CPU", self.properties)
+                made = openvino_genai.ContinuousBatchingPipeline(self.folder, room, "CPU", properties)
             self.pipelines[setting] = made
         return self.pipelines[setting]
 

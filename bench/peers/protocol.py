@@ -14,6 +14,7 @@ spins beside what is measured.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, whatever
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
+REQUEST = "NINFER_PEER_REQUEST"
 CPUS = sorted(os.sched_getaffinity(0))
 # One thread on each CPU, as ours are. A process that has loaded OpenMP no longer looks here.
 os.environ.setdefault("OMP_PLACES", ",".join("{%d}" % cpu for cpu in CPUS))
@@ -118,9 +120,18 @@ def check_family(config):
         raise Refusal("model_type: expected gpt2, llama or qwen2, found %s" % config["model_type"])
 
 
+def restart(request):
+    """Begins anew in the same process, with this request: for engines that cannot let go of a model."""
+    os.environ[REQUEST] = json.dumps(request)
+    os.dup2(answers.fileno(), 1)
+    os.sched_setaffinity(0, CPUS)  # an engine may have pinned this thread
+    os.execv(sys.executable, [sys.executable, "-B", *sys.argv])
+
+
 def serve(peer):
     """Answers with the methods of `peer` that are named as the operations, until its input ends."""
-    for line in sys.stdin:
+    first = os.environ.pop(REQUEST, None)
+    for line in itertools.chain([first] if first else [], iter(sys.stdin.readline, "")):
         request = json.loads(line)
         try:
             answer = getattr(peer, request["op"])(request)

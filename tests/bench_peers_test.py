@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -151,6 +152,93 @@ class InstallTest(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr.splitlines()),
                          (1, ["torch: expected python3 with its module venv (Debian: apt-get install python3-venv)",
                               "openvino: needs torch"]))
+
+
+# A peer that is asked in the words of bench/peers/protocol.py.
+PEER = """
+import protocol
+import os, sys
+
+class Peer:
+    def load(self, request):
+        if request["weights"] == "none":
+            raise protocol.Refusal("weights: expected some")
+        if request["weights"] == "again" and not os.environ.get("WAS_HERE"):
+            os.environ["WAS_HERE"] = "1"
+            os.sched_setaffinity(0, protocol.CPUS[:1])
+            protocol.restart(request)
+        print("chatter")  # must not reach the answers
+        self.settings = protocol.Settings(["broken", "slow", "fast", "slower"])
+        return {"cpus": len(protocol.CPUS)}
+
+    def prefill(self, request):
+        seconds = {"slow": 2.0, "fast": 1.0, "slower": 3.0}
+        if request["tokens"] > 1000:
+            seconds = {}
+        return self.settings.run(request, lambda name: seconds[name])
+
+    def decode(self, request):
+        return {"path": protocol.cached(request, "file", lambda path: self.make(path, request["fails"]))}
+
+    def make(self, path, fails):
+        with open(path, "x") as file:
+            file.write("made")
+        if fails:
+            raise ValueError("no room\\non this disk")
+
+protocol.serve(Peer())
+"""
+
+
+class ProtocolTest(unittest.TestCase):
+    def answers(self, *requests):
+        with tempfile.TemporaryDirectory() as folder:
+            script = os.path.join(folder, "made_up_peer.py")
+            with open(script, "w", encoding="utf-8") as file:
+                file.write(PEER)
+            process = subprocess.Popen([sys.executable, "-B", script], text=True, stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                       env=dict(os.environ, PYTHONPATH=SCRIPTS))
+            with process:
+                answers = []
+                for request in requests:  # each is sent once the one before is answered
+                    process.stdin.write(json.dumps(request) + "\n")
+                    process.stdin.flush()
+                    answers.append(json.loads(process.stdout.readline()))
+                process.stdin.close()
+                self.assertEqual(process.stdout.read(), "")
+        self.assertEqual(process.returncode, 0)
+        return answers
+
+    def test_the_fastest_setting_is_kept_and_named(self):
+        question = {"op": "prefill", "tokens": 512}
+        self.assertEqual(self.answers({"op": "load", "weights": "f32"}, question, question)[1:],
+                         [{"seconds": 1.0, "setting": "fast"}] * 2)
+
+    def test_a_request_that_no_setting_can_do_is_an_error(self):
+        self.assertEqual(self.answers({"op": "load", "weights": "f32"}, {"op": "prefill", "tokens": 1001})[1],
+                         {"error": "KeyError: 'slower'"})
+
+    def test_errors_are_a_line_and_the_next_request_is_answered(self):
+        self.assertEqual(self.answers({"op": "load", "weights": "none"}, {"op": "load"},
+                                      {"op": "load", "weights": "f32"}),
+                         [{"error": "weights: expected some"}, {"error": "KeyError: 'weights'"},
+                          {"cpus": len(os.sched_getaffinity(0))}])
+
+    def test_files_are_made_once_for_each_shape_and_never_by_halves(self):
+        with tempfile.TemporaryDirectory() as cache:
+            def question(vocab, fails):
+                return {"op": "decode", "config": {"model_type": "llama", "vocab_size": vocab}, "cache": cache,
+                        "fails": fails}
+            answers = self.answers(question(7, True), question(7, False), question(7, False), question(8, False))
+            self.assertEqual(answers[0], {"error": "ValueError: no room"})
+            self.assertEqual(answers[1], answers[2])
+            self.assertNotEqual(answers[1], answers[3])
+            self.assertEqual([os.listdir(os.path.dirname(answer["path"])) for answer in answers[2:]], [["file"]] * 2)
+
+    def test_a_new_process_begins_with_the_same_request_on_all_cpus(self):
+        self.assertEqual(self.answers({"op": "load", "weights": "again"}, {"op": "prefill", "tokens": 1}),
+                         [{"cpus": len(os.sched_getaffinity(0))}, {"seconds": 1.0, "setting": "fast"}])
 
 
 if __name__ == "__main__":

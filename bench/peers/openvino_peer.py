@@ -11,7 +11,7 @@ import numpy
 import openvino
 import openvino_genai
 
-STATES, PAGES, PAGES_F32 = "cache in states", "paged cache", "paged cache, computing in f32"
+STATES, PAGES, PAGES_F32 = "cache in states", "paged cache", "paged cache, arithmetic and cache in f32"
 
 
 def model_folder(request, kind):
@@ -48,7 +48,7 @@ class Peer:
         if setting not in self.pipelines:
             properties = dict(self.properties)
             if setting == PAGES_F32:
-                properties["INFERENCE_PRECISION_HINT"] = "f32"
+                properties.update(INFERENCE_PRECISION_HINT="f32", KV_CACHE_PRECISION="f32")
             if setting == STATES:
                 made = openvino_genai.LLMPipeline(self.folder, "CPU", ATTENTION_BACKEND="SDPA", **properties)
             else:

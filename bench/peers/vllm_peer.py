@@ -39,6 +39,8 @@ class Peer:
         os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_OMP_THREADS_BIND=",".join(map(str, cpus)),
                           VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1", VLLM_LOGGING_LEVEL="ERROR",
                           VLLM_CACHE_ROOT=os.path.join(os.path.abspath(request["cache"]), "vllm"))
+        for name in ("OMP_PLACES", "OMP_PROC_BIND"):  # it binds threads by itself
+            os.environ.pop(name, None)
         import vllm
         self.vllm = vllm
         self.vocab = request["config"]["vocab_size"]

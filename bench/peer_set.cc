@@ -77,6 +77,8 @@ absl::Status PeerSet::LoadMember(const PeerShape& shape, size_t index) {
   engine.weights = Text(answer, "weights");
   engine.activations = Text(answer, "activations");
   engine.kv_cache = Text(answer, "kv_cache");
+  const auto bits = answer.find("bits");
+  if (bits != answer.end() && bits->is_number()) engine.bits = bits->get<double>();
   const auto compiled = answer.find("compiled");
   if (compiled == answer.end() || *compiled != true) {
     engines_.push_back(engine);

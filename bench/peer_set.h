@@ -36,6 +36,7 @@ struct PeerQuestion {
 // A row beside ours: "torch compiled". Its types are as the engine tells them.
 struct PeerEngine {
   std::string name, weights, activations, kv_cache;
+  double bits = 0;  // a weight, overall; 0: not told
   size_t peer = 0;  // in the set
   bool compiled = false;
 };

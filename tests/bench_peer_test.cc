@@ -116,6 +116,8 @@ TEST(PeerSetTest, RatesCountTheTokensOfAllTexts) {
   ASSERT_EQ(set.engines().size(), 3);  // "two" has two forms
   EXPECT_EQ(set.engines()[0].name, "one");
   EXPECT_EQ(set.engines()[0].weights, "Q4");
+  EXPECT_EQ(set.engines()[0].bits, 4.5);
+  EXPECT_EQ(set.engines()[1].bits, 0);
   EXPECT_EQ(set.engines()[1].name, "two eager");
   EXPECT_EQ(set.engines()[2].name, "two compiled");
   EXPECT_EQ(set.Measure(kPrefill).value(), (std::vector<double>{16, 4, 4}));

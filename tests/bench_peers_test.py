@@ -241,5 +241,76 @@ class ProtocolTest(unittest.TestCase):
                          [{"cpus": len(os.sched_getaffinity(0))}, {"seconds": 1.0, "setting": "fast"}])
 
 
+# Stand where the programs of a llama.cpp built from source would.
+LLAMA_BENCH = """#!/bin/sh
+echo "$@" >>"$(dirname "$0")/asked"
+case "$*" in
+--help) echo "%s" ;;
+*"-fa 0"*) echo '[{"build_commit": "abc", "model_n_params": 1000, "avg_ns": 500000000}]' ;;
+*) echo '[{"build_commit": "abc", "model_n_params": 1000, "avg_ns": 750000000}]' ;;
+esac
+"""
+LLAMA_BATCHED_BENCH = """#!/bin/sh
+echo "| PP | TG | B | N_KV | T_PP s | S_PP t/s | T_TG s | S_TG t/s | T s | S t/s |"
+echo "|----|----|---|------|--------|----------|--------|----------|-----|-------|"
+echo "|  8 |  4 | 3 |   36 |  0.100 |   240.00 |  0.250 |    48.00 | 0.4 |  90.0 |"
+"""
+
+
+class SourceTest(unittest.TestCase):
+    """bench/peers/llama_source_peer.py on made-up programs; the package gguf is not needed to get as far as these."""
+
+    def ask(self, help_text, *requests):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        folder = os.path.join(temporary.name, "ik-source", "build")
+        self.bin = os.path.join(folder, "bin")
+        os.makedirs(self.bin)
+        for name, text in (("llama-bench", LLAMA_BENCH % help_text), ("llama-batched-bench", LLAMA_BATCHED_BENCH),
+                           ("llama-quantize", "#!/bin/sh\nprintf '%1000s' >\"$2\"\n")):
+            path = os.path.join(self.bin, name)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(path, 0o755)
+        stub = os.path.join(temporary.name, "stub")
+        os.makedirs(stub)
+        with open(os.path.join(stub, "gguf_model.py"), "w", encoding="utf-8") as file:
+            file.write("def write(path, config, kind):\n    open(path, 'w').close()\n")
+        # The stub comes first: the folder of a script is on its path before PYTHONPATH is.
+        run = "import sys; sys.path.insert(0, %r); sys.argv = ['x', %r]; exec(open(%r).read())" % (
+            stub, folder, os.path.join(SCRIPTS, "llama_source_peer.py"))
+        load = {"op": "load", "config": {"model_type": "llama"}, "weights": "int8", "threads": 2, "context": 64,
+                "cache": os.path.join(temporary.name, "cache")}
+        done = subprocess.run([sys.executable, "-B", "-c", run], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              input="".join(json.dumps(request) + "\n" for request in (load, *requests)), timeout=60,
+                              check=False, env=dict(os.environ, PYTHONPATH=SCRIPTS))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def asked(self):
+        with open(os.path.join(self.bin, "asked"), encoding="utf-8") as file:
+            return file.read()
+
+    def test_its_own_programs_measure_and_the_faster_attention_is_kept(self):
+        load, prefill, deep, batched = self.ask(
+            "--n-depth", {"op": "prefill", "tokens": 8, "depth": 0}, {"op": "decode", "tokens": 4, "depth": 5, "batch": 1},
+            {"op": "decode", "tokens": 4, "depth": 8, "batch": 3})
+        self.assertEqual((load["version"], load["weights"], load["bits"]), ("commit abc", "Q8_0", 8))
+        self.assertEqual(prefill, {"seconds": 0.5, "setting": "attention without flash"})
+        self.assertEqual(deep, {"seconds": 0.5, "setting": "attention without flash"})
+        self.assertEqual(batched["seconds"], 0.25)
+        self.assertIn("-p 0 -n 4 -d 5", self.asked())
+        self.assertNotIn("-rtr", self.asked())
+
+    def test_a_fork_repacks_and_takes_depth_its_own_way(self):
+        _, deep, prefill = self.ask(
+            "--run-time-repack", {"op": "decode", "tokens": 4, "depth": 5, "batch": 1},
+            {"op": "prefill", "tokens": 8, "depth": 5})
+        self.assertEqual(deep["seconds"], 0.5)
+        self.assertIn("-rtr 1", self.asked())
+        self.assertIn("-gp 5,4", self.asked())
+        self.assertEqual(prefill, {"error": "prefill behind cached positions: not offered by its benchmark"})
+
+
 if __name__ == "__main__":
     script_main.main()

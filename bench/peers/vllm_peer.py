@@ -25,6 +25,15 @@ def model_folder(request, kind):
     return protocol.cached(request, "vllm-" + kind, make)
 
 
+def bits(config, kind):
+    """A weight: the embedding and the head stay in bf16 beside int8."""
+    if kind != "int8":
+        return 32 if kind == "f32" else 16
+    hidden = config.get("hidden_size") or config["n_embd"]
+    tables = config["vocab_size"] * hidden * (1 if config.get("tie_word_embeddings", config["model_type"] == "gpt2") else 2)
+    return 8 + 8 * tables / protocol.weight_count(config)
+
+
 class Peer:
     def __init__(self):
         self.engine = None
@@ -50,7 +59,7 @@ class Peer:
                                enable_prefix_caching=False, disable_log_stats=False)
         plain = "f32" if kind == "f32" else "bf16"
         return {"version": "vLLM CPU " + vllm.__version__, "weights": kind, "activations": "int8" if kind == "int8" else plain,
-                "kv_cache": plain, "settings": "threads bound to CPUs, compiled by torch.compile as it comes"}
+                "kv_cache": plain, "bits": bits(request["config"], kind), "settings": "threads bound to CPUs, compiled by torch.compile as it comes"}
 
     def generate(self, prompt, new, batch):
         ids = {"prompt_token_ids": [i % self.vocab for i in range(prompt)]}

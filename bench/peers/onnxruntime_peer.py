@@ -64,7 +64,8 @@ class Peer:
         return {"seconds": protocol.timed(lambda: self.extend(text, depth, depth + request["tokens"], 1))}
 
     def decode(self, request):
-        text = self.begin(max(request["depth"], 1), request["batch"])
+        # Its attention takes a first step of one row for a later one where there are several texts.
+        text = self.begin(max(request["depth"], 2), request["batch"])
         text.generate_next_token()  # of the prompt's logits: no step yet
 
         def steps():

@@ -12,6 +12,8 @@
 #include "base/quantise.h"
 #include "base/status.h"
 #include "bench/attention_forms.h"
+#include "bench/peer_programs.h"
+#include "bench/peer_set.h"
 #include "bench/plot.h"
 #include "bench/roofline.h"
 #include "bench/story.h"
@@ -91,9 +93,8 @@ absl::Status CheckFormats(const RunOptions& options) {
       return InvalidArgument("--formats: expected f32, bf16, f16, ",
                              absl::StrJoin(ListWeightSchemes(), ", "), ", found '", format, "'");
     }
-    if (!both && (IsStory(options) || !options.peer.empty())) {
-      return InvalidArgument(
-          "--formats: expected f32 or bf16 for the 2x2 and beside a peer, found '", format, "'");
+    if (!both && IsStory(options)) {
+      return InvalidArgument("--formats: expected f32 or bf16 for the 2x2, found '", format, "'");
     }
   }
   return absl::OkStatus();
@@ -112,16 +113,25 @@ absl::Status CheckPlot(const RunOptions& options) {
   return absl::OkStatus();
 }
 
+// The 2x2 has one peer, which can generate without a cache.
+bool IsForStory(const std::vector<PeerChoice>& peers) {
+  return peers.size() == 1 && (peers[0].name == "torch" || peers[0].name == "transformers");
+}
+
 absl::Status Check(const RunOptions& options) {
   NINFER_RETURN_IF_ERROR(CheckModel(options));
   NINFER_RETURN_IF_ERROR(CheckFormats(options));
   NINFER_RETURN_IF_ERROR(CheckPlot(options));
-  if (!options.peer.empty() && options.peer != "torch" && options.peer != "transformers") {
-    return InvalidArgument("--peer: expected torch or transformers, found '", options.peer, "'");
-  }
-  if (!options.peer.empty() && options.roofline) {
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> peers,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (IsStory(options) && !peers.empty() && !IsForStory(peers)) {
     return InvalidArgument(
-        "--peer: expected no --roofline, whose kernels are ours alone, found it");
+        "--peers: expected torch or transformers for the 2x2 (with -p or -n any), found ",
+        absl::StrJoin(options.peers, ","), absl::StrJoin(options.peer_sources, ","));
+  }
+  if (!peers.empty() && options.roofline) {
+    return InvalidArgument(
+        "--peers: expected no --roofline, whose kernels are ours alone, found it");
   }
   NINFER_RETURN_IF_ERROR(CheckRange("-p", options.prefill, 1, kMostTokens));
   NINFER_RETURN_IF_ERROR(CheckRange("-n", options.decode, 1, kMostTokens));
@@ -154,24 +164,46 @@ absl::StatusOr<std::string> ConfigurationOf(const ModelChoice& model) {
   }
   if (!model.random_weights.empty()) return ReadFile(model.random_weights, 1 << 24);
   if (!IsDirectory(model.path)) {
-    return InvalidArgument("--peer: expected a model folder or --random-weights, found a plan");
+    return InvalidArgument("--peers: expected a model folder or --random-weights, found a plan");
   }
   return ReadFile(JoinPath(model.path, "config.json"), 1 << 24);
 }
 
-struct OpenPeer {
-  std::unique_ptr<Peer> peer;  // null when none was asked for
-  std::string config;
-};
-
-absl::StatusOr<OpenPeer> StartPeer(const RunOptions& options) {
-  OpenPeer out;
-  if (options.peer.empty()) return out;
-  NINFER_ASSIGN_OR_RETURN(out.config, ConfigurationOf(options.model));
+PeerFolders FoldersOf(const RunOptions& options) {
   const std::filesystem::path bin = runtime::ProgramFolder();
-  NINFER_ASSIGN_OR_RETURN(out.peer,
-                          Peer::StartTorch((bin.parent_path() / "peers").string(), options.peer));
-  return out;
+  const std::string beside = (bin.parent_path() / "peers").string();
+  return {beside, options.peers_folder.empty() ? beside : options.peers_folder};
+}
+
+// Installs it where it is not.
+absl::StatusOr<std::unique_ptr<Peer>> OpenPeer(const PeerChoice& choice, const PeerFolders& folders,
+                                               Progress* progress) {
+  if (!IsInstalled(choice, folders)) {
+    progress->Tell(absl::StrCat(choice.name, ": installing it in ", folders.installed));
+    NINFER_RETURN_IF_ERROR(Install(choice, folders));
+  }
+  return StartPeer(choice, folders);
+}
+
+// All that are asked for and can be had; a line of each other one. Null where none is asked for.
+absl::StatusOr<std::unique_ptr<PeerSet>> OpenPeers(const RunOptions& options,
+                                                   const runtime::CompilerCallbacks& callbacks,
+                                                   Progress* progress) {
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> choices,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (choices.empty()) return nullptr;
+  auto peers = std::make_unique<PeerSet>(callbacks.cancelled);
+  for (const PeerChoice& choice : choices) {
+    absl::StatusOr<std::unique_ptr<Peer>> peer = OpenPeer(choice, FoldersOf(options), progress);
+    if (callbacks.cancelled && callbacks.cancelled()) return absl::CancelledError("interrupted");
+    if (peer.ok()) {
+      peers->Add(*std::move(peer));
+    } else {
+      progress->Tell(peer.status().message());
+      peers->AddNote(std::string(peer.status().message()));
+    }
+  }
+  return peers;
 }
 
 std::vector<int64_t> AttentionLengths(const RunOptions& options) {
@@ -209,7 +241,6 @@ absl::Status AddAttention(const RunOptions& options, const std::string& type,
 
 absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallbacks& callbacks,
                       std::vector<Table>* tables) {
-  NINFER_ASSIGN_OR_RETURN(const OpenPeer peer, StartPeer(options));
   StateProbe state;
   const std::vector<std::string> both = {"f32", "bf16"};
   const std::vector<std::string>& types = options.formats.empty() ? both : options.formats;
@@ -218,8 +249,6 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
   story.model = options.model;
   story.threads = options.threads;
   story.repetitions = options.repetitions > 0 ? options.repetitions : kStoryRepetitions;
-  story.peer = peer.peer.get();
-  story.peer_config = peer.config;
   for (size_t i = 0; i < std::size(kPrompts); ++i) {
     story.prompts.push_back({kPrompts[i], options.new_tokens[i]});
   }
@@ -228,6 +257,14 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
   Progress progress(static_cast<int>(types.size()) * rows_of_type, callbacks.progress,
                     options.on_row);
   story.progress = &progress;
+  std::unique_ptr<Peer> peer;
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> choices,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (!choices.empty()) {
+    NINFER_ASSIGN_OR_RETURN(story.peer_config, ConfigurationOf(options.model));
+    NINFER_ASSIGN_OR_RETURN(peer, OpenPeer(choices[0], FoldersOf(options), &progress));
+    story.peer = peer.get();
+  }
   for (const std::string& type : types) {
     story.type = type;
     NINFER_ASSIGN_OR_RETURN(std::vector<Table> told, TellStory(story, label, callbacks, &state));
@@ -268,34 +305,38 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenFor(const WorkLists& works, const Ru
   return longer;
 }
 
-absl::Status LoadPeer(const OpenPeer& peer, const Engine& engine, const WorkLists& works) {
-  if (peer.peer == nullptr) return absl::OkStatus();
-  return peer.peer
-      ->Ask({{"op", "load"},
-             {"config", Json::parse(peer.config, nullptr, false)},
-             {"dtype", engine.executor()->metadata().weights_dtype},
-             {"threads", engine.pool()->size()},
-             {"context", works.TextLengths()[0]}})
-      .status();
+absl::Status LoadPeers(const RunOptions& options, const std::string& format, const Engine& engine,
+                       const WorkLists& works, Progress* progress, PeerSet* peers) {
+  if (peers == nullptr) return absl::OkStatus();
+  progress->Tell(absl::StrCat("the peers load ", format.empty() ? "the model" : format));
+  PeerShape shape;
+  NINFER_ASSIGN_OR_RETURN(shape.config_json, ConfigurationOf(options.model));
+  shape.weights = format.empty() ? engine.executor()->metadata().weights_dtype : format;
+  shape.threads = engine.pool()->size();
+  shape.context = works.TextLengths()[0] + 1;
+  shape.cache_folder = JoinPath(FoldersOf(options).installed, "cache");
+  return peers->Load(shape);
 }
 
 absl::Status RunThroughput(const RunOptions& options, const runtime::CompilerCallbacks& callbacks,
                            std::vector<Table>* tables) {
-  NINFER_ASSIGN_OR_RETURN(const OpenPeer peer, StartPeer(options));
   StateProbe state;
   const std::vector<std::string> stored = {""};
   ThroughputOptions throughput;
   throughput.works = WorksOf(options);
   throughput.repetitions = options.repetitions > 0 ? options.repetitions : kThroughputRepetitions;
-  throughput.peer = peer.peer.get();
   const std::vector<std::string>& formats = options.formats.empty() ? stored : options.formats;
   Progress progress(static_cast<int>(formats.size()) * RowsOfThroughput(throughput),
                     callbacks.progress, options.on_row);
   throughput.progress = &progress;
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<PeerSet> peers,
+                          OpenPeers(options, callbacks, &progress));
+  throughput.peers = peers.get();
   for (const std::string& format : formats) {
     NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                             OpenFor(throughput.works, options, format, callbacks));
-    NINFER_RETURN_IF_ERROR(LoadPeer(peer, *engine, throughput.works));
+    NINFER_RETURN_IF_ERROR(
+        LoadPeers(options, format, *engine, throughput.works, &progress, peers.get()));
     if (tables->empty()) tables->push_back(ThroughputTable(LabelOf(options.model), *engine));
     NINFER_RETURN_IF_ERROR(MeasureThroughput(engine.get(), throughput, &state, &tables->front()));
   }

@@ -24,8 +24,11 @@ struct RunOptions {
   std::vector<int64_t> attention_lengths = {64, 128, 256, 512, 1024, 2048};
   int repetitions = 0;  // 0: the default of what is measured
   int threads = 0;
-  std::string output = "md", peer;
-  std::string plot;  // a file for the picture of the throughput; or empty
+  std::string output = "md";
+  std::vector<std::string> peers;         // PeerNames(), or "all"; for the story one of PyTorch's
+  std::vector<std::string> peer_sources;  // "ik=FOLDER"
+  std::string peers_folder;               // where they are installed; empty: beside bin/
+  std::string plot;                       // a file for the picture of the throughput; or empty
   std::function<void(absl::string_view line)> on_row;  // each row as it is measured; or empty
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
@@ -17,12 +18,12 @@ struct Test {
   Work work;
   WorkCost cost;
   StateReport state;
-  std::vector<double> rates;                               // tokens a second, of all texts
-  std::vector<std::vector<double>> peer_rates = {{}, {}};  // eager, compiled
-  MachineSpeed speed;                                      // the best of the repetitions
+  std::vector<double> rates;                    // tokens a second, of all texts
+  std::vector<std::vector<double>> peer_rates;  // of each engine of the peers
+  MachineSpeed speed;                           // the best of the repetitions
   double last_rate = 0;
   MachineSpeed last_speed;
-  std::vector<double> last_peer = {0, 0};
+  std::vector<double> last_peers;
 
   double LimitRate(const MachineSpeed& found) const {
     return static_cast<double>(work.all_tokens()) /
@@ -48,25 +49,20 @@ absl::Status MeasureOnce(Engine* engine, Texts* texts, SpeedProbe* probe, Test* 
   return absl::OkStatus();
 }
 
-absl::Status MeasurePeer(Peer* peer, Test* test) {
+// The same of every peer.
+absl::Status MeasurePeers(PeerSet* peers, Test* test) {
+  if (peers == nullptr) return absl::OkStatus();
   const Work& work = test->work;
-  for (int compiled = 0; compiled < 2; ++compiled) {
-    if (work.texts > 1 || (work.prefill && work.depth > 0)) return absl::OkStatus();
-    NINFER_ASSIGN_OR_RETURN(const Json answer,
-                            peer->Ask({{"op", work.prefill ? "prefill" : "decode"},
-                                       {"compiled", compiled == 1},
-                                       {"tokens", work.tokens},
-                                       {"depth", work.depth}}));
-    NINFER_ASSIGN_OR_RETURN(const double seconds, peer->Number(answer, "seconds"));
-    test->last_peer[compiled] = static_cast<double>(work.tokens) / seconds;
-  }
+  NINFER_ASSIGN_OR_RETURN(test->last_peers, peers->Measure({work.name(), work.prefill, work.tokens,
+                                                            work.depth, work.texts}));
   return absl::OkStatus();
 }
 
 void Keep(Test* test) {
   test->rates.push_back(test->last_rate);
-  for (int i = 0; i < 2; ++i) {
-    if (test->last_peer[i] > 0) test->peer_rates[i].push_back(test->last_peer[i]);
+  test->peer_rates.resize(test->last_peers.size());
+  for (size_t i = 0; i < test->last_peers.size(); ++i) {
+    if (test->last_peers[i] > 0) test->peer_rates[i].push_back(test->last_peers[i]);
   }
   test->speed.TakeBest(test->last_speed);
 }
@@ -75,6 +71,9 @@ void Keep(Test* test) {
 absl::Status MeasureAll(Engine* engine, const ThroughputOptions& options, StateProbe* state,
                         Texts* texts, SpeedProbe* probe, std::vector<Test>* tests) {
   const std::string& weights = engine->executor()->metadata().weights_dtype;
+  for (Test& test : *tests) {  // code compiled, settings chosen, pages touched
+    NINFER_RETURN_IF_ERROR(MeasurePeers(options.peers, &test));
+  }
   for (int round = 0; round < options.repetitions; ++round) {
     for (Test& test : *tests) {
       options.progress->Begin(absl::StrCat(weights, " ", test.work.name(), ", round ", round + 1));
@@ -82,7 +81,7 @@ absl::Status MeasureAll(Engine* engine, const ThroughputOptions& options, StateP
       const auto measure = [&]() -> absl::Status {
         engine->Run([&] { status = MeasureOnce(engine, texts, probe, &test); });
         NINFER_RETURN_IF_ERROR(status);
-        return options.peer == nullptr ? absl::OkStatus() : MeasurePeer(options.peer, &test);
+        return MeasurePeers(options.peers, &test);
       };
       NINFER_ASSIGN_OR_RETURN(const StateReport report, MeasureInOneState(
                                                             1, [&] { return state->Nanoseconds(); },
@@ -132,27 +131,31 @@ std::vector<Json> RowOf(const std::string& engine, const std::vector<Json>& type
   return row;
 }
 
-void AddRows(const Engine& engine, const std::string& peer_name, const std::vector<Test>& tests,
+void AddRows(const Engine& engine, const PeerSet* peers, const std::vector<Test>& tests,
              Table* table) {
   const plan::Metadata& metadata = engine.executor()->metadata();
   const std::vector<Json> types = {metadata.weights_dtype, BitsPerWeight(engine.plan()->plan),
                                    metadata.activations_dtype, metadata.kv_dtype};
-  const std::vector<Json> peer_types = {metadata.weights_dtype, nullptr, metadata.weights_dtype,
-                                        metadata.weights_dtype};
   bool disturbed = false;
   for (const Test& test : tests) {
     const double mean = Mean(test.rates);
     const std::string state = test.state.Shown(mean / test.LimitRate(test.speed));
     disturbed |= state == kDisturbed;
     table->rows.push_back(RowOf("ninfer", types, test, test.rates, nullptr, state));
-    for (int compiled = 0; compiled < 2; ++compiled) {
-      const std::vector<double>& rates = test.peer_rates[compiled];
+    for (size_t i = 0; i < test.peer_rates.size(); ++i) {
+      const std::vector<double>& rates = test.peer_rates[i];
       if (rates.empty()) continue;
-      table->rows.push_back(RowOf(absl::StrCat(peer_name, compiled == 1 ? " compiled" : " eager"),
-                                  peer_types, test, rates, mean / Mean(rates), state));
+      const PeerEngine& peer = peers->engines()[i];
+      const Json bits = peer.bits > 0 ? Json(peer.bits) : Json();
+      table->rows.push_back(RowOf(peer.name, {peer.weights, bits, peer.activations, peer.kv_cache},
+                                  test, rates, mean / Mean(rates), state));
     }
   }
-  if (disturbed && table->notes.size() == 1) table->notes.push_back(kDisturbedNote);
+  if (disturbed && !absl::c_linear_search(table->notes, kDisturbedNote)) {
+    table->notes.push_back(kDisturbedNote);
+  }
+  if (peers == nullptr) return;
+  for (std::string& note : peers->Notes()) table->notes.push_back(std::move(note));
 }
 
 }  // namespace
@@ -212,7 +215,7 @@ absl::Status MeasureThroughput(Engine* engine, const ThroughputOptions& options,
   NINFER_ASSIGN_OR_RETURN(SpeedProbe probe, SpeedProbe::Create(engine, most_bytes));
   Texts texts(engine, static_cast<int64_t>(options.works.TextLengths().size()));
   NINFER_RETURN_IF_ERROR(MeasureAll(engine, options, state, &texts, &probe, &tests));
-  AddRows(*engine, options.peer != nullptr ? options.peer->name() : "", tests, table);
+  AddRows(*engine, options.peers, tests, table);
   return absl::OkStatus();
 }
 

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "bench/engine.h"
 #include "bench/machine.h"
-#include "bench/peer.h"
+#include "bench/peer_set.h"
 #include "bench/progress.h"
 #include "bench/report.h"
 #include "bench/work.h"
@@ -22,7 +22,7 @@ namespace ninfer::bench {
 struct ThroughputOptions {
   WorkLists works;
   int repetitions = 5;
-  Peer* peer = nullptr;          // with the same shape loaded, or null
+  PeerSet* peers = nullptr;      // with the same shape loaded, or null
   Progress* progress = nullptr;  // never null; told of RowsOfThroughput rows
 };
 

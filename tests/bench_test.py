@@ -216,28 +216,20 @@ class RefusalTest(BenchTest):
     def test_values_are_checked_by_name(self):
         self.refused("--output: expected md, csv or json, found 'xml'", DEMO, "-o", "xml")
         self.refused("--formats: expected f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, int4a:128, nu4, found 'int3'", DEMO, "--formats", "int3")
-        self.refused("--formats: expected f32 or bf16 for the 2x2 and beside a peer, found 'int8'", DEMO, "--formats", "int8")
-        self.refused("--peer: expected torch or transformers, found 'jax'", DEMO, "--peer", "jax")
+        self.refused("--formats: expected f32 or bf16 for the 2x2, found 'int8'", DEMO, "--formats", "int8")
         self.refused("--batch: expected 1 to 512, found 0", DEMO, "--batch", "0")
         self.refused("--depth: expected 0 to 16777216, found -1", DEMO, "--depth", "-1")
         self.refused("--plot: expected -p, -n, --depth or --batch, found none", DEMO, "--plot", "x.svg")
         self.refused("--plot: expected -p, -n, --depth or --batch, found --roofline", DEMO, "--plot", "x.svg", "--roofline")
         self.refused("--plot: expected a folder nowhere, found none", DEMO, "-n", "1", "--plot", "nowhere/x.svg")
-        self.refused("--peer: expected no --roofline, whose kernels are ours alone, found it", DEMO, "--roofline",
-                     "--peer", "torch")
+        self.refused("--peers: expected no --roofline, whose kernels are ours alone, found it", DEMO, "--roofline",
+                     "--peers", "torch")
         self.refused("-n: expected 1 to 16777216, found 0", DEMO, "-n", "0")
         self.refused("--new-tokens: expected 2 numbers, found 1", DEMO, "--new-tokens", "5")
 
     def test_an_unknown_shape_is_refused_with_the_known_ones(self):
         self.refused("--random-weights: expected smollm2-135m, gpt2-124m, qwen2.5-0.5b, tinyllama-1.1b or the path of a "
                      "config.json, found 'gpt5'", "--random-weights", "gpt5", "-n", "4")
-
-    def test_a_peer_that_is_not_installed_is_refused_with_the_way_to_install_it(self):
-        folder = os.path.join(os.path.dirname(script_main.BIN), "peers", "torch")
-        if os.path.exists(folder):
-            self.skipTest("PyTorch is installed in " + folder)
-        self.refused("--peer=torch: expected PyTorch in %s, found none (bench/peers/install.sh installs it)" % folder,
-                     DEMO, "--peer", "torch")
 
     def test_a_text_longer_than_the_context_is_refused(self):
         self.refused("-p, -n, --depth: expected texts of at most 1024 positions, the context's length, found 1030",

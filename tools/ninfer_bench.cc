@@ -4,7 +4,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "bench/peer_programs.h"
 #include "bench/run.h"
 #include "runtime/cpu_limits.h"
 #include "tools/common/program.h"
@@ -12,6 +15,22 @@
 
 namespace ninfer::tools {
 namespace {
+
+void AddPeerFlags(CLI::App* app, bench::RunOptions* o) {
+  const auto split = [o](const std::string& list) { o->peers = absl::StrSplit(list, ','); };
+  app->add_option_function<std::string>(
+         "--peers", split,
+         "other engines measured in the same run: " + absl::StrJoin(bench::PeerNames(), ", ") +
+             "; without a list all. What is not installed is, from "
+             "PyPI. The 2x2 takes torch or transformers")
+      ->expected(0, 1)
+      ->default_str("all");
+  app->add_option("--peer-source", o->peer_sources,
+                  "ik=FOLDER, llama.cpp=FOLDER: an engine built from its source")
+      ->expected(1);
+  app->add_option("--peers-folder", o->peers_folder,
+                  "where engines are installed and keep their files (default: peers/ beside bin/)");
+}
 
 void AddFlags(CLI::App* app, bench::RunOptions* o) {
   app->add_option("model", o->model.path,
@@ -42,8 +61,7 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
   list("--new-tokens", &o->new_tokens, "of the two prompts of the 2x2 (50,100)");
   list("--attention", &o->attention_lengths,
        "positions at which the forms of attention are compared (64 to 2048; 0: none)");
-  app->add_option("--peer", o->peer,
-                  "measured in the same run: torch (plain PyTorch) or transformers");
+  AddPeerFlags(app, o);
 }
 
 // Threads beyond the CPUs wait for each other, which is allowed and worth a word.

@@ -329,13 +329,9 @@ class LinearEmitter {
   }
 
   void EmitPanelSlices(LV panel, LV from, LV count, int group) {
-    SlicedLinear linear;
-    linear.mode = mode_;
-    linear.k = k_;
-    linear.k_bytes = formats::kPanelColumns * ElementBytes();
-    linear.slots = group_slots_ * segments_;
-    linear.a_dtype = RowType();
-    linear.row_bytes = RowBytes();
+    SlicedLinear linear{
+        mode_,     k_,        formats::kPanelColumns * ElementBytes(), group_slots_ * segments_,
+        RowType(), RowBytes()};
     linear.weights = [&](LV at) { return Slots(at, group, Step() * ElementBytes()); };
     linear.inputs = [&](LV block, LV row, LV k, int rows) {
       return InputRows(block, row, k, rows);

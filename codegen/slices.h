@@ -21,8 +21,8 @@ struct SlicedLinear {
   DType a_dtype = DType::kF32;
   int64_t row_bytes = 0;  // from one row of x to the next
   // The first vectors of all slots; the addresses of rows of x from a column on.
-  std::function<std::vector<LV>(LV panel)> weights;
-  std::function<std::vector<LV>(LV from, LV row, LV k, int rows)> inputs;
+  std::function<std::vector<LV>(LV panel)> weights = nullptr;
+  std::function<std::vector<LV>(LV from, LV row, LV k, int rows)> inputs = nullptr;
 };
 
 bool WantsSlices(DotMode mode);

@@ -1,4 +1,4 @@
-// See slices.h.
+// See slices.h. Tested by tests/codegen_linear_test.cc.
 #include "codegen/slices.h"
 
 #include <algorithm>

@@ -290,12 +290,23 @@ class LinearEmitter {
   }
 
   void Panels(LV panel, int group, LV from) {
-    LV rows = BlockRows(from);
     group_slots_ = group * static_cast<int>(formats::kPanelColumns / e_.lanes());
+    if (!Slices()) return Tiles(panel, from, e_.I64(0), group);
+    LV done = SlicedRows(e_, BlockRows(from));
+    e_.If(e_.b().CreateICmpSGT(done, e_.I64(0)), [&] {
+      e_.Call(absl::StrCat("sliced_", group), {panel, from, done},
+              [&](const std::vector<LV>& p) { SlicedTiles(p[0], p[1], p[2], group); });
+    });
+    e_.Call(absl::StrCat("tiles_", group), {panel, from, done},
+            [&](const std::vector<LV>& p) { Tiles(p[0], p[1], p[2], group); });
+  }
+
+  // The rows from `first` on.
+  void Tiles(LV panel, LV from, LV first, int group) {
+    LV rows = BlockRows(from);
     const TileShape full = scheme_ != nullptr
                                ? LargestQuantisedTile(e_.target(), *scheme_, widened_)
                                : LargestTile(e_.target(), mode_);
-    LV first = Slices() ? SlicedTiles(panel, from, rows, group) : e_.I64(0);
     LV rest = e_.b().CreateURem(e_.b().CreateSub(rows, first), e_.I64(full.rows));
     LV whole = e_.b().CreateSub(rows, rest);
     e_.For(first, whole, full.rows, [&](LV row) {
@@ -313,30 +324,19 @@ class LinearEmitter {
 
   bool Slices() const { return scheme_ == nullptr && WantsSlices(mode_); }
 
-  // Returns how many rows are done: whole tiles, or none where they are too few for slices.
-  LV SlicedTiles(LV panel, LV from, LV rows, int group) {
-    LV count = SlicedRows(e_, rows);
-    e_.If(e_.b().CreateICmpSGT(count, e_.I64(0)), [&] {
-      e_.Call(absl::StrCat("sliced_", group), {panel, from, count},
-              [&](const std::vector<LV>& p) { EmitPanelSlices(p[0], p[1], p[2], group); });
-      const int tile = SliceTileRows(e_.target());
-      e_.For(e_.I64(0), count, tile, [&](LV row) {
-        LV at = e_.AddMul(e_.I64(program::kLinearTileBytes), row, SumsBytes());
-        CallEpilogue(panel, e_.b().CreateAdd(from, row), e_.I64(tile), at, group);
-      });
-    });
-    return count;
-  }
-
-  void EmitPanelSlices(LV panel, LV from, LV count, int group) {
+  // Of the first `count` rows, whole tiles.
+  void SlicedTiles(LV panel, LV from, LV count, int group) {
     SlicedLinear linear{
         mode_,     k_,        formats::kPanelColumns * ElementBytes(), group_slots_ * segments_,
         RowType(), RowBytes()};
     linear.weights = [&](LV at) { return Slots(at, group, Step() * ElementBytes()); };
-    linear.inputs = [&](LV block, LV row, LV k, int rows) {
-      return InputRows(block, row, k, rows);
-    };
+    linear.inputs = [&](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); };
     EmitSlices(e_, linear, absl::StrCat(group), panel, from, count);
+    const int tile = SliceTileRows(e_.target());
+    e_.For(e_.I64(0), count, tile, [&](LV row) {
+      LV at = e_.AddMul(e_.I64(program::kLinearTileBytes), row, SumsBytes());
+      CallEpilogue(panel, e_.b().CreateAdd(from, row), e_.I64(tile), at, group);
+    });
   }
 
   int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * segments_); }  // of a row

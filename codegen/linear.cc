@@ -332,6 +332,10 @@ class LinearEmitter {
     linear.weights = [&](LV at) { return Slots(at, group, Step() * ElementBytes()); };
     linear.inputs = [&](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); };
     EmitSlices(e_, linear, absl::StrCat(group), panel, from, count);
+    e_.Call(absl::StrCat("sliced_epilogues_", group), {panel, from, count},
+            [&](const std::vector<LV>& p) { SlicedEpilogues(p[0], p[1], p[2], group); });
+  }
+  void SlicedEpilogues(LV panel, LV from, LV count, int group) {
     const int tile = SliceTileRows(e_.target());
     e_.For(e_.I64(0), count, tile, [&](LV row) {
       LV at = e_.AddMul(e_.I64(program::kLinearTileBytes), row, SumsBytes());

@@ -294,8 +294,17 @@ class LinearEmitter {
     if (!Slices()) return Tiles(panel, from, e_.I64(0), group);
     LV done = SlicedRows(e_, BlockRows(from));
     e_.If(e_.b().CreateICmpSGT(done, e_.I64(0)), [&] {
-      e_.Call(absl::StrCat("sliced_", group), {panel, from, done},
-              [&](const std::vector<LV>& p) { SlicedTiles(p[0], p[1], p[2], group); });
+      e_.Call(absl::StrCat("sliced_", group), {panel, from, done}, [&](const std::vector<LV>& p) {
+        EmitSlices(e_, Sliced(group), absl::StrCat(group), p[0], p[1], p[2]);
+      });
+      const int tile = SliceTileRows(e_.target());
+      e_.Call(absl::StrCat("epilogues_", group), {panel, from, done},
+              [&](const std::vector<LV>& p) {
+                e_.For(e_.I64(0), p[2], tile, [&](LV row) {
+                  LV at = e_.AddMul(e_.I64(program::kLinearTileBytes), row, SumsBytes());
+                  CallEpilogue(p[0], e_.b().CreateAdd(p[1], row), e_.I64(tile), at, group);
+                });
+              });
     });
     e_.Call(absl::StrCat("tiles_", group), {panel, from, done},
             [&](const std::vector<LV>& p) { Tiles(p[0], p[1], p[2], group); });
@@ -324,25 +333,16 @@ class LinearEmitter {
 
   bool Slices() const { return scheme_ == nullptr && WantsSlices(mode_); }
 
-  // Of the first `count` rows, whole tiles.
-  void SlicedTiles(LV panel, LV from, LV count, int group) {
-    SlicedLinear linear{
-        mode_,     k_,        formats::kPanelColumns * ElementBytes(), group_slots_ * segments_,
-        RowType(), RowBytes()};
-    linear.weights = [&](LV at) { return Slots(at, group, Step() * ElementBytes()); };
-    linear.inputs = [&](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); };
-    EmitSlices(e_, linear, absl::StrCat(group), panel, from, count);
-    e_.Call(absl::StrCat("sliced_epilogues_", group), {panel, from, count},
-            [&](const std::vector<LV>& p) { SlicedEpilogues(p[0], p[1], p[2], group); });
+  SlicedLinear Sliced(int group) {
+    return {mode_,
+            k_,
+            formats::kPanelColumns * ElementBytes(),
+            group_slots_ * segments_,
+            RowType(),
+            RowBytes(),
+            [=, this](LV at) { return Slots(at, group, Step() * ElementBytes()); },
+            [this](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); }};
   }
-  void SlicedEpilogues(LV panel, LV from, LV count, int group) {
-    const int tile = SliceTileRows(e_.target());
-    e_.For(e_.I64(0), count, tile, [&](LV row) {
-      LV at = e_.AddMul(e_.I64(program::kLinearTileBytes), row, SumsBytes());
-      CallEpilogue(panel, e_.b().CreateAdd(from, row), e_.I64(tile), at, group);
-    });
-  }
-
   int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * segments_); }  // of a row
 
   // Tile and epilogue are functions of their own, so that neither keeps registers from the other.

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "codegen/emitter.h"
+#include "codegen/expert_choices.h"
 #include "codegen/quantised.h"
 #include "codegen/row_evaluator.h"
 #include "codegen/slices.h"
@@ -87,7 +88,7 @@ class LinearEmitter {
   }
   int64_t PreparedAt() const { return ChoicesAt() + (grouped_ ? program::kLinearRowBlock * 8 : 0); }
 
-  LV Rows() { return e_.DimValue(linear_->result()->type().shape[0]); }
+  LV Rows() const { return e_.DimValue(linear_->result()->type().shape[0]); }
 
   // Rows of the block that begins at `from`.
   LV BlockRows(LV from) {
@@ -128,30 +129,13 @@ class LinearEmitter {
 
   // --- experts
 
-  // Choices (a row and which of its experts), in their order: choice i is row i / k's (i mod k)th.
-  LV Choices() { return e_.b().CreateMul(Rows(), e_.I64(chosen_)); }
+  ExpertChoices Choices() const { return {linear_->operand(2), chosen_, Rows()}; }
   LV ChoiceAddress(LV place) {
     return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(ChoicesAt()), place, 8));
   }
 
-  // Visits the choices of `expert` with how many came before, which it returns at the end.
-  LV ForEachChoice(LV expert, const std::function<void(LV choice, LV before)>& visit) {
-    llvm::IRBuilder<>& b = e_.b();
-    LV ids = e_.ParameterAddress(linear_->operand(2));
-    const bool argument =
-        e_.ParameterInfo(linear_->operand(2)).kind == program::OperandKind::kArgument;
-    const int64_t ld = argument ? chosen_ : program::LeadingDimension(chosen_);
-    LV number = b.CreateTrunc(expert, b.getInt32Ty());
-    return e_.ForCarry(e_.I64(0), Choices(), 1, {e_.I64(0)}, [&](LV i, const std::vector<LV>& so) {
-      LV at = e_.AddMul(b.CreateURem(i, e_.I64(chosen_)), b.CreateUDiv(i, e_.I64(chosen_)), ld);
-      LV own = b.CreateICmpEQ(e_.LoadI32(e_.Offset(ids, b.CreateMul(at, e_.I64(4)))), number);
-      if (visit) e_.If(own, [&] { visit(i, so[0]); });
-      return std::vector<LV>{b.CreateAdd(so[0], b.CreateZExt(own, b.getInt64Ty()))};
-    })[0];
-  }
-
   void Expert(LV expert) {
-    LV count = ForEachChoice(expert, nullptr);
+    LV count = ForEachChoice(e_, Choices(), expert, nullptr);
     e_.For(e_.I64(0), count, program::kLinearRowBlock, [&](LV first) {
       LV left = e_.b().CreateSub(count, first);
       LV block = e_.I64(program::kLinearRowBlock);
@@ -166,7 +150,7 @@ class LinearEmitter {
   // The rows of a block of the expert's choices, and which they are.
   void Gather(LV expert, LV first) {
     llvm::IRBuilder<>& b = e_.b();
-    ForEachChoice(expert, [&](LV choice, LV before) {
+    ForEachChoice(e_, Choices(), expert, [&](LV choice, LV before) {
       LV place = b.CreateSub(before, first);
       LV inside = b.CreateICmpULT(place, e_.I64(program::kLinearRowBlock));  // not below 0 either
       e_.If(inside, [&] {

@@ -3,7 +3,6 @@
 
 #include <cxxabi.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -101,30 +100,6 @@ void OnTerminate() {
 }
 
 }  // namespace
-
-absl::flat_hash_set<std::string> CpuFeatures() {
-  // The first CPU's paragraph is enough, and machines with hundreds of CPUs have megabytes of them.
-  std::string text(16384, '\0');
-  const int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
-  const ssize_t count = fd >= 0 ? read(fd, text.data(), text.size()) : 0;
-  if (fd >= 0) close(fd);
-  text.resize(std::max<ssize_t>(count, 0));
-  absl::flat_hash_set<std::string> features;
-  for (absl::string_view line : absl::StrSplit(text, '\n')) {
-    if (!absl::StartsWith(line, "flags") && !absl::StartsWith(line, "Features")) continue;
-    const size_t colon = line.find(':');
-    if (colon == absl::string_view::npos) continue;
-    for (absl::string_view flag : absl::StrSplit(line.substr(colon + 1), ' ', absl::SkipEmpty())) {
-      features.emplace(flag);
-    }
-    break;
-  }
-  const std::string hidden = GetEnv("NINFER_HIDE_CPU_FEATURES");
-  for (absl::string_view flag : absl::StrSplit(hidden, ',', absl::SkipEmpty())) {
-    features.erase(flag);
-  }
-  return features;
-}
 
 uint64_t MemoryLimit(const std::string& root) {
   uint64_t least = std::min(InstalledBytes(root), GroupLimit(root));

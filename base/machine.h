@@ -12,9 +12,10 @@
 
 namespace ninfer {
 
-// The flags of /proc/cpuinfo, which name what both the CPU and the system support, without those of
-// the environment variable NINFER_HIDE_CPU_FEATURES (a list with commas): so that what happens on a
-// lesser CPU can be seen on this one.
+// What both the CPU and the system support of what code is generated for, by the names that
+// /proc/cpuinfo has for it. The CPU itself is asked: an emulator shows the file of the machine that
+// it runs on. Without those of the environment variable NINFER_HIDE_CPU_FEATURES (a list with
+// commas): so that what happens on a lesser CPU can be seen on this one.
 absl::flat_hash_set<std::string> CpuFeatures();
 
 // Bytes that this process could have at most: memory and swap of the machine, or less where a limit

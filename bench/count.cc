@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/status.h"
 #include "ir/text.h"
@@ -46,18 +47,87 @@ const ir::Value* BehindRepeat(const ir::Value* value) {
   return node != nullptr && node->op() == ir::Op::kRepeat ? node->operand(0) : value;
 }
 
+bool IsOfPairs(const ir::Value* value) {
+  const auto& shape = value->type().shape;
+  return std::count_if(shape.begin(), shape.end(),
+                       [](const ir::Dim& dim) { return !dim.is_static(); }) == 2;
+}
+
+// The window of each product over pairs: that of the mask which its scores go through, or which
+// its probabilities have gone through.
+absl::flat_hash_map<const ir::Node*, int64_t> Windows(const ir::Function& step) {
+  absl::flat_hash_map<const ir::Value*, int64_t> before, behind;
+  absl::flat_hash_map<const ir::Node*, int64_t> windows;
+  for (auto node = step.nodes().rbegin(); node != step.nodes().rend(); ++node) {
+    const ir::Node& user = **node;
+    const auto found = before.find(user.result());
+    if (user.op() == ir::Op::kCausalMask) {
+      before[user.operand(0)] = user.attr_int_or("window", 0);
+    } else if (found != before.end() && IsProduct(user)) {
+      windows[&user] = found->second;
+    } else if (found != before.end()) {
+      const int64_t window = found->second;
+      for (const ir::Value* operand : user.operands()) {
+        if (IsOfPairs(operand)) before[operand] = window;
+      }
+    }
+  }
+  for (const auto& node : step.nodes()) {
+    for (const ir::Value* operand : node->operands()) {
+      const auto found = behind.find(operand);
+      if (found == behind.end()) continue;
+      if (IsProduct(*node)) {
+        windows[node.get()] = found->second;
+      } else if (IsOfPairs(node->result())) {
+        const int64_t window = found->second;
+        behind[node->result()] = window;
+      }
+      break;
+    }
+    if (node->op() == ir::Op::kCausalMask) {
+      behind[node->result()] = node->attr_int_or("window", 0);
+    }
+  }
+  return windows;
+}
+
+void AddPairs(int64_t window, double operations, std::vector<StepCost::Pair>* pairs) {
+  auto at = std::find_if(pairs->begin(), pairs->end(),
+                         [&](const StepCost::Pair& pair) { return pair.window >= window; });
+  if (at == pairs->end() || at->window != window) at = pairs->insert(at, StepCost::Pair{window, 0});
+  at->operations += operations;
+}
+
 }  // namespace
 
+double PairsSeen(int64_t rows, int64_t depth, int64_t window) {
+  const auto triangle = [](int64_t n) {
+    return static_cast<double>(n) * (static_cast<double>(n) + 1) / 2;
+  };
+  if (window == 0) return triangle(depth + rows) - triangle(depth);
+  // Rows at the text's first positions see fewer than the window has.
+  const int64_t growing = std::clamp<int64_t>(window - depth, 0, rows);
+  return triangle(depth + growing) - triangle(depth) +
+         static_cast<double>(rows - growing) * static_cast<double>(window);
+}
+
 double StepCost::Prefill(int64_t rows, int64_t depth) const {
-  const double n = static_cast<double>(rows);
-  const double pairs = n * static_cast<double>(depth) + n * (n + 1) / 2;
-  return n * per_row + pairs * per_pair + head;
+  double operations = static_cast<double>(rows) * per_row + head;
+  for (const Pair& pair : pairs) {
+    operations += PairsSeen(rows, depth, pair.window) * pair.operations;
+  }
+  return operations;
+}
+
+double StepCost::Decode(int64_t texts, int64_t depth) const {
+  return static_cast<double>(texts) * Prefill(1, depth);
 }
 
 absl::StatusOr<StepCost> CountStep(const ir::Module& imported) {
   const ir::Function* step = imported.FindFunction("step");
   if (step == nullptr) return InvalidArgument("graph: expected a function @step, found none");
   const absl::flat_hash_set<const ir::Node*> heads = Heads(*step);
+  const absl::flat_hash_map<const ir::Node*, int64_t> windows = Windows(*step);
   StepCost cost;
   for (const auto& node : step->nodes()) {
     if (!IsProduct(*node) || ir::IsConstant(node->result())) continue;
@@ -77,7 +147,8 @@ absl::StatusOr<StepCost> CountStep(const ir::Module& imported) {
                              ": expected a product over rows or pairs of rows");
     }
     if (symbols == 2) {
-      cost.per_pair += operations;
+      const auto window = windows.find(node.get());
+      AddPairs(window == windows.end() ? 0 : window->second, operations, &cost.pairs);
     } else {
       (heads.contains(node.get()) ? cost.head : cost.per_row) += operations;
     }

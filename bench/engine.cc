@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/page_table.h"
 #include "base/quantise.h"
 #include "base/status.h"
 #include "bench/machine.h"
 #include "plan/reader.h"
-#include "runtime/cpu_executor.h"
 
 namespace ninfer::bench {
 namespace {
@@ -18,20 +18,23 @@ namespace {
 using Json = nlohmann::json;
 
 // Types of weights alone: what is not stored so keeps the model's types.
-bool IsInteger(const std::string& type) { return FindWeightScheme(type) != nullptr; }
+bool IsOfWeights(const std::string& type) {
+  return type == "f16" || FindWeightScheme(type) != nullptr;
+}
 
 std::string OptionsOf(const EngineChoice& choice) {
   Json options = Json::object();
   if (!choice.model.random_weights.empty()) {
     options["random_weights"] = choice.model.random_weights;
-    options["random_dtype"] = choice.type.empty() || IsInteger(choice.type) ? "bf16" : choice.type;
+    options["random_dtype"] =
+        choice.type.empty() || IsOfWeights(choice.type) ? "bf16" : choice.type;
   } else {
     options["model"] = choice.model.path;
   }
   // Eager is f32 unless it is told otherwise, and then it runs the imported graph as it stands.
   if (!choice.type.empty() && (choice.compiled || choice.type != "f32")) {
     options["weights"] = choice.type;
-    if (!IsInteger(choice.type)) options["activations"] = options["kv_cache"] = choice.type;
+    if (!IsOfWeights(choice.type)) options["activations"] = options["kv_cache"] = choice.type;
   }
   if (!choice.kv_cache) options["disable_passes"] = {"kv-cache"};
   if (choice.threads > 0) options["threads"] = choice.threads;
@@ -98,9 +101,13 @@ absl::Status Engine::OpenCompiled(const EngineChoice& choice,
   NINFER_RETURN_IF_ERROR(ReadTokenizer(plan_->plan.tokenizer));
   runtime::CpuExecutorOptions options;
   options.threads = choice.threads;
+  if (!plan_->plan.kv_layers.empty()) {
+    const int64_t page_positions = plan_->plan.kv_layers[0].page_positions;
+    for (int64_t length : choice.texts) options.total_pages += PagesFor(length, page_positions);
+  }
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<runtime::CpuExecutor> executor,
                           runtime::CpuExecutor::Create(plan_, options));
-  pool_ = executor->pool();
+  compiled_ = executor.get();
   executor_ = std::move(executor);
   return absl::OkStatus();
 }
@@ -118,7 +125,7 @@ int64_t Engine::scratch_bytes() const {
   for (const plan::Launch& launch : entry.launches) {
     scratch = std::max(scratch, plan_->plan.kernels[launch.kernel].scratch_bytes);
   }
-  const uint64_t threads = static_cast<uint64_t>(pool_->size());
+  const uint64_t threads = static_cast<uint64_t>(pool()->size());
   return static_cast<int64_t>(entry.arena_bytes + threads * (entry.replica_bytes + scratch));
 }
 

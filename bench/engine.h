@@ -15,6 +15,7 @@
 #include "bench/host.h"
 #include "plan/plan.h"
 #include "runtime/compiler_library.h"
+#include "runtime/cpu_executor.h"
 #include "runtime/executor.h"
 #include "runtime/session.h"
 #include "runtime/thread_pool.h"
@@ -32,10 +33,14 @@ struct EngineChoice {
   ModelChoice model;
   bool compiled = true;
   bool kv_cache = true;
-  std::string type;       // "f32" or "bf16" for weights, activations and cache; empty: as stored
+  // "f32" or "bf16" for weights, activations and cache; another of --weights for weights alone;
+  // empty: as stored.
+  std::string type;
   std::string attention;  // "naive", "efficient", "flash"; empty: the default
   int threads = 0;
   int64_t context = 0, max_tokens = 0, max_sequences = 0, max_rows = 0;  // 0: the default
+  // Lengths of the texts that the cache has room for at once; empty: one as long as the context.
+  std::vector<int64_t> texts;
 };
 
 class Engine {
@@ -48,7 +53,9 @@ class Engine {
   void Run(absl::FunctionRef<void()> work) { host_.Run(work); }
 
   runtime::Executor* executor() const { return executor_.get(); }
-  runtime::ThreadPool* pool() const { return pool_; }           // null for eager
+  runtime::CpuExecutor* compiled() const { return compiled_; }  // null for eager
+  // Null for eager.
+  runtime::ThreadPool* pool() const { return compiled_ == nullptr ? nullptr : compiled_->pool(); }
   const plan::LoadedPlan* plan() const { return plan_.get(); }  // null for eager
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }
   double open_seconds() const { return open_seconds_; }  // compiling included
@@ -76,7 +83,7 @@ class Engine {
   std::unique_ptr<runtime::Executor> executor_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<runtime::Session> session_;
-  runtime::ThreadPool* pool_ = nullptr;
+  runtime::CpuExecutor* compiled_ = nullptr;  // the executor, when it is one
   double open_seconds_ = 0;
 };
 

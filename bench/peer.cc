@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ absl::StatusOr<std::unique_ptr<Peer>> Peer::Start(const std::string& name,
   arguments.push_back(nullptr);
   const pid_t process = fork();
   if (process == 0) {  // from here on nothing but system calls: other threads may have held locks
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // stopped as it may be
     if (dup2(sockets[1], 0) == 0 && dup2(sockets[1], 1) == 1) execv(arguments[0], arguments.data());
     _exit(127);
   }
@@ -49,18 +51,9 @@ absl::StatusOr<std::unique_ptr<Peer>> Peer::Start(const std::string& name,
   return std::unique_ptr<Peer>(new Peer(name, process, sockets[0]));
 }
 
-absl::StatusOr<std::unique_ptr<Peer>> Peer::StartTorch(const std::string& folder,
-                                                       const std::string& models) {
-  const std::string python = JoinPath(folder, "torch/bin/python3");
-  if (!FileExists(python)) {
-    return InvalidArgument("--peer=", models, ": expected PyTorch in ", JoinPath(folder, "torch"),
-                           ", found none (bench/peers/install.sh installs it)");
-  }
-  return Start(models, {python, "-B", JoinPath(folder, "torch_peer.py"), models + "_models"});
-}
-
 Peer::~Peer() {
   close(socket_);  // the end of its input ends it
+  kill(process_, SIGCONT);
   for (int i = 0; i < 100; ++i) {
     if (waitpid(process_, nullptr, WNOHANG) == process_) return;
     usleep(20000);
@@ -97,6 +90,7 @@ absl::StatusOr<std::string> Peer::ReadLine(double seconds) {
 }
 
 absl::StatusOr<Json> Peer::Ask(const Json& request, double seconds) {
+  kill(process_, SIGCONT);
   const std::string line = request.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   for (size_t sent = 0; sent < line.size();) {
     const ssize_t count = send(socket_, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
@@ -105,6 +99,7 @@ absl::StatusOr<Json> Peer::Ask(const Json& request, double seconds) {
     sent += static_cast<size_t>(count);
   }
   NINFER_ASSIGN_OR_RETURN(const std::string text, ReadLine(seconds));
+  kill(process_, SIGSTOP);
   Json answer = Json::parse(text, nullptr, false);
   if (!answer.is_object()) return InvalidArgument(name_, ": expected a JSON object, found ", text);
   const auto error = answer.find("error");

@@ -1,5 +1,6 @@
 // Another engine in a program of its own, asked for one measurement after another over a pair of
-// sockets: a JSON object a line each way. bench/peers/torch_peer.py is one. Tested by
+// sockets: a JSON object a line each way (bench/peers/protocol.py). Between questions it is
+// stopped, so that no thread of it spins beside what is measured. Tested by
 // tests/bench_peer_test.cc.
 #ifndef NINFER_BENCH_PEER_H_
 #define NINFER_BENCH_PEER_H_
@@ -20,10 +21,6 @@ class Peer {
   // Starts the program; `name` begins messages.
   static absl::StatusOr<std::unique_ptr<Peer>> Start(const std::string& name,
                                                      const std::vector<std::string>& command);
-  // PyTorch from `folder`, where bench/peers/install.sh puts it: "torch", models in plain PyTorch;
-  // "transformers", those of Hugging Face.
-  static absl::StatusOr<std::unique_ptr<Peer>> StartTorch(const std::string& folder,
-                                                          const std::string& models);
   ~Peer();  // ends it
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;

@@ -15,4 +15,9 @@ void Progress::End(absl::string_view found) {
   if (tell_) tell_(absl::StrCat(done_, " of ", rows_, ": ", row_, ": ", found));
 }
 
+void Progress::Tell(absl::string_view line) {
+  if (show_) show_(line, static_cast<double>(done_) / rows_);
+  if (tell_) tell_(line);
+}
+
 }  // namespace ninfer::bench

@@ -20,6 +20,7 @@ class Progress {
 
   void Begin(absl::string_view row);
   void End(absl::string_view found);
+  void Tell(absl::string_view line);      // something that is no row
   void Skip(int rows) { done_ += rows; }  // that turn out not to be there
 
  private:

@@ -12,7 +12,12 @@
 #include "base/quantise.h"
 #include "base/status.h"
 #include "bench/attention_forms.h"
+#include "bench/peer_programs.h"
+#include "bench/peer_set.h"
+#include "bench/plot.h"
+#include "bench/roofline.h"
 #include "bench/story.h"
+#include "bench/throughput.h"
 #include "frontend/presets.h"
 #include "text/unicode.h"
 
@@ -23,6 +28,8 @@ constexpr int64_t kMostTokens = int64_t{1} << 24;
 constexpr int64_t kMostAttention = int64_t{1} << 16;
 constexpr int kMostRepetitions = 10000;
 constexpr int kMostThreads = 1024;
+constexpr int64_t kMostTexts = 512;
+constexpr int64_t kDecodeTokens = 64;  // where -n does not say
 constexpr int kStoryRepetitions = 3, kThroughputRepetitions = 5;
 constexpr const char* kPrompts[] = {"Deep learning is", "What does hello mean"};
 
@@ -37,7 +44,20 @@ absl::Status CheckRange(absl::string_view flag, const std::vector<int64_t>& valu
 }
 
 bool IsStory(const RunOptions& options) {
-  return options.throughput.prefill.empty() && options.throughput.decode.empty();
+  return options.prefill.empty() && options.decode.empty() && options.depths.empty() &&
+         options.batches.empty() && !options.roofline;
+}
+
+WorkLists WorksOf(const RunOptions& options) {
+  WorkLists works;
+  works.prefill = options.prefill;
+  works.decode = options.decode;
+  if (works.decode.empty() && (works.prefill.empty() || !options.batches.empty())) {
+    works.decode = {kDecodeTokens};
+  }
+  if (!options.depths.empty()) works.depths = options.depths;
+  if (!options.batches.empty()) works.batches = options.batches;
+  return works;
 }
 
 absl::Status CheckModel(const RunOptions& options) {
@@ -55,37 +75,68 @@ absl::Status CheckModel(const RunOptions& options) {
   }
   if (!IsDirectory(model.path) && IsStory(options)) {
     return InvalidArgument(model.path,
-                           ": expected a model folder for the 2x2, found a file (with -p or -n a "
-                           "plan will do)");
+                           ": expected a model folder for the 2x2, found a file (with -p, -n or "
+                           "--roofline a plan will do)");
   }
-  if (!IsDirectory(model.path) && !options.types.empty()) {
+  if (!IsDirectory(model.path) && !options.formats.empty()) {
     return InvalidArgument(
-        "--type: expected a model folder, whose types can be chosen; found a "
+        "--formats: expected a model folder, whose types can be chosen; found a "
         "plan");
   }
   return absl::OkStatus();
 }
 
+absl::Status CheckFormats(const RunOptions& options) {
+  for (const std::string& format : options.formats) {
+    const bool both = format == "f32" || format == "bf16";  // weights and arithmetic
+    if (!both && format != "f16" && FindWeightScheme(format) == nullptr) {
+      return InvalidArgument("--formats: expected f32, bf16, f16, ",
+                             absl::StrJoin(ListWeightSchemes(), ", "), ", found '", format, "'");
+    }
+    if (!both && IsStory(options)) {
+      return InvalidArgument("--formats: expected f32 or bf16 for the 2x2, found '", format, "'");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPlot(const RunOptions& options) {
+  if (options.plot.empty()) return absl::OkStatus();
+  if (IsStory(options) || options.roofline) {
+    return InvalidArgument("--plot: expected -p, -n, --depth or --batch, found ",
+                           options.roofline ? "--roofline" : "none");
+  }
+  const std::string folder = std::filesystem::path(options.plot).parent_path().string();
+  if (!folder.empty() && !IsDirectory(folder)) {
+    return InvalidArgument("--plot: expected a folder ", folder, ", found none");
+  }
+  return absl::OkStatus();
+}
+
+// The 2x2 has one peer, which can generate without a cache.
+bool IsForStory(const std::vector<PeerChoice>& peers) {
+  return peers.size() == 1 && (peers[0].name == "torch" || peers[0].name == "transformers");
+}
+
 absl::Status Check(const RunOptions& options) {
   NINFER_RETURN_IF_ERROR(CheckModel(options));
-  for (const std::string& type : options.types) {
-    const bool integers = FindWeightScheme(type) != nullptr;
-    const bool known = integers || type == "f32" || type == "bf16";
-    if (!known) {
-      return InvalidArgument("--type: expected f32, bf16, ",
-                             absl::StrJoin(ListWeightSchemes(), ", "), ", found '", type, "'");
-    }
-    if (integers && (IsStory(options) || !options.peer.empty())) {
-      return InvalidArgument("--type: expected f32 or bf16 for the 2x2 and beside a peer, found '",
-                             type, "'");
-    }
+  NINFER_RETURN_IF_ERROR(CheckFormats(options));
+  NINFER_RETURN_IF_ERROR(CheckPlot(options));
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> peers,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (IsStory(options) && !peers.empty() && !IsForStory(peers)) {
+    return InvalidArgument(
+        "--peers: expected torch or transformers for the 2x2 (with -p or -n any), found ",
+        absl::StrJoin(options.peers, ","), absl::StrJoin(options.peer_sources, ","));
   }
-  if (!options.peer.empty() && options.peer != "torch" && options.peer != "transformers") {
-    return InvalidArgument("--peer: expected torch or transformers, found '", options.peer, "'");
+  if (!peers.empty() && options.roofline) {
+    return InvalidArgument(
+        "--peers: expected no --roofline, whose kernels are ours alone, found it");
   }
-  NINFER_RETURN_IF_ERROR(CheckRange("-p", options.throughput.prefill, 1, kMostTokens));
-  NINFER_RETURN_IF_ERROR(CheckRange("-n", options.throughput.decode, 1, kMostTokens));
-  NINFER_RETURN_IF_ERROR(CheckRange("-d", options.throughput.depths, 0, kMostTokens));
+  NINFER_RETURN_IF_ERROR(CheckRange("-p", options.prefill, 1, kMostTokens));
+  NINFER_RETURN_IF_ERROR(CheckRange("-n", options.decode, 1, kMostTokens));
+  NINFER_RETURN_IF_ERROR(CheckRange("--depth", options.depths, 0, kMostTokens));
+  NINFER_RETURN_IF_ERROR(CheckRange("--batch", options.batches, 1, kMostTexts));
   NINFER_RETURN_IF_ERROR(CheckRange("-r", {options.repetitions}, 0, kMostRepetitions));
   NINFER_RETURN_IF_ERROR(CheckRange("-t", {options.threads}, 0, kMostThreads));
   NINFER_RETURN_IF_ERROR(CheckRange("--new-tokens", options.new_tokens, 1, kMostTokens));
@@ -113,24 +164,46 @@ absl::StatusOr<std::string> ConfigurationOf(const ModelChoice& model) {
   }
   if (!model.random_weights.empty()) return ReadFile(model.random_weights, 1 << 24);
   if (!IsDirectory(model.path)) {
-    return InvalidArgument("--peer: expected a model folder or --random-weights, found a plan");
+    return InvalidArgument("--peers: expected a model folder or --random-weights, found a plan");
   }
   return ReadFile(JoinPath(model.path, "config.json"), 1 << 24);
 }
 
-struct OpenPeer {
-  std::unique_ptr<Peer> peer;  // null when none was asked for
-  std::string config;
-};
-
-absl::StatusOr<OpenPeer> StartPeer(const RunOptions& options) {
-  OpenPeer out;
-  if (options.peer.empty()) return out;
-  NINFER_ASSIGN_OR_RETURN(out.config, ConfigurationOf(options.model));
+PeerFolders FoldersOf(const RunOptions& options) {
   const std::filesystem::path bin = runtime::ProgramFolder();
-  NINFER_ASSIGN_OR_RETURN(out.peer,
-                          Peer::StartTorch((bin.parent_path() / "peers").string(), options.peer));
-  return out;
+  const std::string beside = (bin.parent_path() / "peers").string();
+  return {beside, options.peers_folder.empty() ? beside : options.peers_folder};
+}
+
+// Installs it where it is not.
+absl::StatusOr<std::unique_ptr<Peer>> OpenPeer(const PeerChoice& choice, const PeerFolders& folders,
+                                               Progress* progress) {
+  if (!IsInstalled(choice, folders)) {
+    progress->Tell(absl::StrCat(choice.name, ": installing it in ", folders.installed));
+    NINFER_RETURN_IF_ERROR(Install(choice, folders));
+  }
+  return StartPeer(choice, folders);
+}
+
+// All that are asked for and can be had; a line of each other one. Null where none is asked for.
+absl::StatusOr<std::unique_ptr<PeerSet>> OpenPeers(const RunOptions& options,
+                                                   const runtime::CompilerCallbacks& callbacks,
+                                                   Progress* progress) {
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> choices,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (choices.empty()) return nullptr;
+  auto peers = std::make_unique<PeerSet>(callbacks.cancelled);
+  for (const PeerChoice& choice : choices) {
+    absl::StatusOr<std::unique_ptr<Peer>> peer = OpenPeer(choice, FoldersOf(options), progress);
+    if (callbacks.cancelled && callbacks.cancelled()) return absl::CancelledError("interrupted");
+    if (peer.ok()) {
+      peers->Add(*std::move(peer));
+    } else {
+      progress->Tell(peer.status().message());
+      peers->AddNote(std::string(peer.status().message()));
+    }
+  }
+  return peers;
 }
 
 std::vector<int64_t> AttentionLengths(const RunOptions& options) {
@@ -168,17 +241,14 @@ absl::Status AddAttention(const RunOptions& options, const std::string& type,
 
 absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallbacks& callbacks,
                       std::vector<Table>* tables) {
-  NINFER_ASSIGN_OR_RETURN(const OpenPeer peer, StartPeer(options));
   StateProbe state;
   const std::vector<std::string> both = {"f32", "bf16"};
-  const std::vector<std::string>& types = options.types.empty() ? both : options.types;
+  const std::vector<std::string>& types = options.formats.empty() ? both : options.formats;
   const std::string label = LabelOf(options.model);
   StoryOptions story;
   story.model = options.model;
   story.threads = options.threads;
   story.repetitions = options.repetitions > 0 ? options.repetitions : kStoryRepetitions;
-  story.peer = peer.peer.get();
-  story.peer_config = peer.config;
   for (size_t i = 0; i < std::size(kPrompts); ++i) {
     story.prompts.push_back({kPrompts[i], options.new_tokens[i]});
   }
@@ -187,6 +257,14 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
   Progress progress(static_cast<int>(types.size()) * rows_of_type, callbacks.progress,
                     options.on_row);
   story.progress = &progress;
+  std::unique_ptr<Peer> peer;
+  NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> choices,
+                          ChoosePeers(options.peers, options.peer_sources));
+  if (!choices.empty()) {
+    NINFER_ASSIGN_OR_RETURN(story.peer_config, ConfigurationOf(options.model));
+    NINFER_ASSIGN_OR_RETURN(peer, OpenPeer(choices[0], FoldersOf(options), &progress));
+    story.peer = peer.get();
+  }
   for (const std::string& type : types) {
     story.type = type;
     NINFER_ASSIGN_OR_RETURN(std::vector<Table> told, TellStory(story, label, callbacks, &state));
@@ -198,41 +276,92 @@ absl::Status RunStory(const RunOptions& options, const runtime::CompilerCallback
   return absl::OkStatus();
 }
 
+// Opened for these works, and with room for them. Random weights say nothing, so that their context
+// may grow as the works need it.
+absl::StatusOr<std::unique_ptr<Engine>> OpenFor(const WorkLists& works, const RunOptions& options,
+                                                const std::string& format,
+                                                const runtime::CompilerCallbacks& callbacks) {
+  const std::vector<int64_t> lengths = works.TextLengths();
+  EngineChoice choice;
+  choice.model = options.model;
+  choice.type = format;
+  choice.threads = options.threads;
+  if (lengths.size() > 1) {
+    choice.texts = lengths;
+    choice.max_sequences = choice.max_rows = static_cast<int64_t>(lengths.size());
+  }
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Open(choice, callbacks));
+  const absl::Status room = CheckRoom(*engine->executor(), works);
+  if (room.ok()) return engine;
+  if (options.model.random_weights.empty() ||
+      lengths[0] <= engine->executor()->limits().context_length) {
+    return room;
+  }
+  choice.context = lengths[0];
+  engine.reset();
+  absl::StatusOr<std::unique_ptr<Engine>> longer = Engine::Open(choice, callbacks);
+  if (!longer.ok()) return absl::IsCancelled(longer.status()) ? longer.status() : room;
+  NINFER_RETURN_IF_ERROR(CheckRoom(*(*longer)->executor(), works));
+  return longer;
+}
+
+absl::Status LoadPeers(const RunOptions& options, const std::string& format, const Engine& engine,
+                       const WorkLists& works, Progress* progress, PeerSet* peers) {
+  if (peers == nullptr) return absl::OkStatus();
+  progress->Tell(absl::StrCat("the peers load ", format.empty() ? "the model" : format));
+  PeerShape shape;
+  NINFER_ASSIGN_OR_RETURN(shape.config_json, ConfigurationOf(options.model));
+  shape.weights = format.empty() ? engine.executor()->metadata().weights_dtype : format;
+  shape.threads = engine.pool()->size();
+  shape.context = works.TextLengths()[0] + 1;
+  shape.cache_folder = JoinPath(FoldersOf(options).installed, "cache");
+  return peers->Load(shape);
+}
+
 absl::Status RunThroughput(const RunOptions& options, const runtime::CompilerCallbacks& callbacks,
                            std::vector<Table>* tables) {
-  NINFER_ASSIGN_OR_RETURN(const OpenPeer peer, StartPeer(options));
   StateProbe state;
   const std::vector<std::string> stored = {""};
-  int64_t longest = 0;
-  for (const auto* counts : {&options.throughput.prefill, &options.throughput.decode}) {
-    for (int64_t count : *counts) longest = std::max(longest, count);
-  }
-  ThroughputOptions throughput = options.throughput;
+  ThroughputOptions throughput;
+  throughput.works = WorksOf(options);
   throughput.repetitions = options.repetitions > 0 ? options.repetitions : kThroughputRepetitions;
-  throughput.peer = peer.peer.get();
-  const std::vector<std::string>& types = options.types.empty() ? stored : options.types;
-  Progress progress(static_cast<int>(types.size()) * RowsOfThroughput(throughput),
+  const std::vector<std::string>& formats = options.formats.empty() ? stored : options.formats;
+  Progress progress(static_cast<int>(formats.size()) * RowsOfThroughput(throughput),
                     callbacks.progress, options.on_row);
   throughput.progress = &progress;
-  for (const std::string& type : types) {
-    EngineChoice choice;
-    choice.model = options.model;
-    choice.type = type;
-    choice.threads = options.threads;
-    NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Open(choice, callbacks));
-    if (throughput.peer != nullptr) {
-      const int64_t deepest = *std::max_element(throughput.depths.begin(), throughput.depths.end());
-      NINFER_RETURN_IF_ERROR(throughput.peer
-                                 ->Ask({{"op", "load"},
-                                        {"config", Json::parse(peer.config, nullptr, false)},
-                                        {"dtype", engine->executor()->metadata().weights_dtype},
-                                        {"threads", engine->pool()->size()},
-                                        {"context", longest + deepest}})
-                                 .status());
-    }
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<PeerSet> peers,
+                          OpenPeers(options, callbacks, &progress));
+  throughput.peers = peers.get();
+  for (const std::string& format : formats) {
+    NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                            OpenFor(throughput.works, options, format, callbacks));
+    NINFER_RETURN_IF_ERROR(
+        LoadPeers(options, format, *engine, throughput.works, &progress, peers.get()));
+    if (tables->empty()) tables->push_back(ThroughputTable(LabelOf(options.model), *engine));
+    NINFER_RETURN_IF_ERROR(MeasureThroughput(engine.get(), throughput, &state, &tables->front()));
+  }
+  return options.plot.empty() ? absl::OkStatus()
+                              : WriteFile(options.plot, PlotSvg(tables->front()));
+}
+
+absl::Status RunRoofline(const RunOptions& options, const runtime::CompilerCallbacks& callbacks,
+                         std::vector<Table>* tables) {
+  StateProbe state;
+  const std::vector<std::string> stored = {""};
+  const std::vector<std::string>& formats = options.formats.empty() ? stored : options.formats;
+  RooflineOptions roofline;
+  roofline.works = WorksOf(options);
+  roofline.repetitions = options.repetitions > 0 ? options.repetitions : kThroughputRepetitions;
+  Progress progress(static_cast<int>(formats.size()) * RowsOfRoofline(roofline), callbacks.progress,
+                    options.on_row);
+  roofline.progress = &progress;
+  for (const std::string& format : formats) {
+    NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                            OpenFor(roofline.works, options, format, callbacks));
     NINFER_ASSIGN_OR_RETURN(
-        Table table, MeasureThroughput(engine.get(), LabelOf(options.model), throughput, &state));
-    tables->push_back(std::move(table));
+        std::vector<Table> found,
+        MeasureRoofline(engine.get(), LabelOf(options.model), roofline, &state));
+    for (Table& table : found) tables->push_back(std::move(table));
   }
   return absl::OkStatus();
 }
@@ -244,8 +373,9 @@ absl::StatusOr<std::string> Run(const RunOptions& options,
   NINFER_ASSIGN_OR_RETURN(const Format format, FormatFromName(options.output));
   NINFER_RETURN_IF_ERROR(Check(options));
   std::vector<Table> tables;
-  NINFER_RETURN_IF_ERROR(IsStory(options) ? RunStory(options, callbacks, &tables)
-                                          : RunThroughput(options, callbacks, &tables));
+  NINFER_RETURN_IF_ERROR(IsStory(options)   ? RunStory(options, callbacks, &tables)
+                         : options.roofline ? RunRoofline(options, callbacks, &tables)
+                                            : RunThroughput(options, callbacks, &tables));
   return Write(tables, format);
 }
 

@@ -291,7 +291,7 @@ absl::Status LoadPeer(const StoryOptions& options, int threads, int64_t context)
   return options.peer
       ->Ask({{"op", "load"},
              {"config", config},
-             {"dtype", options.type},
+             {"weights", options.type},
              {"threads", threads},
              {"context", context}})
       .status();

@@ -1,40 +1,40 @@
-// Prefill of N tokens and decoding of N tokens behind D cached positions, with mean and deviation,
-// as llama-bench gives them, and beside each the share of what the machine could do at most,
-// measured in the same run:
-// - decoding cannot be faster than reading the step's bytes (the plan's weights and the cache)
-// once;
-// - prefill cannot be faster than its products' operations at the vector units' peak.
+// Prefill of N tokens and decoding of N tokens, of one text or of several at a time, behind D
+// cached positions, with mean and deviation, as llama-bench gives them, and beside each the share
+// of what the machine could do at most, measured in the same run:
+// - no step is faster than reading its bytes (the plan's weights and the caches) once;
+// - nor than its products' operations at the vector units' peak.
 // Choosing the token is no part of either. Tested by tests/bench_test.py.
 #ifndef NINFER_BENCH_THROUGHPUT_H_
 #define NINFER_BENCH_THROUGHPUT_H_
 
-#include <cstdint>
-#include <functional>
 #include <string>
-#include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "bench/engine.h"
 #include "bench/machine.h"
-#include "bench/peer.h"
+#include "bench/peer_set.h"
 #include "bench/progress.h"
 #include "bench/report.h"
+#include "bench/work.h"
 
 namespace ninfer::bench {
 
 struct ThroughputOptions {
-  std::vector<int64_t> prefill, decode, depths = {0};
+  WorkLists works;
   int repetitions = 5;
-  Peer* peer = nullptr;          // with the same shape loaded, or null
+  PeerSet* peers = nullptr;      // with the same shape loaded, or null
   Progress* progress = nullptr;  // never null; told of RowsOfThroughput rows
 };
 
 // What the progress is told of: each test of each round.
 int RowsOfThroughput(const ThroughputOptions& options);
 
-// `label` names the model in the title.
-absl::StatusOr<Table> MeasureThroughput(Engine* engine, const std::string& label,
-                                        const ThroughputOptions& options, StateProbe* state);
+// Without rows. `label` names the model in the title, `engine` the machine.
+Table ThroughputTable(const std::string& label, const Engine& engine);
+
+// Adds the rows of one engine, opened for these works.
+absl::Status MeasureThroughput(Engine* engine, const ThroughputOptions& options, StateProbe* state,
+                               Table* table);
 
 }  // namespace ninfer::bench
 

@@ -56,7 +56,8 @@ void AttentionTiles::ForParts(DotMode mode, int all, const std::function<void(in
 }
 
 // The register tiles are functions whose operands come as addresses of their own: what LLVM knows
-// to lie apart it would load once and hold, or spill.
+// to lie apart it would load once and hold, or spill. They are called in loops, for all calls side
+// by side have more addresses than registers.
 void AttentionTiles::Keys(int all, LV page) {
   e_.Call(absl::StrCat("keys_", all), {page},
           [&](const std::vector<LV>& p) { EmitKeyTiles(all, p[0]); });
@@ -65,13 +66,9 @@ void AttentionTiles::Keys(int all, LV page) {
 void AttentionTiles::EmitKeyTiles(int all, LV base) {
   ForParts(key_mode_, all, [&](int r0, int count) {
     const int64_t columns = TileFor(e_.target(), key_mode_, count).slots * e_.lanes();
-    if (kv_.integers()) {  // more addresses than registers hold for all calls
-      e_.Call(absl::StrCat("keys_", r0, "_", count), {base}, [&](const std::vector<LV>& p) {
-        e_.For(e_.I64(0), e_.I64(kPage), columns, [&](LV j) { CallKeyTile(r0, count, p[0], j); });
-      });
-      return;
-    }
-    for (int64_t j = 0; j < kPage; j += columns) CallKeyTile(r0, count, base, e_.I64(j));
+    e_.Call(absl::StrCat("keys_", r0, "_", count), {base}, [&](const std::vector<LV>& p) {
+      e_.For(e_.I64(0), e_.I64(kPage), columns, [&](LV j) { CallKeyTile(r0, count, p[0], j); });
+    });
   });
 }
 
@@ -141,7 +138,6 @@ void AttentionTiles::RoundWeights(LV r, LV page) {
   e_.b().CreateAlignedStore(rounded.start, tile_.WeightStart(r), llvm::Align(4));
 }
 
-// By loops in functions of their own: all calls side by side have more addresses than registers.
 void AttentionTiles::EmitValueTiles(int all, LV base) {
   ForParts(value_mode_, all, [&](int r0, int count) {
     const int slots = TileFor(e_.target(), value_mode_, count).slots;

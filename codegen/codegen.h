@@ -15,17 +15,30 @@
 
 namespace ninfer::codegen {
 
+enum class Architecture : uint8_t { kX86 };
+
+// How sums of products of integers are made.
+enum class IntegerDot : uint8_t {
+  kPairs,             // two neighbours of 16 bits, as PMADDWD
+  kUnsignedBySigned,  // four neighbours of 8 bits, weights without a sign: VPDPBUSD
+};
+
 // A row of targets.def, or what --target=native found.
 struct Target {
   std::string name;  // a name of the row: "zen4"
+  Architecture architecture = Architecture::kX86;
   std::string triple;
-  std::string cpu;       // LLVM's name
+  std::string cpu;       // LLVM's name of one that has no more than `features`
+  std::string tune;      // of the one that instructions are chosen and ordered for
   std::string features;  // LLVM's feature string, "+avx2,+fma,..."
   int vector_bits = 256;
-  bool avx512 = false;
+  int vector_registers = 16;
+  bool fma = true;           // multiplies and adds with one rounding
+  bool f16 = true;           // has instructions that convert f16
+  bool rounds = true;        // has instructions that round to whole numbers
   bool avx512_bf16 = false;  // VCVTNEPS2BF16
   bool bf16_dot = false;     // VDPBF16PS, where it is the faster way
-  bool vnni = false;         // VPDPBUSD
+  IntegerDot integer_dot = IntegerDot::kPairs;
   // CPU flags, as /proc/cpuinfo spells them, that code for this target needs.
   std::vector<std::string> required_features;
 };

@@ -6,17 +6,31 @@
 // registers for the weights; 12 x 2 spill. Tested by tests/codegen_test.cc.
 #include "base/status.h"
 #include "codegen/emitter.h"
+#include "codegen/quantised_ops.h"
 #include "llvm/IR/IntrinsicsX86.h"
 
 namespace ninfer::codegen {
 namespace {
 
-// Unrolled steps of k: enough to hide the loop's own instructions. With AVX2's 16 registers one:
-// LLVM moves the loads of all unrolled steps to the front, and spills them. So it does with what
-// it adds up of several steps' integers before it adds that to the sums.
+LV Low(Emitter& e, LV words) {
+  return e.b().CreateBitCast(e.b().CreateShl(words, 16), e.FloatType(e.lanes()));
+}
+LV High(Emitter& e, LV words) {
+  LV masked = e.b().CreateAnd(words, llvm::ConstantInt::get(words->getType(), 0xffff0000u));
+  return e.b().CreateBitCast(masked, e.FloatType(e.lanes()));
+}
+LV Words(Emitter& e, LV address) {
+  llvm::Type* words = llvm::FixedVectorType::get(e.b().getInt32Ty(), e.lanes());
+  return e.b().CreateAlignedLoad(words, address, llvm::Align(4));
+}
+
+// Unrolled steps of k: enough to hide the loop's own instructions. With 16 registers one: LLVM
+// moves the loads of all unrolled steps to the front, and spills them. So it does with what it adds
+// up of several steps' pairs before it adds that to the sums.
 int64_t UnrolledSteps(const Target& target, DotMode mode) {
-  if (mode == DotMode::kInt8) return target.vnni ? 2 : 1;
-  return target.avx512 ? 4 : 1;
+  if (target.vector_registers < 32) return 1;
+  if (mode == DotMode::kInt8) return target.integer_dot == IntegerDot::kPairs ? 1 : 2;
+  return 4;
 }
 
 class TileEmitter {
@@ -28,11 +42,12 @@ class TileEmitter {
     const int64_t whole = tile_.k / step;
     const int64_t unroll = UnrolledSteps(e_.target(), tile_.mode);
     const int64_t unrolled = whole / unroll * unroll;
-    std::vector<LV> acc = Begin();
+    std::vector<LV> acc = tile_.sums.empty() ? Begin() : tile_.sums;
     if (unrolled > 0) {
       acc = e_.ForCarry(e_.I64(0), e_.I64(unrolled), unroll, acc,
                         [&](LV i, const std::vector<LV>& carried) {
                           std::vector<LV> next = carried;
+                          if (tile_.next_rows > 0) PrefetchNext(i);
                           for (int64_t u = 0; u < unroll; ++u) Step(i, u, step, next);
                           return next;
                         });
@@ -64,17 +79,7 @@ class TileEmitter {
     return e_.Offset(address, u * tile_.b_stride);
   }
 
-  LV BWords(size_t slot, LV i, int64_t u) {
-    return e_.b().CreateAlignedLoad(WordsType(), BAddress(slot, i, u), llvm::Align(4));
-  }
-
-  LV Low(LV words) {
-    return e_.b().CreateBitCast(e_.b().CreateShl(words, 16), e_.FloatType(lanes_));
-  }
-  LV High(LV words) {
-    LV masked = e_.b().CreateAnd(words, llvm::ConstantInt::get(words->getType(), 0xffff0000u));
-    return e_.b().CreateBitCast(masked, e_.FloatType(lanes_));
-  }
+  LV BWords(size_t slot, LV i, int64_t u) { return Words(e_, BAddress(slot, i, u)); }
 
   LV Dot(LV acc, LV a_words, LV b_words) {
     llvm::Type* pairs = llvm::FixedVectorType::get(e_.b().getBFloatTy(), lanes_ * 2);
@@ -93,7 +98,9 @@ class TileEmitter {
   // --- integers
 
   // VPDPBUSD takes words as two bytes, whose sums are apart until the end.
-  bool SplitsWords() const { return tile_.mode == DotMode::kInt8 && e_.target().vnni; }
+  bool SplitsWords() const {
+    return tile_.mode == DotMode::kInt8 && e_.target().integer_dot != IntegerDot::kPairs;
+  }
 
   // What the sums begin with; of split words those of the upper bytes, then of the lower, by slot.
   std::vector<LV> Begin() {
@@ -136,8 +143,7 @@ class TileEmitter {
         LV a = AWord(r, i, u, 4 * lower);
         for (size_t s = 0; s < slots; ++s) {
           LV& sum = acc[2 * (r * slots + s) + lower];
-          sum = e_.b().CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {},
-                                       {sum, words[s], a});
+          sum = quantised::DotBytes(e_, sum, words[s], a);
         }
       }
     }
@@ -159,7 +165,7 @@ class TileEmitter {
         LV a = AWord(r, i, u, odd ? 4 : 0);
         for (size_t s = 0; s < slots; ++s) {
           LV& sum = acc[r * slots + s];
-          sum = b.CreateAdd(sum, EmitPairProducts(e_, wide[s], a));
+          sum = b.CreateAdd(sum, quantised::PairProducts(e_, wide[s], a));
         }
       }
     }
@@ -171,10 +177,21 @@ class TileEmitter {
     const int64_t slot_bytes = int64_t{lanes_} * (tile_.mode == DotMode::kF16 ? 2 : 4);
     for (size_t s = 0; s < tile_.b_slots.size(); ++s) {
       if (static_cast<int64_t>(s) * slot_bytes % kLine != 0) continue;
-      LV ahead = e_.Offset(BAddress(s, i, u), tile_.prefetch);
-      e_.b().CreateIntrinsic(llvm::Intrinsic::prefetch, {ahead->getType()},
-                             {ahead, e_.b().getInt32(0), e_.b().getInt32(3), e_.b().getInt32(1)});
+      AskFor(e_.Offset(BAddress(s, i, u), tile_.prefetch));
     }
+  }
+
+  void AskFor(LV address) {
+    e_.b().CreateIntrinsic(llvm::Intrinsic::prefetch, {address->getType()},
+                           {address, e_.b().getInt32(0), e_.b().getInt32(3), e_.b().getInt32(1)});
+  }
+
+  void PrefetchNext(LV i) {
+    const int64_t bytes = DotStep(tile_.mode) * DTypeSize(tile_.a_dtype);
+    for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
+      AskFor(e_.Offset(AAddress(r, i, 0, 0, bytes), tile_.next_rows));
+    }
+    AskFor(e_.Offset(tile_.next_sums, e_.b().CreateMul(i, e_.I64(16))));
   }
 
   void Step(LV i, int64_t u, int64_t step, std::vector<LV>& acc) {
@@ -204,7 +221,8 @@ class TileEmitter {
       return;
     }
     for (int element = 0; element < 2; ++element) {
-      for (size_t s = 0; s < slots; ++s) b[s] = element == 0 ? Low(words[s]) : High(words[s]);
+      for (size_t s = 0; s < slots; ++s)
+        b[s] = element == 0 ? Low(e_, words[s]) : High(e_, words[s]);
       for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
         MulAdd(r, b, ABroadcast(r, i, u, step, element), acc);
       }
@@ -217,7 +235,7 @@ class TileEmitter {
     LV zero = e_.I64(0);
     std::vector<LV> words(slots), b(slots);
     for (size_t s = 0; s < slots; ++s) words[s] = BWords(s, zero, at);
-    for (size_t s = 0; s < slots; ++s) b[s] = Low(words[s]);
+    for (size_t s = 0; s < slots; ++s) b[s] = Low(e_, words[s]);
     for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
       if (tile_.mode == DotMode::kBf16Pairs) {
         MulAdd(r, b, ABroadcast(r, zero, at, 2, 0), acc);
@@ -239,27 +257,47 @@ class TileEmitter {
 
 }  // namespace
 
+DotMode DotModeOf(const Target& target, formats::Format format, DType a_dtype) {
+  const bool dot = target.bf16_dot && a_dtype == DType::kBF16;
+  switch (format) {
+    case formats::Format::kPanelF32:
+      return DotMode::kF32;
+    case formats::Format::kPanelF16:
+      return DotMode::kF16;
+    case formats::Format::kPanelBF16:
+      return dot ? DotMode::kBf16Dot : DotMode::kBf16Pairs;
+    default:
+      NINFER_CHECK(false) << "a weight that is not in panels of floats";
+  }
+}
+
 TileShape LargestTile(const Target& target, DotMode mode) {
-  if (mode == DotMode::kInt8) return {target.vnni ? 6 : 4, target.avx512 ? 2 : 1};
-  if (target.avx512) return {mode == DotMode::kBf16Pairs ? 5 : 6, 4};
-  return {mode == DotMode::kBf16Pairs ? 4 : 6, 2};
+  const bool pairs = mode == DotMode::kBf16Pairs, wide = target.vector_registers == 32;
+  if (mode == DotMode::kInt8) {
+    return {target.integer_dot == IntegerDot::kPairs ? 4 : 6, wide ? 2 : 1};
+  }
+  if (wide) return {pairs ? 5 : 6, 4};
+  // Without FMA a product needs a register of its own.
+  if (!target.fma) return {pairs ? 3 : 5, 2};
+  return {pairs ? 4 : 6, 2};
 }
 
 TileShape TileFor(const Target& target, DotMode mode, int rows) {
+  const bool pairs = mode == DotMode::kBf16Pairs, wide = target.vector_registers == 32;
   if (mode == DotMode::kInt8) {
-    if (!target.vnni) return {rows, target.avx512 ? 2 : 1};
-    return {rows, rows <= 2 ? 4 : 2};  // two sums each
+    const int slots = wide ? 2 : 1;
+    // Of bytes each product has two sums.
+    return {rows, target.integer_dot != IntegerDot::kPairs && rows <= 2 ? 2 * slots : slots};
   }
-  if (target.avx512) return {rows, 4};
-  return {rows, rows == 1 || (rows == 2 && mode != DotMode::kBf16Pairs) ? 4 : 2};
+  if (wide) return {rows, 4};
+  return {rows, rows == 1 || (rows == 2 && !pairs && target.fma) ? 4 : 2};
 }
 
-LV EmitPairProducts(Emitter& e, LV a, LV b) {
-  llvm::Type* pairs = llvm::FixedVectorType::get(e.b().getInt16Ty(), e.lanes() * 2);
-  const auto intrinsic = e.target().avx512 ? llvm::Intrinsic::x86_avx512_pmaddw_d_512
-                                           : llvm::Intrinsic::x86_avx2_pmadd_wd;
-  return e.b().CreateIntrinsic(intrinsic, {},
-                               {e.b().CreateBitCast(a, pairs), e.b().CreateBitCast(b, pairs)});
+std::vector<LV> EmitWeights(Emitter& e, DotMode mode, LV address) {
+  if (mode == DotMode::kF32) return {e.LoadFloat(address, DType::kF32, e.lanes())};
+  if (mode == DotMode::kF16) return {e.LoadFloat(address, DType::kF16, e.lanes())};
+  LV words = Words(e, address);
+  return {Low(e, words), High(e, words)};
 }
 
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile) { return TileEmitter(e, tile).Run(); }

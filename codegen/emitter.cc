@@ -45,10 +45,11 @@ llvm::Function* Emitter::NewFunction(llvm::ArrayRef<llvm::Type*> parameters,
   auto* function = llvm::Function::Create(type, linkage, name, module_);
   function->addFnAttr(llvm::Attribute::NoUnwind);
   function->addFnAttr("target-cpu", target_.cpu);
+  function->addFnAttr("tune-cpu", target_.tune);
   function->addFnAttr("target-features", target_.features);
   function->addFnAttr("no-builtins");
   function->addFnAttr("no-jump-tables", "true");
-  if (target_.avx512) {
+  if (target_.vector_bits == 512) {
     function->addFnAttr("prefer-vector-width", "512");
     function->addFnAttr("min-legal-vector-width", "512");
   }
@@ -241,10 +242,10 @@ LV Emitter::LoadFloat(LV address, DType dtype, int lanes) {
   llvm::IRBuilder<>& b = builder_;
   const llvm::Align align(DTypeSize(dtype));
   if (dtype == DType::kF32) return b.CreateAlignedLoad(FloatType(lanes), address, align);
-  llvm::Type* half = dtype == DType::kF16 ? b.getHalfTy() : b.getInt16Ty();
+  llvm::Type* half = b.getInt16Ty();
   llvm::Type* type = lanes == 1 ? half : llvm::FixedVectorType::get(half, lanes);
   LV raw = b.CreateAlignedLoad(type, address, align);
-  if (dtype == DType::kF16) return b.CreateFPExt(raw, FloatType(lanes));
+  if (dtype == DType::kF16) return FromF16(raw, lanes);
   NINFER_CHECK(dtype == DType::kBF16) << DTypeName(dtype);
   llvm::Type* wide = b.getInt32Ty();
   if (lanes > 1) wide = llvm::FixedVectorType::get(wide, lanes);
@@ -279,9 +280,7 @@ LV Emitter::RoundTo(LV value, DType dtype, int lanes) {
   llvm::IRBuilder<>& b = builder_;
   if (dtype == DType::kF32) return value;
   if (dtype == DType::kF16) {
-    llvm::Type* half = b.getHalfTy();
-    if (lanes > 1) half = llvm::FixedVectorType::get(half, lanes);
-    return b.CreateFPExt(b.CreateFPTrunc(value, half), FloatType(lanes));
+    return FromF16(ToF16(value, lanes), lanes);
   }
   llvm::Type* wide = b.getInt32Ty();
   if (lanes > 1) wide = llvm::FixedVectorType::get(wide, lanes);
@@ -297,13 +296,12 @@ void Emitter::StoreFloat(LV value, LV address, DType dtype, int lanes) {
     builder_.CreateAlignedStore(ToBf16(value, lanes), address, align);
   } else {
     NINFER_CHECK(dtype == DType::kF16) << DTypeName(dtype);
-    llvm::Type* half = builder_.getHalfTy();
-    if (lanes > 1) half = llvm::FixedVectorType::get(half, lanes);
-    builder_.CreateAlignedStore(builder_.CreateFPTrunc(value, half), address, align);
+    builder_.CreateAlignedStore(ToF16(value, lanes), address, align);
   }
 }
 
 LV Emitter::Fma(LV a, LV b, LV c) {
+  if (!target_.fma) return builder_.CreateFAdd(builder_.CreateFMul(a, b), c);
   return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()}, {a, b, c});
 }
 

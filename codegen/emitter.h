@@ -79,10 +79,15 @@ class Emitter {
   void StoreFloat(LV value, LV address, DType dtype, int lanes);
   // f32 to bf16 bits, as i16 or a vector of it.
   LV ToBf16(LV value, int lanes);
+  // Bits of f16, as i16 or a vector of it, and f32.
+  LV FromF16(LV bits, int lanes);
+  LV ToF16(LV value, int lanes);
   // Rounds to `dtype` and widens again: what `cast` means while values stay in registers.
   LV RoundTo(LV value, DType dtype, int lanes);
 
-  LV Fma(LV a, LV b, LV c);
+  LV Fma(LV a, LV b, LV c);  // a * b + c, rounded once where the target can, else twice
+  LV Floor(LV x);
+  LV RoundEven(LV x);  // of |x| < 2^22
   LV Max(LV a, LV b);
   LV ReduceAdd(LV vector, int lanes);  // a fixed tree
   LV ReduceMax(LV vector, int lanes);
@@ -150,8 +155,11 @@ enum class DotMode : uint8_t {
                // rounds them; sums in i32
 };
 
-// One register tile: acc[row][slot] = sum over k of a[row][k] * b[k][slot], summed in the order of
-// k.
+// Of weights in panels of floats, and rows of `a_dtype`.
+DotMode DotModeOf(const Target& target, formats::Format format, DType a_dtype);
+
+// One register tile: acc[row][slot] = sums[row][slot] + sum over k of a[row][k] * b[k][slot],
+// summed in the order of k.
 struct DotTile {
   DotMode mode = DotMode::kF32;
   DType a_dtype = DType::kF32;
@@ -161,11 +169,16 @@ struct DotTile {
   int64_t b_stride = 0;      // bytes from one k step to the next
   int64_t k = 0;             // elements summed; of kInt8 a multiple of 4
   int64_t prefetch = 0;      // bytes ahead in b that are asked for; 0: none
+  std::vector<LV> sums;      // of the k before, row by row; empty: 0, or a_starts
+  // Of the tile that comes next, asked for a little with every step: how far its rows of a lie
+  // behind these (0: none), and where its sums lie.
+  int64_t next_rows = 0;
+  LV next_sums = nullptr;
 };
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile);
 
-// Of vectors of i16: the sums in i32 of the products of each two neighbours.
-LV EmitPairProducts(Emitter& e, LV a, LV b);
+// One vector of a slot of weights in f32 for each k of a step.
+std::vector<LV> EmitWeights(Emitter& e, DotMode mode, LV address);
 
 // The largest tile that the target's registers hold without spilling, and the widest for a number
 // of rows: accumulators, a vector of b for each slot (two for widened pairs) and one of a.

@@ -65,7 +65,7 @@ class Rounder {
     // Of NaN, which does not compare, the second operand is left.
     x = b.CreateSelect(b.CreateFCmpOGT(x, lowest), x, lowest);
     x = b.CreateSelect(b.CreateFCmpOLT(x, highest), x, highest);
-    return b.CreateUnaryIntrinsic(llvm::Intrinsic::nearbyint, x);
+    return e_.RoundEven(x);
   }
 
   Emitter& e_;
@@ -119,7 +119,8 @@ FactorScale EmitFactorRow(Emitter& e, const FactorRow& row) {
   llvm::IRBuilder<>& b = e.b();
   Rounder rounder(e, row.source, row.factors, row.count, WordLevels(row.terms));
   LV sum = rounder.ForEach([&](LV i, LV integers) {
-    LV words = e.target().vnni ? SplitWords(e, integers) : PairedWords(e, integers);
+    const bool pairs = e.target().integer_dot == IntegerDot::kPairs;
+    LV words = pairs ? PairedWords(e, integers) : SplitWords(e, integers);
     b.CreateAlignedStore(words, e.Offset(row.target, b.CreateMul(i, e.I64(2))), llvm::Align(4));
   });
   return {rounder.scale(), b.CreateMul(sum, b.getInt32(-kCacheZero))};

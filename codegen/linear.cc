@@ -13,8 +13,10 @@
 
 #include "base/status.h"
 #include "codegen/emitter.h"
+#include "codegen/expert_choices.h"
 #include "codegen/quantised.h"
 #include "codegen/row_evaluator.h"
+#include "codegen/slices.h"
 #include "program/body.h"
 #include "program/scratch.h"
 
@@ -53,9 +55,11 @@ class LinearEmitter {
     const auto block = [this](LV from) {
       e_.Call("block", {from}, [this](const std::vector<LV>& p) { AllPanels(p[0]); });
     };
-    if (Prepares()) {
+    if (Prepares() || Slices()) {
       e_.For(e_.I64(0), Rows(), program::kLinearRowBlock, [&](LV from) {
-        e_.Call("prepare", {from}, [this](const std::vector<LV>& p) { Prepare(p[0]); });
+        if (Prepares()) {
+          e_.Call("prepare", {from}, [this](const std::vector<LV>& p) { Prepare(p[0]); });
+        }
         block(from);
       });
     } else {
@@ -78,17 +82,19 @@ class LinearEmitter {
     if (scheme_ == nullptr) return program::LeadingDimension(k_) * DTypeSize(PreparedType());
     return widened_ ? WidenedRowBytes(k_) : PreparedRowBytes(e_.target(), k_);
   }
-  int64_t PreparedAt() const {
-    return program::kLinearTileBytes + (grouped_ ? program::kLinearRowBlock * 8 : 0);
+  int64_t ChoicesAt() const {
+    const int64_t sliced = program::kLinearSumsBytes + program::kLinearSliceBytes;
+    return program::kLinearTileBytes + (Slices() ? sliced : 0);
   }
+  int64_t PreparedAt() const { return ChoicesAt() + (grouped_ ? program::kLinearRowBlock * 8 : 0); }
 
-  LV Rows() { return e_.DimValue(linear_->result()->type().shape[0]); }
+  LV Rows() const { return e_.DimValue(linear_->result()->type().shape[0]); }
 
   // Rows of the block that begins at `from`.
   LV BlockRows(LV from) {
     if (grouped_) return LoadI64(kRowCount);
     LV left = e_.b().CreateSub(Rows(), from);
-    if (!Prepares()) return left;
+    if (!Prepares() && !Slices()) return left;
     LV block = e_.I64(program::kLinearRowBlock);
     return e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
   }
@@ -123,30 +129,13 @@ class LinearEmitter {
 
   // --- experts
 
-  // Choices (a row and which of its experts), in their order: choice i is row i / k's (i mod k)th.
-  LV Choices() { return e_.b().CreateMul(Rows(), e_.I64(chosen_)); }
+  ExpertChoices Choices() const { return {linear_->operand(2), chosen_, Rows()}; }
   LV ChoiceAddress(LV place) {
-    return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(program::kLinearTileBytes), place, 8));
-  }
-
-  // Visits the choices of `expert` with how many came before, which it returns at the end.
-  LV ForEachChoice(LV expert, const std::function<void(LV choice, LV before)>& visit) {
-    llvm::IRBuilder<>& b = e_.b();
-    LV ids = e_.ParameterAddress(linear_->operand(2));
-    const bool argument =
-        e_.ParameterInfo(linear_->operand(2)).kind == program::OperandKind::kArgument;
-    const int64_t ld = argument ? chosen_ : program::LeadingDimension(chosen_);
-    LV number = b.CreateTrunc(expert, b.getInt32Ty());
-    return e_.ForCarry(e_.I64(0), Choices(), 1, {e_.I64(0)}, [&](LV i, const std::vector<LV>& so) {
-      LV at = e_.AddMul(b.CreateURem(i, e_.I64(chosen_)), b.CreateUDiv(i, e_.I64(chosen_)), ld);
-      LV own = b.CreateICmpEQ(e_.LoadI32(e_.Offset(ids, b.CreateMul(at, e_.I64(4)))), number);
-      if (visit) e_.If(own, [&] { visit(i, so[0]); });
-      return std::vector<LV>{b.CreateAdd(so[0], b.CreateZExt(own, b.getInt64Ty()))};
-    })[0];
+    return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(ChoicesAt()), place, 8));
   }
 
   void Expert(LV expert) {
-    LV count = ForEachChoice(expert, nullptr);
+    LV count = ForEachChoice(e_, Choices(), expert, nullptr);
     e_.For(e_.I64(0), count, program::kLinearRowBlock, [&](LV first) {
       LV left = e_.b().CreateSub(count, first);
       LV block = e_.I64(program::kLinearRowBlock);
@@ -161,7 +150,7 @@ class LinearEmitter {
   // The rows of a block of the expert's choices, and which they are.
   void Gather(LV expert, LV first) {
     llvm::IRBuilder<>& b = e_.b();
-    ForEachChoice(expert, [&](LV choice, LV before) {
+    ForEachChoice(e_, Choices(), expert, [&](LV choice, LV before) {
       LV place = b.CreateSub(before, first);
       LV inside = b.CreateICmpULT(place, e_.I64(program::kLinearRowBlock));  // not below 0 either
       e_.If(inside, [&] {
@@ -191,7 +180,7 @@ class LinearEmitter {
   // All panels of the call for the block of rows that begins at `from`: pairs where the registers
   // hold two, and a last one alone.
   void AllPanels(LV from) {
-    const int group = e_.target().avx512 && segments_ == 1 ? 2 : 1;
+    const int group = e_.target().vector_bits == 512 && segments_ == 1 ? 2 : 1;
     const auto panels = [&](LV panel, int count) {
       e_.Call(absl::StrCat("panels_", count), {panel, from},
               [&](const std::vector<LV>& p) { Panels(p[0], count, p[1]); });
@@ -226,20 +215,7 @@ class LinearEmitter {
     scheme_ = formats::InfoOf(format_).scheme;
     widened_ = scheme_ != nullptr && program::InputQuantiser(*linear_) == nullptr;
     if (scheme_ != nullptr) return OverrideAccumulators();
-    switch (format_) {
-      case formats::Format::kPanelF32:
-        mode_ = DotMode::kF32;
-        break;
-      case formats::Format::kPanelF16:
-        mode_ = DotMode::kF16;
-        break;
-      case formats::Format::kPanelBF16:
-        mode_ = e_.target().bf16_dot && input_.dtype == DType::kBF16 ? DotMode::kBf16Dot
-                                                                     : DotMode::kBf16Pairs;
-        break;
-      default:
-        NINFER_CHECK(false) << e_.kernel().name << ": the weight is not in panels";
-    }
+    mode_ = DotModeOf(e_.target(), format_, input_.dtype);
     OverrideAccumulators();
   }
 
@@ -298,15 +274,37 @@ class LinearEmitter {
   }
 
   void Panels(LV panel, int group, LV from) {
-    LV rows = BlockRows(from);
     group_slots_ = group * static_cast<int>(formats::kPanelColumns / e_.lanes());
+    if (!Slices()) return Tiles(panel, from, e_.I64(0), group);
+    LV done = SlicedRows(e_, BlockRows(from));
+    e_.If(e_.b().CreateICmpSGT(done, e_.I64(0)), [&] {
+      e_.Call(absl::StrCat("sliced_", group), {panel, from, done}, [&](const std::vector<LV>& p) {
+        EmitSlices(e_, Sliced(group), absl::StrCat(group), p[0], p[1], p[2]);
+      });
+      const int tile = SliceTileRows(e_.target());
+      e_.Call(absl::StrCat("epilogues_", group), {panel, from, done},
+              [&](const std::vector<LV>& p) {
+                e_.For(e_.I64(0), p[2], tile, [&](LV row) {
+                  LV at = e_.AddMul(e_.I64(program::kLinearTileBytes), row, SumsBytes());
+                  CallEpilogue(p[0], e_.b().CreateAdd(p[1], row), e_.I64(tile), at, group);
+                });
+              });
+    });
+    e_.Call(absl::StrCat("tiles_", group), {panel, from, done},
+            [&](const std::vector<LV>& p) { Tiles(p[0], p[1], p[2], group); });
+  }
+
+  // The rows from `first` on.
+  void Tiles(LV panel, LV from, LV first, int group) {
+    LV rows = BlockRows(from);
     const TileShape full = scheme_ != nullptr
                                ? LargestQuantisedTile(e_.target(), *scheme_, widened_)
                                : LargestTile(e_.target(), mode_);
-    LV whole = e_.b().CreateSub(rows, e_.b().CreateURem(rows, e_.I64(full.rows)));
-    e_.For(e_.I64(0), whole, full.rows, [&](LV row) {
+    LV rest = e_.b().CreateURem(e_.b().CreateSub(rows, first), e_.I64(full.rows));
+    LV whole = e_.b().CreateSub(rows, rest);
+    e_.For(first, whole, full.rows, [&](LV row) {
       CallTile(panel, from, row, full.rows, group);
-      CallEpilogue(panel, e_.b().CreateAdd(from, row), e_.I64(full.rows), group);
+      CallEpilogue(panel, e_.b().CreateAdd(from, row), e_.I64(full.rows), e_.I64(0), group);
     });
     LV left = e_.b().CreateSub(rows, whole);
     for (int count = 1; count < full.rows; ++count) {
@@ -314,8 +312,22 @@ class LinearEmitter {
             [&] { CallTile(panel, from, whole, count, group); });
     }
     e_.If(e_.b().CreateICmpSGT(left, e_.I64(0)),
-          [&] { CallEpilogue(panel, e_.b().CreateAdd(from, whole), left, group); });
+          [&] { CallEpilogue(panel, e_.b().CreateAdd(from, whole), left, e_.I64(0), group); });
   }
+
+  bool Slices() const { return scheme_ == nullptr && WantsSlices(mode_); }
+
+  SlicedLinear Sliced(int group) {
+    return {mode_,
+            k_,
+            formats::kPanelColumns * ElementBytes(),
+            group_slots_ * segments_,
+            RowType(),
+            RowBytes(),
+            [=, this](LV at) { return Slots(at, group, Step() * ElementBytes()); },
+            [this](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); }};
+  }
+  int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * segments_); }  // of a row
 
   // Tile and epilogue are functions of their own, so that neither keeps registers from the other.
   void CallTile(LV panel, LV from, LV row, int count, int group) {
@@ -325,9 +337,10 @@ class LinearEmitter {
               Tile(p[0], p[1], p[2], count, group);
             });
   }
-  void CallEpilogue(LV panel, LV row, LV count, int group) {
-    e_.Call(absl::StrCat("epilogue_", group), {panel, row, count},
-            [&](const std::vector<LV>& p) { Epilogue(p[0], p[1], p[2], group); });
+  // The sums of the rows from `row` on lie at `at` in scratch.
+  void CallEpilogue(LV panel, LV row, LV count, LV at, int group) {
+    e_.Call(absl::StrCat("epilogue_", group), {panel, row, count, at},
+            [&](const std::vector<LV>& p) { Epilogue(p[0], p[1], p[2], p[3], group); });
   }
 
   // scratch[row][slot][lane] = accumulators of `count` rows from row `row` of the block that begins
@@ -337,34 +350,43 @@ class LinearEmitter {
     const TileShape shape = TileFor(e_.target(), mode_, count);
     DotTile tile;
     tile.mode = mode_;
-    tile.a_dtype = Prepares() ? PreparedType() : input_.dtype;
     tile.k = k_;
     tile.b_stride = formats::kPanelColumns * Step() * ElementBytes();
     tile.prefetch = kPrefetchBytes;
-    const int64_t size = DTypeSize(tile.a_dtype);
-    const int64_t ld = Prepares() ? PreparedBytes() / size : input_.ld;
-    LV first = e_.Offset(e_.scratch(), PreparedAt());
-    if (!Prepares()) {
-      first = e_.Offset(e_.ParameterAddress(input_.buffer),
-                        e_.AddMul(e_.I64(input_.first_column * size), from, ld * size));
-    }
-    first = e_.Offset(first, e_.b().CreateMul(row, e_.I64(ld * size)));
-    for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * ld * size));
+    tile.a_dtype = RowType();
+    tile.a_rows = InputRows(from, row, e_.I64(0), count);
     for (size_t s = 0; s < slots.size(); s += shape.slots) {
       const size_t stop = std::min(slots.size(), s + shape.slots);
       tile.b_slots.assign(slots.begin() + s, slots.begin() + stop);
-      StoreAccumulators(EmitDotTile(e_, tile), count, s, stop, slots.size());
+      StoreAccumulators(EmitDotTile(e_, tile), e_.scratch(), count, s, stop, slots.size());
     }
   }
 
-  void StoreAccumulators(const std::vector<LV>& acc, int count, size_t first, size_t stop,
+  // Rows of x as tiles read them: prepared, or where they are.
+  DType RowType() const { return Prepares() ? PreparedType() : input_.dtype; }
+  int64_t RowBytes() const {
+    return Prepares() ? PreparedBytes() : input_.ld * DTypeSize(input_.dtype);
+  }
+  std::vector<LV> InputRows(LV from, LV row, LV k, int count) {
+    const int64_t size = DTypeSize(RowType());
+    LV first = e_.Offset(e_.scratch(), PreparedAt());
+    if (!Prepares()) {
+      first = e_.Offset(e_.ParameterAddress(input_.buffer),
+                        e_.AddMul(e_.I64(input_.first_column * size), from, RowBytes()));
+    }
+    first = e_.Offset(first, e_.AddMul(e_.b().CreateMul(k, e_.I64(size)), row, RowBytes()));
+    std::vector<LV> rows;
+    for (int r = 0; r < count; ++r) rows.push_back(e_.Offset(first, r * RowBytes()));
+    return rows;
+  }
+
+  void StoreAccumulators(const std::vector<LV>& acc, LV to, int count, size_t first, size_t stop,
                          size_t slots) {
     const int lanes = e_.lanes();
     for (int r = 0; r < count; ++r) {
       for (size_t i = first; i < stop; ++i) {
         const int64_t at = (r * static_cast<int64_t>(slots) + i) * lanes * 4;
-        e_.StoreFloat(acc[r * (stop - first) + i - first], e_.Offset(e_.scratch(), at), DType::kF32,
-                      lanes);
+        e_.StoreFloat(acc[r * (stop - first) + i - first], e_.Offset(to, at), DType::kF32, lanes);
       }
     }
   }
@@ -388,13 +410,13 @@ class LinearEmitter {
       for (size_t i = s; i < stop; ++i) {
         tile.b_columns.push_back(static_cast<int64_t>(i % in_panel) * e_.lanes());
       }
-      StoreAccumulators(EmitQuantisedTile(e_, tile), count, s, stop, panels.size());
+      StoreAccumulators(EmitQuantisedTile(e_, tile), e_.scratch(), count, s, stop, panels.size());
     }
   }
 
-  void Epilogue(LV panel, LV first_row, LV count, int group) {
+  void Epilogue(LV panel, LV first_row, LV count, LV at, int group) {
     const int lanes = e_.lanes();
-    const int64_t row_bytes = int64_t{4} * group_slots_ * segments_ * lanes;
+    LV sums = e_.Offset(e_.scratch(), at);
     LV first_column = e_.b().CreateMul(panel, e_.I64(formats::kPanelColumns));
     const auto visit = [&](LV row, LV skipped, LV accumulators, LV c, int width) {
       epilogue_address_ = e_.Offset(accumulators, e_.b().CreateMul(c, e_.I64(4)));
@@ -414,7 +436,7 @@ class LinearEmitter {
         row = e_.b().CreateUDiv(choice, e_.I64(chosen_));
         skipped = e_.b().CreateMul(e_.b().CreateURem(choice, e_.I64(chosen_)), e_.I64(n_));
       }
-      LV accumulators = e_.Offset(e_.scratch(), e_.b().CreateMul(r, e_.I64(row_bytes)));
+      LV accumulators = e_.Offset(sums, e_.b().CreateMul(r, e_.I64(SumsBytes())));
       LV columns = e_.I64(group * formats::kPanelColumns);
       LV whole = columns;
       if (n_ % formats::kPanelColumns != 0) {

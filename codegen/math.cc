@@ -179,7 +179,7 @@ LV EmitUnary(Emitter& e, ir::Op op, LV x) {
     case ir::Op::kLog:
       return EmitLog(e, x);
     case ir::Op::kFloor:
-      return b.CreateIntrinsic(llvm::Intrinsic::floor, {x->getType()}, {x});
+      return e.Floor(x);
     case ir::Op::kTanh:
       return EmitTanh(e, x);
     case ir::Op::kSigmoid:

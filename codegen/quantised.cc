@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "codegen/quantised_layout.h"
+#include "codegen/quantised_ops.h"
 #include "llvm/IR/IntrinsicsX86.h"
 
 namespace ninfer::codegen {
@@ -102,7 +103,7 @@ class TileEmitter {
           e_.Offset(e_.Offset(tile_.b_panels[s], block), tile_.b_columns[s] * kNeighbours));
     }
     const int64_t loads = kBlock / kNeighbours / PerLoad();
-    if (e_.target().avx512 && IsPlain(scheme_, tile_.widened)) {
+    if (e_.target().vector_bits == 512 && IsPlain(scheme_, tile_.widened)) {
       for (int64_t load = 0; load < loads; ++load) Load(a, panels, e_.I64(load), sums);
     } else {  // LLVM would move the loads of all steps to the front, and spill them
       sums = e_.ForCarry(e_.I64(0), e_.I64(loads), 1, sums,
@@ -128,7 +129,7 @@ class TileEmitter {
       for (size_t r = 0; r < a.size(); ++r) {
         LV bias = Splat(Scalar(e_.Offset(a[r], quantised::BiasAt(e_.target()))));
         // The sum of 32 integers fits 16 bits, and the upper half of a zero is 0.
-        sums[r * slots_ + s] = zeros == nullptr ? bias : EmitPairProducts(e_, zeros, bias);
+        sums[r * slots_ + s] = zeros == nullptr ? bias : quantised::PairProducts(e_, zeros, bias);
       }
     }
     return sums;
@@ -143,40 +144,53 @@ class TileEmitter {
     for (size_t s = 0; s < slots_; ++s) {
       words[s] = Words(e_.Offset(panels[s], e_.b().CreateMul(load, e_.I64(kBytes))));
     }
-    const int64_t size = tile_.widened ? 4 : quantised::IntegerBytes(e_.target());
-    for (int part = 0; part < PerLoad(); ++part) {
-      LV step = e_.b().CreateAdd(e_.b().CreateMul(load, e_.I64(PerLoad())), e_.I64(part));
-      LV in_row = e_.b().CreateMul(step, e_.I64(kNeighbours * size));
-      if (tile_.widened) {
-        WidenedStep(a, in_row, words, part, sums);
-        continue;
-      }
-      std::vector<LV> b(slots_);
-      for (size_t s = 0; s < slots_; ++s) b[s] = Part(words[s], part);
-      Step(a, in_row, b, sums);
+    if (PartsInTurn()) {
+      sums = e_.ForCarry(e_.I64(0), e_.I64(PerLoad()), 1, sums,
+                         [&](LV part, const std::vector<LV>& so_far) {
+                           std::vector<LV> next = so_far;
+                           LoadedStep(a, load, words, part, next);
+                           return next;
+                         });
+      return;
     }
+    for (int part = 0; part < PerLoad(); ++part) LoadedStep(a, load, words, e_.I64(part), sums);
+  }
+
+  // Where registers are few and every operand needs one, the parts of a load side by side would
+  // need more than there are.
+  bool PartsInTurn() const {
+    return e_.target().vector_registers == 16 && e_.target().vector_bits == 128 && PerLoad() > 1;
+  }
+
+  void LoadedStep(const std::vector<LV>& a, LV load, const std::vector<LV>& words, LV part,
+                  std::vector<LV>& sums) {
+    const int64_t size = tile_.widened ? 4 : quantised::IntegerBytes(e_.target());
+    LV step = e_.b().CreateAdd(e_.b().CreateMul(load, e_.I64(PerLoad())), part);
+    LV in_row = e_.b().CreateMul(step, e_.I64(kNeighbours * size));
+    if (tile_.widened) return WidenedStep(a, in_row, words, part, sums);
+    std::vector<LV> b(slots_);
+    for (size_t s = 0; s < slots_; ++s) b[s] = Part(words[s], part);
+    Step(a, in_row, b, sums);
   }
 
   // Four levels of 4 bits of each column, in bytes.
-  LV Levels(LV words, int part) {
-    return And(part == 0 ? words : e_.b().CreateLShr(words, 4), 0x0f0f0f0fu);
+  LV Levels(LV words, LV part) { return And(ShiftedBy(words, part, 0), 0x0f0f0f0fu); }
+
+  // Words of which the part's levels are the lowest bits of each byte, and byte `j` the lowest.
+  LV ShiftedBy(LV words, LV part, int j) {
+    LV bits = e_.b().CreateTrunc(e_.AddMul(e_.I64(8 * j), part, 4), e_.b().getInt32Ty());
+    return e_.b().CreateLShr(words, Splat(bits));
   }
 
   // Bytes of the table, each with `add` added, at the places that the bytes of `levels` name.
   LV LookUp(LV levels, int add) {
-    std::vector<llvm::Constant*> bytes;
-    for (int i = 0; i < lanes_ * 4; ++i) {
-      bytes.push_back(e_.b().getInt8(static_cast<uint8_t>(kQuantiseTable[i % 16] + add)));
-    }
-    const auto shuffle = e_.target().avx512 ? llvm::Intrinsic::x86_avx512_pshuf_b_512
-                                            : llvm::Intrinsic::x86_avx2_pshuf_b;
-    LV found = e_.b().CreateIntrinsic(
-        shuffle, {}, {llvm::ConstantVector::get(bytes), e_.b().CreateBitCast(levels, BytesType())});
-    return e_.b().CreateBitCast(found, WordsType());
+    uint8_t table[16];
+    for (int i = 0; i < 16; ++i) table[i] = static_cast<uint8_t>(kQuantiseTable[i] + add);
+    return quantised::LookUpBytes(e_, table, levels);
   }
 
   // The unsigned bytes of one step.
-  LV Part(LV words, int part) {
+  LV Part(LV words, LV part) {
     if (scheme_.bits == 8) return words;
     LV levels = Levels(words, part);
     return table() ? LookUp(levels, scheme_.zero_point()) : levels;
@@ -185,13 +199,12 @@ class TileEmitter {
   // `in_row`: of the step's integers in each row of a.
   void Step(const std::vector<LV>& a, LV in_row, const std::vector<LV>& b, std::vector<LV>& sums) {
     const size_t rows = tile_.a_rows.size();
-    if (e_.target().vnni) {
+    if (e_.target().integer_dot != IntegerDot::kPairs) {
       for (size_t r = 0; r < rows; ++r) {
         LV x = Splat(Scalar(e_.Offset(a[r], in_row)));
         for (size_t s = 0; s < slots_; ++s) {
           LV& sum = sums[r * slots_ + s];
-          sum =
-              e_.b().CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpdpbusd_512, {}, {sum, b[s], x});
+          sum = quantised::DotBytes(e_, sum, b[s], x);
         }
       }
       return;
@@ -205,7 +218,7 @@ class TileEmitter {
         LV x = Splat(Scalar(e_.Offset(e_.Offset(a[r], in_row), half * 4)));
         for (size_t s = 0; s < slots_; ++s) {
           LV& sum = sums[r * slots_ + s];
-          sum = e_.b().CreateAdd(sum, EmitPairProducts(e_, wide[s], x));
+          sum = e_.b().CreateAdd(sum, quantised::PairProducts(e_, wide[s], x));
         }
       }
     }
@@ -213,7 +226,7 @@ class TileEmitter {
 
   // --- rows of f32
 
-  bool LooksUpFloats() const { return e_.target().avx512 && scheme_.bits == 4; }
+  bool LooksUpFloats() const { return e_.target().vector_bits == 512 && scheme_.bits == 4; }
 
   // As WidenedStep subtracts them: floats where floats are looked up, else each in four bytes.
   LV WidenedZeros(size_t slot, LV header) {
@@ -223,7 +236,7 @@ class TileEmitter {
   }
 
   // Four bytes with signs.
-  LV SignedBytes(size_t slot, LV words, int part) {
+  LV SignedBytes(size_t slot, LV words, LV part) {
     llvm::IRBuilder<>& b = e_.b();
     if (scheme_.bits == 8) {
       return b.CreateXor(words, llvm::ConstantInt::get(WordsType(), 0x80808080u));
@@ -237,7 +250,7 @@ class TileEmitter {
   }
 
   // Integer `j` of the step as f32.
-  LV Float(size_t slot, LV words, LV bytes, int part, int j) {
+  LV Float(size_t slot, LV words, LV bytes, LV part, int j) {
     llvm::IRBuilder<>& b = e_.b();
     if (!LooksUpFloats()) {
       LV top = j == 3 ? bytes : b.CreateShl(bytes, 24 - 8 * j);
@@ -248,14 +261,12 @@ class TileEmitter {
       floats.push_back(llvm::ConstantFP::get(
           b.getFloatTy(), IntegerOf(scheme_, i, shifted() ? 0 : scheme_.zero_point())));
     }
-    const int shift = 8 * j + 4 * part;
-    LV places = shift == 0 ? words : b.CreateLShr(words, shift);
     LV value = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {},
-                                 {llvm::ConstantVector::get(floats), places});
+                                 {llvm::ConstantVector::get(floats), ShiftedBy(words, part, j)});
     return shifted() ? b.CreateFSub(value, zeros_[slot]) : value;
   }
 
-  void WidenedStep(const std::vector<LV>& a, LV in_row, const std::vector<LV>& words, int part,
+  void WidenedStep(const std::vector<LV>& a, LV in_row, const std::vector<LV>& words, LV part,
                    std::vector<LV>& sums) {
     std::vector<LV> bytes(slots_);
     for (size_t s = 0; s < slots_ && !LooksUpFloats(); ++s) {
@@ -329,16 +340,24 @@ std::vector<LV> EmitQuantisedTile(Emitter& e, const QuantisedTile& tile) {
 
 // Two sums for each row and slot, of a block and of all.
 TileShape LargestQuantisedTile(const Target& target, const QuantiseScheme& weights, bool widened) {
-  const bool plain = IsPlain(weights, widened);
-  if (!target.avx512) return {plain ? 4 : 2, 1};
-  if (!target.vnni) return {plain ? 4 : 3, 2};
+  const bool plain = IsPlain(weights, widened), pairs = target.integer_dot == IntegerDot::kPairs;
+  const bool table = weights.grid == QuantiseGrid::kTable;
+  if (target.vector_bits == 128 && widened && table) return {1, 1};
+  if (target.vector_registers == 16) {
+    const bool bytes = weights.bits == 8;
+    return plain && bytes && !pairs ? TileShape{3, 2} : TileShape{plain ? 4 : 2, 1};
+  }
+  if (pairs) return {plain ? 4 : 3, 2};
   return {plain ? 6 : 4, 2};
 }
 
 TileShape QuantisedTileFor(const Target& target, const QuantiseScheme& weights, bool widened,
                            int rows) {
-  if (!target.avx512) return {rows, 1};
-  const int wide = target.vnni && IsPlain(weights, widened) ? 2 : 1;
+  if (target.vector_registers == 16) {
+    return {rows, LargestQuantisedTile(target, weights, widened).slots};
+  }
+  const bool dot = target.integer_dot != IntegerDot::kPairs;
+  const int wide = dot && IsPlain(weights, widened) ? 2 : 1;
   return {rows, rows <= wide ? 4 : 2};
 }
 

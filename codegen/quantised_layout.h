@@ -9,7 +9,9 @@ namespace ninfer::codegen::quantised {
 
 inline constexpr int64_t kNeighbours = 4;  // along K, side by side
 
-inline int64_t IntegerBytes(const Target& target) { return target.vnni ? 1 : 2; }
+inline int64_t IntegerBytes(const Target& target) {
+  return target.integer_dot == IntegerDot::kPairs ? 2 : 1;
+}
 inline int64_t ScaleAt(const Target& target) { return kQuantiseBlock * IntegerBytes(target); }
 inline int64_t BiasAt(const Target& target) { return ScaleAt(target) + 4; }
 

@@ -47,8 +47,7 @@ class RowPreparer {
     LV lowest = e_.Splat(-127, lanes), highest = e_.Splat(127, lanes);
     scaled = b.CreateSelect(b.CreateFCmpOGT(scaled, lowest), scaled, lowest);
     scaled = b.CreateSelect(b.CreateFCmpOLT(scaled, highest), scaled, highest);
-    scaled = b.CreateUnaryIntrinsic(llvm::Intrinsic::nearbyint, scaled);
-    return b.CreateFPToSI(scaled, llvm::FixedVectorType::get(b.getInt32Ty(), lanes));
+    return b.CreateFPToSI(e_.RoundEven(scaled), llvm::FixedVectorType::get(b.getInt32Ty(), lanes));
   }
 
   void Store(LV integers, LV target, int64_t at, int lanes) {

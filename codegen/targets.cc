@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -15,15 +16,17 @@ namespace ninfer::codegen {
 namespace {
 
 struct Row {
-  absl::string_view name, cpu;
+  absl::string_view name;
+  Architecture architecture;
+  absl::string_view cpu;
   int vector_bits;
-  bool bf16, bf16_dot, vnni;
+  bool bf16_dot;
   absl::string_view flags;
 };
 
 constexpr Row kRows[] = {
-#define TARGET(name, cpu, vector_bits, bf16, bf16_dot, vnni, flags) \
-  {name, cpu, vector_bits, bf16, bf16_dot, vnni, flags},
+#define TARGET(name, architecture, cpu, vector_bits, bf16_dot, flags) \
+  {name, Architecture::architecture, cpu, vector_bits, bf16_dot, flags},
 #include "codegen/targets.def"
 };
 
@@ -33,25 +36,35 @@ std::string LlvmFeature(absl::string_view flag) {
   if (flag == "avx512_bf16") return "+avx512bf16";
   if (flag == "avx512_vnni") return "+avx512vnni";
   if (flag == "avx512_fp16") return "+avx512fp16";
+  if (flag == "avx_vnni") return "+avxvnni";
   return absl::StrCat("+", flag);
 }
 
 Target FromRow(const Row& row) {
   Target target;
   target.name = std::string(row.name);
+  target.architecture = row.architecture;
   target.triple = "x86_64-unknown-linux-gnu";
-  // The row's cpu only tunes; what may be used stands in the feature list.
-  target.cpu = std::string(row.cpu);
+  // The row's cpu only tunes: it has features that the row's flags do not promise.
+  target.cpu = "x86-64";
+  target.tune = std::string(row.cpu);
   target.required_features = absl::StrSplit(row.flags, ' ');
   std::vector<std::string> features;
   for (const std::string& flag : target.required_features) features.push_back(LlvmFeature(flag));
   if (row.vector_bits == 512) features.push_back("-prefer-256-bit");
   target.features = absl::StrJoin(features, ",");
+  const auto has = [&](absl::string_view flag) {
+    return absl::c_linear_search(target.required_features, flag);
+  };
   target.vector_bits = row.vector_bits;
-  target.avx512 = row.vector_bits == 512;
-  target.avx512_bf16 = row.bf16;
+  target.vector_registers = row.vector_bits == 512 ? 32 : 16;
+  target.fma = has("fma");
+  target.f16 = has("f16c");
+  target.rounds = has("avx2");
+  target.avx512_bf16 = has("avx512_bf16");
   target.bf16_dot = row.bf16_dot;
-  target.vnni = row.vnni;
+  target.integer_dot =
+      has("avx512_vnni") || has("avx_vnni") ? IntegerDot::kUnsignedBySigned : IntegerDot::kPairs;
   return target;
 }
 
@@ -66,9 +79,8 @@ absl::StatusOr<Target> FindTarget(absl::string_view name) {
       for (const std::string& flag : target.required_features) all = all && host.contains(flag);
       if (all) return target;
     }
-    return InvalidArgument(
-        "--target=native: expected a CPU with avx2, fma and f16c, found none of the targets ",
-        absl::StrJoin(ListTargets(), ", "), " to fit this CPU");
+    return InvalidArgument("--target=native: expected one of ", absl::StrJoin(ListTargets(), ", "),
+                           " to fit this CPU, found none that does");
   }
   for (const Row& row : kRows) {
     if (row.name == name) return FromRow(row);

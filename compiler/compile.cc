@@ -59,7 +59,8 @@ void PlaceVisionWeights(const program::Program& step, plan::Plan* plan, plan::Pl
 
 // Options whose dumps of @vision lie in a folder of their own.
 absl::StatusOr<Options> VisionOptions(Options options) {
-  for (std::string* folder : {&options.dump_llvm, &options.dump_asm}) {
+  for (std::string* folder :
+       {&options.dump_llvm, &options.dump_asm, &options.dump_cuda, &options.dump_ptx}) {
     if (folder->empty()) continue;
     *folder = JoinPath(*folder, "vision");
     NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
@@ -118,7 +119,7 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
                             codegen::GenerateCode(program, target, code));
     images->push_back(ImageOf(image));
   }
-  return absl::OkStatus();
+  return DumpCuda(program, options);
 }
 
 void LogPasses(const passes::PipelineResult& result, plan::Plan* plan) {
@@ -201,7 +202,8 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   for (const std::string& target : options.targets) {
     NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
   }
-  for (const std::string* folder : {&options.dump_ir, &options.dump_llvm, &options.dump_asm}) {
+  for (const std::string* folder : {&options.dump_ir, &options.dump_llvm, &options.dump_asm,
+                                    &options.dump_cuda, &options.dump_ptx}) {
     NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
   }
   callbacks.Progress("import", 0);
@@ -305,6 +307,8 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
 absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan) {
   NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_llvm));
   NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_asm));
+  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_cuda));
+  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_ptx));
   NINFER_ASSIGN_OR_RETURN(const program::Program program,
                           program::Parse(plan->program_text, "plan: kernel program"));
   NINFER_RETURN_IF_ERROR(Annotate(program::Verify(program), "plan: kernel program"));

@@ -29,6 +29,9 @@ struct Compiled {
 // Code for each of the options' targets.
 absl::Status GenerateForTargets(const program::Program& program, const Options& options,
                                 std::vector<plan::CodeImage>* images);
+// The program's CUDA C++, and its PTX for the oldest card, into the options' folders where these
+// are given (compiler/cuda.cc).
+absl::Status DumpCuda(const program::Program& program, const Options& options);
 void LogPasses(const passes::PipelineResult& result, plan::Plan* plan);
 
 // The weights are packed into the memory of `file` when there is one, which the caller writes.

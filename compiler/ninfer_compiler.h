@@ -48,13 +48,15 @@ struct ninfer_callbacks {
    ["native"]      "weights", "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16" | "int8"
    "attention": "flash" | "efficient" | "naive" "context", "max_tokens", "max_sequences",
    "max_rows": numbers, 0 or absent for the default "disable_passes": [names]  "stop_after":
-   "pass.rewrite"   "verify_each": bool "verbose": bool "dump_ir", "dump_llvm", "dump_asm": folders
+   "pass.rewrite"   "verify_each": bool "verbose": bool "dump_ir", "dump_llvm", "dump_asm",
+   "dump_cuda", "dump_ptx": folders
    "print_before", "print_after": [names or "all"] "print_changed": "diff" "default_prompt": text
    for runs without a prompt "quality", "calibrate": "bundled" | "sampled" | path of a text
    "threads": number, 0 or absent for one for each CPU it may use ninfer_open_eager knows "model",
    "random_*", "weights_from", "from_ir", "context", "disable_passes", "threads", "weights",
    "activations", "kv_cache", "kv_pages" and "dump_tensors" (a regular expression of value names).
-   ninfer_generate_code knows "targets", "dump_llvm", "dump_asm", "threads" and "verbose". */
+   ninfer_generate_code knows "targets", "dump_llvm", "dump_asm", "dump_cuda", "dump_ptx",
+   "threads" and "verbose". */
 struct ninfer_request {
   uint32_t interface; /* NINFER_COMPILER_INTERFACE */
   const char* options;

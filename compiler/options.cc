@@ -82,6 +82,8 @@ const std::vector<Field>& Fields() {
       Text("dump_ir", kCompile, &Options::dump_ir),
       Text("dump_llvm", kCompile | kCode, &Options::dump_llvm),
       Text("dump_asm", kCompile | kCode, &Options::dump_asm),
+      Text("dump_cuda", kCompile | kCode, &Options::dump_cuda),
+      Text("dump_ptx", kCompile | kCode, &Options::dump_ptx),
       Text("dump_tensors", kEager, &Options::dump_tensors),
       Text("default_prompt", kCompile, &Options::default_prompt),
       Text("quality", kCompile, &Options::quality),

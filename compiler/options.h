@@ -30,6 +30,7 @@ struct Options {
   std::string quality;         // empty: not measured; "bundled", "sampled" or the path of a text
   std::string calibrate;       // the same of texts that weights with a table are rounded on
   std::string stop_after, print_changed, dump_ir, dump_llvm, dump_asm, dump_tensors;
+  std::string dump_cuda, dump_ptx;
   bool verify_each = false, verbose = false;
   int threads = 0;
 

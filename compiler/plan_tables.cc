@@ -59,7 +59,7 @@ plan::Launch LaunchOf(const program::Program& program, const program::Launch& la
 plan::CodeImage ImageOf(const codegen::CodeImage& image) {
   plan::CodeImage out;
   out.target = image.target.name;
-  out.cpu = image.target.cpu;
+  out.cpu = image.target.tune;
   out.required_features = image.target.required_features;
   out.bytes = image.bytes;
   out.executable_bytes = image.executable_bytes;

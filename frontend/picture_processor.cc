@@ -108,8 +108,10 @@ absl::Status ReadPictureProcessor(const std::string& folder, VisionInfo& vision)
                           Open(folder, "preprocessor_config.json"));
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> processor,
                           Open(folder, "processor_config.json"));
-  ConfigReader* settings = own.get();
-  if (settings == nullptr && processor != nullptr) settings = processor->Object("image_processor");
+  // Where both say it, transformers takes the processor's.
+  ConfigReader* settings = nullptr;
+  if (processor != nullptr) settings = processor->Object("image_processor");
+  if (settings == nullptr) settings = own.get();
   if (settings == nullptr) return absl::OkStatus();
   ReadSettings(*settings, vision);
   NINFER_RETURN_IF_ERROR(settings->status());

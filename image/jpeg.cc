@@ -1,8 +1,10 @@
 // JPEG through libjpeg-turbo, with its own way of failing (longjmp) kept inside: nothing that has a
-// destructor lives in a frame that is jumped over. A file that ends early is refused, as Pillow
-// does; libjpeg alone would paint the rest grey. Tested by tests/image_decode_test.cc.
+// destructor lives in a frame that is jumped over. A file that ends before its pixels do is
+// refused, as Pillow does; libjpeg alone would paint the rest grey. Tested by
+// tests/image_decode_test.cc.
 #include <cstdio>
 // libjpeg's header wants <cstdio> before it.
+#include <jerror.h>
 #include <jpeglib.h>
 
 #include <algorithm>
@@ -21,6 +23,7 @@ namespace {
 constexpr int64_t kMostPixelsPerByte = 512;
 constexpr int kMostScans = 500;  // a progressive picture has ten or so
 constexpr absl::string_view kExif("Exif\0\0", 6);
+constexpr absl::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
 
 struct Errors {
   jpeg_error_mgr manager;
@@ -34,9 +37,13 @@ void Fail(j_common_ptr jpeg) {
   std::longjmp(errors->jump, 1);
 }
 
-// Warnings are of damaged data: libjpeg would go on with what it guesses.
+// Warnings are of damaged data: libjpeg would go on with what it guesses. That the mark of the end
+// is missing is none by itself where there is one scan: another follows where pixels are missing.
 void Warn(j_common_ptr jpeg, int level) {
-  if (level < 0) Fail(jpeg);
+  if (level >= 0) return;
+  auto* decompress = reinterpret_cast<j_decompress_ptr>(jpeg);
+  if (jpeg->err->msg_code == JWRN_JPEG_EOF && !jpeg_has_multiple_scans(decompress)) return;
+  Fail(jpeg);
 }
 
 void CountScans(j_common_ptr jpeg) {
@@ -65,8 +72,7 @@ bool ReadRows(jpeg_decompress_struct* jpeg, uint8_t* pixels, size_t row_bytes, E
     JSAMPROW row = pixels + jpeg->output_scanline * row_bytes;
     jpeg_read_scanlines(jpeg, &row, 1);
   }
-  jpeg_finish_decompress(jpeg);
-  return true;
+  return true;  // the mark of the end may be missing
 }
 
 // Of inks to colours with Pillow's integers. Adobe's files store inks the other way round.
@@ -87,11 +93,13 @@ std::vector<uint8_t> FromInks(const std::vector<uint8_t>& inks, bool inverted) {
 }
 
 int OrientationOf(const jpeg_decompress_struct& jpeg) {
+  int exif = 0, xmp = 0;
   for (const auto* marker = jpeg.marker_list; marker != nullptr; marker = marker->next) {
     absl::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
-    if (absl::ConsumePrefix(&data, kExif)) return ExifOrientation(data);
+    if (exif == 0 && absl::ConsumePrefix(&data, kExif)) exif = ExifOrientation(data);
+    if (xmp == 0 && absl::ConsumePrefix(&data, kXmp)) xmp = XmpOrientation(data);
   }
-  return 1;
+  return exif != 0 ? exif : xmp;
 }
 
 absl::StatusOr<Picture> ReadPicture(jpeg_decompress_struct* jpeg, absl::string_view bytes,

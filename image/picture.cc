@@ -3,8 +3,10 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "base/status.h"
 
 namespace ninfer::image {
@@ -12,7 +14,7 @@ namespace {
 
 constexpr absl::string_view kPng("\x89PNG\r\n\x1a\n", 8);
 constexpr absl::string_view kJpeg("\xff\xd8\xff", 3);
-constexpr int kOrientationTag = 0x0112;
+constexpr int kOrientationTag = 0x0112, kLong = 4;
 
 // A number of a TIFF header, whose byte order the header says; 0 behind its end.
 uint32_t Number(absl::string_view tiff, uint64_t at, int bytes) {
@@ -49,18 +51,31 @@ absl::StatusOr<Picture> Decode(absl::string_view bytes) {
 }
 
 int ExifOrientation(absl::string_view tiff) {
-  if (tiff.size() < 8 || (tiff.substr(0, 2) != "II" && tiff.substr(0, 2) != "MM")) return 1;
-  if (Number(tiff, 2, 2) != 42) return 1;
+  if (tiff.size() < 8 || (tiff.substr(0, 2) != "II" && tiff.substr(0, 2) != "MM")) return 0;
+  if (Number(tiff, 2, 2) != 42) return 0;
   const uint64_t directory = Number(tiff, 4, 4);
   const uint32_t entries = Number(tiff, directory, 2);
   for (uint32_t i = 0; i < entries; ++i) {
     const uint64_t entry = directory + 2 + uint64_t{12} * i;
     if (entry + 12 > tiff.size()) break;
     if (Number(tiff, entry, 2) != kOrientationTag) continue;
-    const uint32_t value = Number(tiff, entry + 8, 2);
+    const uint32_t value = Number(tiff, entry + 8, Number(tiff, entry + 2, 2) == kLong ? 4 : 2);
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
-  return 1;
+  return 0;
+}
+
+// As an attribute or an element, found as Pillow finds it.
+int XmpOrientation(absl::string_view packet) {
+  constexpr absl::string_view kName = "tiff:Orientation";
+  for (size_t at = packet.find(kName); at != packet.npos; at = packet.find(kName, at)) {
+    at += kName.size();
+    absl::string_view rest = packet.substr(at);
+    if (!absl::ConsumePrefix(&rest, "=\"") && !absl::ConsumePrefix(&rest, ">")) continue;
+    if (rest.empty() || !absl::ascii_isdigit(rest[0])) continue;
+    return rest[0] >= '1' && rest[0] <= '8' ? rest[0] - '0' : 1;
+  }
+  return 0;
 }
 
 // Orientations 5 to 8 lie on their side; of the others, and of the columns and rows they come from,

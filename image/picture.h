@@ -26,12 +26,14 @@ constexpr int64_t kMostPixels = int64_t{2} * 89478485;
 // found; the caller knows the file's name.
 absl::StatusOr<Picture> Decode(absl::string_view bytes);
 
-// The two kinds; `orientation` receives Exif's number, 1 (upright) to 8.
+// The two kinds; `orientation` receives Exif's number, 1 (upright) to 8, or 0 where none is said.
 absl::StatusOr<Picture> DecodePng(absl::string_view bytes, int* orientation);
 absl::StatusOr<Picture> DecodeJpeg(absl::string_view bytes, int* orientation);
 
-// The orientation in a TIFF header as Exif has it; 1 where there is none or it makes no sense.
+// The orientation in a TIFF header as Exif has it, or in an XMP packet; 0 where there is none, 1
+// where it makes no sense.
 int ExifOrientation(absl::string_view tiff);
+int XmpOrientation(absl::string_view packet);
 // The picture as it is to be seen.
 Picture Upright(Picture picture, int orientation);
 

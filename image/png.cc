@@ -37,7 +37,6 @@ void Read(png_structp png, png_bytep to, size_t count) {
   reader->at += count;
 }
 
-// The header, and the transformations that give eight-bit red, green, blue, alpha.
 bool ReadHeader(png_structp png, png_infop info, png_uint_32* width, png_uint_32* height,
                 int64_t* bits) {
   if (setjmp(png_jmpbuf(png))) return false;
@@ -46,6 +45,12 @@ bool ReadHeader(png_structp png, png_infop info, png_uint_32* width, png_uint_32
   *width = png_get_image_width(png, info);
   *height = png_get_image_height(png, info);
   *bits = int64_t{png_get_bit_depth(png, info)} * png_get_channels(png, info);
+  return true;
+}
+
+// The transformations that give eight-bit red, green, blue, alpha. Takes memory for rows.
+bool Transform(png_structp png, png_infop info) {
+  if (setjmp(png_jmpbuf(png))) return false;
   png_set_expand(png);
   png_set_strip_16(png);
   png_set_gray_to_rgb(png);
@@ -55,11 +60,16 @@ bool ReadHeader(png_structp png, png_infop info, png_uint_32* width, png_uint_32
   return true;
 }
 
-bool ReadRows(png_structp png, png_infop info, uint8_t** rows) {
+bool ReadRows(png_structp png, uint8_t** rows) {
   if (setjmp(png_jmpbuf(png))) return false;
   png_read_image(png, rows);
-  png_read_end(png, info);
   return true;
+}
+
+// What stands behind the pixels, as far as it is there.
+void ReadEnd(png_structp png, png_infop info) {
+  if (setjmp(png_jmpbuf(png))) return;
+  png_read_end(png, info);
 }
 
 // Over white, with the integers that Pillow's alpha_composite uses.
@@ -74,7 +84,7 @@ uint8_t OverWhite(int colour, int alpha) {
 int OrientationOf(png_structp png, png_infop info) {
   png_bytep exif = nullptr;
   png_uint_32 bytes = 0;
-  if (png_get_eXIf_1(png, info, &bytes, &exif) == 0 || exif == nullptr) return 1;
+  if (png_get_eXIf_1(png, info, &bytes, &exif) == 0 || exif == nullptr) return 0;
   return ExifOrientation({reinterpret_cast<const char*>(exif), bytes});
 }
 
@@ -87,6 +97,7 @@ absl::StatusOr<Picture> ReadPicture(png_structp png, png_infop info, Reader& rea
   }
   const auto most = static_cast<int64_t>(reader.bytes.size()) * kMostDeflated * 8 / bits;
   NINFER_RETURN_IF_ERROR(Annotate(CheckSize(width, height, most), "PNG"));
+  if (!Transform(png, info)) return InvalidArgument("PNG: ", reader.message);
   if (png_get_rowbytes(png, info) != size_t{width} * kChannels) {
     return InvalidArgument("PNG: expected rows of ", width, " pixels of four bytes, found ",
                            png_get_rowbytes(png, info), " bytes");
@@ -94,7 +105,8 @@ absl::StatusOr<Picture> ReadPicture(png_structp png, png_infop info, Reader& rea
   std::vector<uint8_t> pixels(size_t{width} * height * kChannels);
   std::vector<uint8_t*> rows(height);
   for (size_t y = 0; y < height; ++y) rows[y] = pixels.data() + y * width * kChannels;
-  if (!ReadRows(png, info, rows.data())) return InvalidArgument("PNG: ", reader.message);
+  if (!ReadRows(png, rows.data())) return InvalidArgument("PNG: ", reader.message);
+  ReadEnd(png, info);
   *orientation = OrientationOf(png, info);
   Picture picture{width, height, {}};
   picture.pixels.resize(size_t{width} * height * 3);

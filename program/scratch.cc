@@ -48,18 +48,20 @@ int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) 
   const ir::Node* linear = LinearOf(*kernel.body);
   if (linear == nullptr) return kTiles;
   const ir::Type& x = linear->operand(0)->type();
+  const int weight = ParameterIndex(*kernel.body, linear->operand(1));
+  const formats::FormatInfo& format = formats::InfoOf(kernel.params[weight].format);
+  const bool quantised = format.scheme != nullptr;
+  const bool half = !quantised && DTypeSize(format.dtype) == 2;
+  const int64_t tiles = kTiles + (half ? kLinearSumsBytes + kLinearSliceBytes : 0);
   if (kernel.family == Family::kGroupedLinear) {
-    return kTiles + kLinearRowBlock * (8 + RoundUp(PreparedBytes(x.shape.back().offset)));
+    return tiles + kLinearRowBlock * (8 + RoundUp(PreparedBytes(x.shape.back().offset)));
   }
   const int64_t rows = std::min(ir::MaxOf(x.shape[0], symbols), kLinearRowBlock);
   const int64_t columns = Columns(x);
-  if (InputQuantiser(*linear) != nullptr)
-    return kTiles + RoundUp(rows * QuantisedRowBytes(columns));
-  const int weight = ParameterIndex(*kernel.body, linear->operand(1));
-  const bool quantised = formats::InfoOf(kernel.params[weight].format).scheme != nullptr;
-  if (quantised) return kTiles + RoundUp(rows * PreparedBytes(columns));
-  if (x.dtype != DType::kBF16) return kTiles;
-  return kTiles + RoundUp(rows * LeadingDimension(columns) * 4);
+  if (InputQuantiser(*linear) != nullptr) return tiles + RoundUp(rows * QuantisedRowBytes(columns));
+  if (quantised) return tiles + RoundUp(rows * PreparedBytes(columns));
+  if (x.dtype != DType::kBF16) return tiles;
+  return tiles + RoundUp(rows * LeadingDimension(columns) * 4);
 }
 
 int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {

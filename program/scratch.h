@@ -11,6 +11,11 @@ namespace ninfer::program {
 
 inline constexpr int64_t kLinearTileBytes = 64 << 10;
 inline constexpr int64_t kLinearRowBlock = 512;
+// Where a linear of half precision has many rows: the sums of a block of them over some of k, 64
+// columns wide, and behind those so much of the panels in f32 as stays in a first-level cache of
+// 32 KiB.
+inline constexpr int64_t kLinearSumsBytes = kLinearRowBlock * 64 * 4;
+inline constexpr int64_t kLinearSliceBytes = 24 << 10;
 
 // Bytes of a quantised row of a linear's input: for each group of 32 columns the integers, widened
 // to 16 bits by targets that multiply no bytes, then scale (f32) and bias (i32).
@@ -18,10 +23,10 @@ inline constexpr int64_t kQuantisedGroup = 32;
 int64_t QuantisedRowBytes(int64_t columns);
 
 // By family; a multiple of 64.
-// - linear: kLinearTileBytes for accumulators; behind them, when the input is bf16 or the weight
+// - linear: kLinearTileBytes for accumulators; behind them, of weights of half precision,
+//   kLinearSumsBytes and kLinearSliceBytes; and behind these, when the input is bf16 or the weight
 //   quantised, up to kLinearRowBlock rows of the input, in f32 or quantised;
-// - grouped_linear: kLinearTileBytes; kLinearRowBlock numbers of rows; and behind them as many rows
-//   of the input, in f32 or quantised;
+// - grouped_linear: the same with kLinearRowBlock numbers of rows before those of the input;
 // - routing: nothing;
 // - rowwise and kv_append: 64 KiB, every value of the body for one row in f32, and for each norm or
 //   softmax of single heads two f32 a head; kv_append to a cache of integers a head's row in f32

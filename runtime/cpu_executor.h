@@ -51,6 +51,8 @@ class CpuExecutor : public Executor {
   std::string description() const override;
 
   ThreadPool* pool() { return &pool_; }
+  // Every later step notes when its launches ran, as CpuFunction::Time says; null: no step does.
+  void TimeLaunches(LaunchTimes* times) { function_->Time(times); }
   const plan::LoadedPlan& plan() const { return *plan_; }
 
  private:

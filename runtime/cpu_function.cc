@@ -2,6 +2,7 @@
 #include "runtime/cpu_function.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "absl/container/flat_hash_set.h"
 #include "base/machine.h"
@@ -14,6 +15,11 @@ constexpr uint64_t kStrideAlignment = 4096;
 
 uint64_t AlignStride(uint64_t bytes) {
   return (bytes + kStrideAlignment - 1) / kStrideAlignment * kStrideAlignment;
+}
+
+int64_t Nanoseconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
 }  // namespace
@@ -147,11 +153,18 @@ void CpuFunction::Run(int64_t rows, absl::FunctionRef<void(int thread)> finish,
   pool_->Run([&](int thread) { RunThread(thread, finish, watch); });
 }
 
+void CpuFunction::Time(LaunchTimes* times) {
+  times_ = times;
+  if (times == nullptr) return;
+  times->threads.assign(pool_->size(), std::vector<LaunchTimes::Span>(launches_.size()));
+}
+
 void CpuFunction::RunThread(int thread, absl::FunctionRef<void(int)> finish, const Watch* watch) {
   const int threads = pool_->size();
   void* const* operands = few_rows_ ? few_operands_[thread].data() : many_operands_.data();
   void* scratch = arena_->data() + AlignStride(entry_->arena_bytes) + threads * replica_stride_ +
                   thread * scratch_stride_;
+  LaunchTimes::Span* times = times_ == nullptr ? nullptr : times_->threads[thread].data();
   for (size_t i = 0; i < launches_.size(); ++i) {
     const Step& launch = launches_[i];
     if (launch.barrier == plan::Barrier::kAlways ||
@@ -161,9 +174,11 @@ void CpuFunction::RunThread(int thread, absl::FunctionRef<void(int)> finish, con
     const UnitRange units = few_rows_ && launch.replicated
                                 ? UnitRange{0, unit_counts_[i]}
                                 : DealUnits(unit_counts_[i], thread, threads);
+    if (times != nullptr) times[i].begin = Nanoseconds();
     if (units.begin < units.end) {
       launch.kernel(operands + launch.first_operand, dims_.data(), units.begin, units.end, scratch);
     }
+    if (times != nullptr) times[i].end = Nanoseconds();
     if (watch == nullptr || !watch->launches[i]) continue;
     pool_->Meet();
     if (thread == 0) watch->call(i);

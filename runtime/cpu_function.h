@@ -19,6 +19,15 @@
 
 namespace ninfer::runtime {
 
+// When each launch of a run began and ended on each thread, in nanoseconds of a clock that only
+// goes forwards. What lies between two launches is the wait for other threads.
+struct LaunchTimes {
+  struct Span {
+    int64_t begin = 0, end = 0;
+  };
+  std::vector<std::vector<Span>> threads;  // [threads, launches]
+};
+
 class CpuFunction {
  public:
   // `plan`, `weights` and `pool` must outlive the function. Refuses a plan without the entry, or
@@ -51,6 +60,10 @@ class CpuFunction {
     std::function<void(size_t launch)> call;
   };
   void Run(int64_t rows, absl::FunctionRef<void(int thread)> finish, const Watch* watch = nullptr);
+
+  // Every later run notes its times in `times`, which must outlive it; null, as at first: it asks
+  // no clock.
+  void Time(LaunchTimes* times);
 
   // The buffer's bytes after the launches, as `thread` sees them.
   const uint8_t* Result(uint32_t buffer, int thread) const {
@@ -95,6 +108,7 @@ class CpuFunction {
   std::vector<Step> launches_;
   std::vector<int64_t> unit_counts_;  // of each launch, in the step that runs
   bool few_rows_ = false;             // the step that runs
+  LaunchTimes* times_ = nullptr;
   // Operand addresses of all launches: for steps of many rows, and for each thread in steps of few
   // rows (replicated buffers differ).
   std::vector<void*> many_operands_;

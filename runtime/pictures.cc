@@ -87,6 +87,10 @@ absl::StatusOr<std::string> ExpandMarks(absl::string_view text,
   const std::string& mark = vision.image_token;
   const int64_t marks = mark.empty() ? 0 : CountMarks(text, mark);
   const auto count = static_cast<int64_t>(pictures.size());
+  if (marks != count && count == 0) {
+    return InvalidArgument("prompt: expected --image for each mark ", mark, ", found none for ",
+                           marks);
+  }
   if (marks != count) {
     return InvalidArgument("prompt: expected a mark ", mark, " for each of ", count,
                            count == 1 ? " picture" : " pictures", ", found ", marks);

@@ -1,6 +1,9 @@
 // The operations of a step, against counts made by hand.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "absl/strings/str_replace.h"
 #include "bench/count.h"
 #include "frontend/frontend.h"
 #include "frontend/presets.h"
@@ -53,7 +56,9 @@ TEST(CountTest, TellsRowsPairsAndHeadApart) {
   const absl::StatusOr<StepCost> cost = CountStep(std::string(kTiny));
   ASSERT_TRUE(cost.ok()) << cost.status();
   EXPECT_EQ(cost->per_row, 2 * 8 * 8 + 2 * (2 * 8 * 4));
-  EXPECT_EQ(cost->per_pair, 2 * (2 * 2 * 4));
+  ASSERT_EQ(cost->pairs.size(), 1);
+  EXPECT_EQ(cost->pairs[0].window, 0);
+  EXPECT_EQ(cost->pairs[0].operations, 2 * (2 * 2 * 4));
   EXPECT_EQ(cost->head, 2 * 8 * 32);
 }
 
@@ -69,10 +74,39 @@ TEST(CountTest, FindsTheAttentionsShape) {
 TEST(CountTest, PrefillIsCausalAndComputesTheHeadOnce) {
   StepCost cost;
   cost.per_row = 1000;
-  cost.per_pair = 10;
+  cost.pairs = {{0, 10}};
   cost.head = 7;
   EXPECT_EQ(cost.Prefill(3, 0), 3 * 1000 + (1 + 2 + 3) * 10 + 7);
   EXPECT_EQ(cost.Prefill(3, 5), 3 * 1000 + (6 + 7 + 8) * 10 + 7);
+}
+
+TEST(CountTest, ARowSeesItsWindowAndNoMore) {
+  for (int64_t window : {0, 1, 3, 8}) {
+    for (int64_t depth : {0, 2, 9}) {
+      for (int64_t rows : {1, 2, 7}) {
+        double pairs = 0;
+        for (int64_t position = depth; position < depth + rows; ++position) {
+          pairs += static_cast<double>(window == 0 ? position + 1 : std::min(position + 1, window));
+        }
+        EXPECT_EQ(PairsSeen(rows, depth, window), pairs) << window << " " << depth << " " << rows;
+      }
+    }
+  }
+}
+
+TEST(CountTest, BothProductsOfAttentionHaveTheWindowOfTheirMask) {
+  const std::string masked = absl::StrReplaceAll(
+      kTiny, {{"%12 = causal_mask %11, %positions, %seq_bounds, %seq_bounds :",
+               "%s = mul %11, %11 : f32[2,T,T]\n"
+               "  %12 = causal_mask %s, %positions, %seq_bounds, %seq_bounds {window = 3} :"}});
+  const absl::StatusOr<StepCost> cost = CountStep(masked);
+  ASSERT_TRUE(cost.ok()) << cost.status();
+  ASSERT_EQ(cost->pairs.size(), 1);
+  EXPECT_EQ(cost->pairs[0].window, 3);
+  EXPECT_EQ(cost->pairs[0].operations, 2 * (2 * 2 * 4));
+  // Four rows see 1 + 2 + 3 + 3 positions; all pairs would be 10.
+  EXPECT_EQ(cost->Prefill(4, 0), 4 * cost->per_row + 9 * 32 + cost->head);
+  EXPECT_EQ(cost->Decode(2, 9), 2 * (cost->per_row + 3 * 32 + cost->head));
 }
 
 TEST(CountTest, CountsTheChosenExperts) {
@@ -109,7 +143,8 @@ TEST(CountTest, CountsGpt2AsItsPaperWould) {
   const absl::StatusOr<StepCost> cost = CountStep(model->module);
   ASSERT_TRUE(cost.ok()) << cost.status();
   EXPECT_EQ(cost->per_row, 2.0 * 12 * 12 * 768 * 768);
-  EXPECT_EQ(cost->per_pair, 2.0 * 12 * 2 * 768);
+  ASSERT_EQ(cost->pairs.size(), 1);
+  EXPECT_EQ(cost->pairs[0].operations, 2.0 * 12 * 2 * 768);
   EXPECT_EQ(cost->head, 2.0 * 50257 * 768);
   EXPECT_EQ(cost->attention->kv_heads, 12);
 }

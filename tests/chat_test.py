@@ -319,6 +319,19 @@ class ChatTest(unittest.TestCase):
         done = self.run_program("--prompt-ids=5", "--max-tokens=1", "--stats")
         self.assertRegex(done.stderr, r"prompt    1 token, .*\ngenerated 1 token, ")
 
+    def test_a_template_that_wants_parts_is_given_parts(self):
+        template = self.path("parts.jinja", "{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'text' %}"
+                             "{{ c['text'] }}\n{% endif %}{% endfor %}{% endfor %}")
+        saved = os.path.join(self.folder, "parts.json")
+        done = self.run_program("--chat", "--chat-template", template, "--system=Be kind.", "--max-tokens=2",
+                                text="Once upon a time\n/save %s\n" % saved)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(saved, encoding="utf-8") as file:
+            messages = json.load(file)
+        self.assertEqual([message["content"][0]["text"] for message in messages[:2]], ["Be kind.", "Once upon a time"])
+        path = self.path("asked.json", messages[:2])
+        self.assertEqual(self.show("--chat-template", template, "--messages", path), "Be kind.\nOnce upon a time\n")
+
     def test_a_model_without_a_template_has_no_chat(self):
         folder = os.path.join(self.folder, "plain")
         os.makedirs(folder)

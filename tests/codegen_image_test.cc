@@ -241,7 +241,7 @@ TEST_P(CodegenModelKernels, NeitherSpillVectorsNorCallOutOfTheObject) {
   for (const KernelCode& kernel : image->kernels) {
     const std::string assembly = Assembly(folder, kernel);
     ExpectNoSpillNorCall(assembly, kernel);
-    if (target->avx512) continue;
+    if (target->vector_bits == 512) continue;
     EXPECT_EQ(FirstMatch(assembly, "%(zmm|[xy]mm(1[6-9]|2[0-9]|3[01])|k[0-7])\\b"), "")
         << kernel.name;
   }
@@ -316,6 +316,14 @@ TEST(CodegenInstructions, AreTheFastestOfTheTarget) {
       {"x86-64-v4", 1, fma, true},
       {"x86-64-v4", 2, half, true},
       {"x86-64-v4", 3, narrow, false},
+      {"alderlake", 0, fma256, true},
+      {"alderlake", 0, "%zmm", false},
+      {"alderlake", 2, half256, true},
+      {"x86-64", 0, "^mulps\t.*%xmm", true},
+      {"x86-64", 0, "^v", false},
+      {"x86-64", 1, "^mulps\t.*%xmm", true},
+      {"x86-64", 2, "^v", false},
+      {"x86-64", 3, "^v", false},
       {"x86-64-v3", 0, fma256, true},
       {"x86-64-v3", 0, "%zmm", false},
       {"x86-64-v3", 1, fma256, true},

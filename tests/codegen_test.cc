@@ -215,8 +215,9 @@ TEST_F(KernelHarnessTest, FailsACaseThatRanOnTheOracleAlone) {
 // --- targets -------------------------------------------------------------------------------------
 
 TEST(CodegenTargets, AreListedBestFirst) {
-  EXPECT_THAT(codegen::ListTargets(), testing::ElementsAre("sapphirerapids", "zen4", "cascadelake",
-                                                           "x86-64-v4", "x86-64-v3"));
+  EXPECT_THAT(codegen::ListTargets(),
+              testing::ElementsAre("sapphirerapids", "zen4", "cascadelake", "x86-64-v4",
+                                   "alderlake", "x86-64-v3", "x86-64"));
 }
 
 TEST(CodegenTargets, NativeIsTheFirstThatTheHostCanRun) {
@@ -225,7 +226,6 @@ TEST(CodegenTargets, NativeIsTheFirstThatTheHostCanRun) {
     const auto target = codegen::FindTarget(name);
     ASSERT_TRUE(target.ok()) << target.status();
     EXPECT_EQ(target->name, name);
-    EXPECT_EQ(target->vector_bits, target->avx512 ? 512 : 256);
     if (first.empty() && WhyNotHere(*target).empty()) first = name;
   }
   const auto native = codegen::FindTarget("native");
@@ -240,8 +240,8 @@ TEST(CodegenTargets, NativeIsTheFirstThatTheHostCanRun) {
 TEST(CodegenTargets, UnknownNamesAreRefusedWithTheKnown) {
   const auto target = codegen::FindTarget("pentium");
   EXPECT_EQ(target.status().message(),
-            "--target: expected native, sapphirerapids, zen4, cascadelake, x86-64-v4, x86-64-v3, "
-            "found 'pentium'");
+            "--target: expected native, sapphirerapids, zen4, cascadelake, x86-64-v4, alderlake, "
+            "x86-64-v3, x86-64, found 'pentium'");
 }
 
 TEST(CodegenElementwise, UnaryOpsOfAwkwardWidthsAndExtremeInputs) {

@@ -51,7 +51,7 @@ class CompareTest(unittest.TestCase):
     def test_a_python_without_transformers_is_told_where_to_find_one(self):
         status, out, error = self.without_transformers()
         self.assertEqual((status, out, error.count("\n")), (2, "", 1))
-        self.assertIn("bench/peers/install.sh installs them", error)
+        self.assertIn("bench/peers/install.sh build/peers torch installs them", error)
 
     def test_a_python_without_transformers_hands_over_to_the_one_that_was_installed(self):
         self.assertEqual(self.without_transformers(python='#!/bin/sh\necho "$@"\nexit 7\n'),

@@ -185,6 +185,42 @@ TEST_F(CompileFlagsTest, TextsAreDumpedForEachKernel) {
   }
 }
 
+TEST_F(CompileFlagsTest, CudaIsDumpedAsOneSourceAndAsPtxWhereNvrtcIsFound) {
+  Compile({"-o", plan(), "--dump-cuda=" + folder_.File("cuda")});
+  const std::string source = ReadFile(folder_.File("cuda/kernels.cu")).value_or("");
+  const plan::Plan written = ReadBack();
+  ASSERT_FALSE(written.images.empty());
+  for (const plan::KernelSymbol& kernel : written.images[0].kernels) {
+    const std::string name = kernel.name.substr(0, kernel.name.rfind("__"));  // no target
+    EXPECT_THAT(source, HasSubstr("\n" + name + "__")) << kernel.name;
+  }
+  const ProgramRun run = RunProgram(
+      "ninfer-compile", {folder_.path(), "-q", "-o", plan(), "--dump-ptx=" + folder_.File("ptx")});
+  if (run.status == 0) {
+    EXPECT_THAT(ReadFile(folder_.File("ptx/kernels.sm_80.ptx")).value_or(""),
+                HasSubstr(".target sm_80"));
+  } else {
+    EXPECT_EQ(run.status, 2);
+    EXPECT_THAT(run.err, HasSubstr("NVRTC: expected a CUDA toolkit, "));
+  }
+}
+
+TEST_F(CompileFlagsTest, AttentionThatHasNoCudaIsRefusedWhereItsSourceIsAskedFor) {
+  const ProgramRun run =
+      RunProgram("ninfer-compile", {folder_.path(), "-q", "-o", plan(), "--attention=efficient",
+                                    "--dump-cuda=" + folder_.File("cuda")});
+  EXPECT_EQ(run.status, 2);
+  EXPECT_THAT(run.err, HasSubstr("expected attention of form flash for CUDA, found efficient\n"));
+}
+
+TEST_F(CompileFlagsTest, ACacheThatHasNoCudaIsRefusedWhereItsSourceIsAskedFor) {
+  const ProgramRun run =
+      RunProgram("ninfer-compile", {folder_.path(), "-q", "-o", plan(), "--kv-cache=int8",
+                                    "--dump-cuda=" + folder_.File("cuda")});
+  EXPECT_EQ(run.status, 2);
+  EXPECT_THAT(run.err, HasSubstr("expected a cache of f32 or bf16 for CUDA, found i8\n"));
+}
+
 TEST_F(CompileFlagsTest, TextsAndChangesArePrintedOnStdout) {
   const ProgramRun texts = Compile(
       {"-o", plan(), "--print-before=fuse", "--print-after=kv-cache", "--print-after=layout"});
@@ -210,7 +246,8 @@ TEST_F(CompileFlagsTest, ListsEndAtOnce) {
   const ProgramRun architectures = RunProgram("ninfer-compile", {"--list-architectures"});
   EXPECT_THAT(architectures.out, HasSubstr("\nLlamaForCausalLM\nMinistralForCausalLM\n"));
   const ProgramRun targets = RunProgram("ninfer-compile", {"--list-targets"});
-  EXPECT_EQ(targets.out, "sapphirerapids\nzen4\ncascadelake\nx86-64-v4\nx86-64-v3\n");
+  EXPECT_EQ(targets.out,
+            "sapphirerapids\nzen4\ncascadelake\nx86-64-v4\nalderlake\nx86-64-v3\nx86-64\n");
   const ProgramRun passes = RunProgram("ninfer-compile", {"--list-passes"});
   EXPECT_THAT(passes.out, HasSubstr("kv-cache       optional  "));
   EXPECT_THAT(passes.out, HasSubstr("plan-buffers   required  "));

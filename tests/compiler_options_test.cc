@@ -23,6 +23,7 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
           "kv_cache": "bf16", "attention": "naive", "context": 1, "max_tokens": 2,
           "max_sequences": 3, "max_rows": 4, "disable_passes": ["cse"], "stop_after": "cse.2",
           "verify_each": true, "verbose": true, "dump_ir": "a", "dump_llvm": "b", "dump_asm": "c",
+          "dump_cuda": "d", "dump_ptx": "e",
           "print_before": ["x"], "print_after": ["y", "z"], "print_changed": "diff", "threads": 5,
           "random_seed": 6, "random_dtype": "f32",
           "default_prompt": "p"})",
@@ -42,6 +43,7 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
   EXPECT_EQ(options->stop_after, "cse.2");
   EXPECT_TRUE(options->verify_each && options->verbose);
   EXPECT_EQ(options->dump_ir + options->dump_llvm + options->dump_asm, "abc");
+  EXPECT_EQ(options->dump_cuda + options->dump_ptx, "de");
   EXPECT_THAT(options->print_before, ElementsAre("x"));
   EXPECT_THAT(options->print_after, ElementsAre("y", "z"));
   EXPECT_EQ(options->print_changed, "diff");

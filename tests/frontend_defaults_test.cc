@@ -1,266 +1,76 @@
 // What a configuration that says nothing but its family means: the defaults of transformers'
-// configuration classes. The rows were printed by transformers 5.23.0.
+// configuration classes, which stand in defaults.json of a folder of each family.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "frontend/frontend.h"
+#include "ir/text.h"
 #include "nlohmann/json.hpp"
 
 namespace ninfer::frontend {
 namespace {
 
-struct Defaults {
-  std::string architecture, model_type;
-  int64_t parameters, vocab, context;
-  int32_t bos;  // -1: none
-  std::vector<int32_t> eos;
-  size_t frequencies;
-  float second_frequency;
-  double eps;
-  int windows;  // layers that have one
-};
+using ::nlohmann::json;
 
-void PrintTo(const Defaults& row, std::ostream* out) { *out << row.model_type; }
-
-class DefaultsTest : public testing::TestWithParam<Defaults> {};
-
-TEST_P(DefaultsTest, AreThoseOfTheConfigurationClass) {
-  const Defaults& row = GetParam();
-  const nlohmann::json config = {{"architectures", {row.architecture}},
-                                 {"model_type", row.model_type}};
-  const auto model = ImportRandomModel("test", config.dump(), DType::kBF16, 1, {});
-  ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(model->info.parameters, row.parameters);
-  EXPECT_EQ(model->info.vocab_size, row.vocab);
-  EXPECT_EQ(model->info.context_length, row.context);
-  EXPECT_EQ(model->info.bos_id.value_or(-1), row.bos);
-  EXPECT_EQ(model->info.eos_ids, row.eos);
-  const ir::Value* frequencies = model->module.FindWeight("rope.inv_freq");
-  ASSERT_NE(frequencies, nullptr);
-  const std::vector<float>& values = model->module.WeightOf(frequencies).literal;
-  ASSERT_EQ(values.size(), row.frequencies);
-  EXPECT_FLOAT_EQ(values[1], row.second_frequency);
-  int windows = 0;
-  for (const auto& node : model->module.FindFunction("step")->nodes()) {
-    windows += node->op() == ir::Op::kCausalMask && node->attr_int_or("window", 0) == 4096;
-    if (node->op() != ir::Op::kRmsNorm && node->op() != ir::Op::kLayerNorm) continue;
-    ASSERT_DOUBLE_EQ(node->attr_float("eps"), row.eps);
+std::vector<std::string> FoldersWith(const std::string& file) {
+  std::vector<std::string> folders;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(NINFER_SOURCE_DIR "/tests/data/hf-models")) {
+    if (FileExists(entry.path().string() + "/" + file)) folders.push_back(entry.path().string());
   }
-  EXPECT_EQ(windows, row.windows);
+  std::sort(folders.begin(), folders.end());
+  return folders;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Families, DefaultsTest,
-    testing::ValuesIn(std::vector<Defaults>{
-        {"CohereForCausalLM",
-         "cohere",
-         34980831232,
-         256000,
-         8192,
-         5,
-         {255001},
-         64,
-         0.81461722,
-         1e-05,
-         0},
-        {"Cohere2ForCausalLM",
-         "cohere2",
-         34980831232,
-         256000,
-         8192,
-         5,
-         {255001},
-         64,
-         0.86596435,
-         1e-05,
-         30},
-        {"GemmaForCausalLM", "gemma", 8537680896, 256000, 8192, 2, {1}, 128, 0.93057203, 1e-06, 0},
-        {"Gemma2ForCausalLM",
-         "gemma2",
-         2614341888,
-         256000,
-         8192,
-         2,
-         {1},
-         128,
-         0.93057203,
-         1e-06,
-         13},
-        {"Gemma3ForCausalLM",
-         "gemma3_text",
-         2628658432,
-         262208,
-         131072,
-         2,
-         {1},
-         128,
-         0.89768714,
-         1e-06,
-         22},
-        {"Glm4ForCausalLM",
-         "glm4",
-         9400279040,
-         151552,
-         131072,
-         -1,
-         {151329, 151336, 151338},
-         32,
-         0.7498942,
-         1.5625e-07,
-         0},
-        {"GraniteForCausalLM",
-         "granite",
-         6738415616,
-         32000,
-         2048,
-         1,
-         {2},
-         64,
-         0.86596435,
-         1e-06,
-         0},
-        {"GraniteMoeForCausalLM",
-         "granitemoe",
-         37039116288,
-         32000,
-         2048,
-         1,
-         {2},
-         64,
-         0.86596435,
-         1e-06,
-         0},
-        {"LlamaForCausalLM", "llama", 6738415616, 32000, 2048, 1, {2}, 64, 0.86596435, 1e-06, 0},
-        {"MinistralForCausalLM",
-         "ministral",
-         7241732096,
-         32000,
-         131072,
-         1,
-         {2},
-         64,
-         0.86596435,
-         1e-06,
-         32},
-        {"Ministral3ForCausalLM",
-         "ministral3",
-         8489553920,
-         131072,
-         262144,
-         1,
-         {2},
-         64,
-         0.80584222,
-         1e-05,
-         0},
-        {"MistralForCausalLM",
-         "mistral",
-         7241732096,
-         32000,
-         131072,
-         1,
-         {2},
-         64,
-         0.86596435,
-         1e-06,
-         32},
-        {"MixtralForCausalLM",
-         "mixtral",
-         46702792704,
-         32000,
-         131072,
-         1,
-         {2},
-         64,
-         0.80584222,
-         1e-05,
-         0},
-        {"NemotronForCausalLM",
-         "nemotron",
-         17642041344,
-         256000,
-         4096,
-         2,
-         {3},
-         32,
-         0.7498942,
-         1e-05,
-         0},
-        {"OlmoForCausalLM", "olmo", 6888095744, 50304, 2048, -1, {50279}, 64, 0.86596435, 1e-05, 0},
-        {"Olmo2ForCausalLM",
-         "olmo2",
-         6888624128,
-         50304,
-         2048,
-         -1,
-         {50279},
-         64,
-         0.86596435,
-         1e-05,
-         0},
-        {"Olmo3ForCausalLM",
-         "olmo3",
-         6888624128,
-         50304,
-         2048,
-         -1,
-         {50279},
-         64,
-         0.81461722,
-         1e-05,
-         24},
-        {"OlmoeForCausalLM",
-         "olmoe",
-         13361612800,
-         50304,
-         4096,
-         -1,
-         {50279},
-         64,
-         0.86596435,
-         1e-05,
-         0},
-        {"Phi3ForCausalLM", "phi3", 3821079552, 32064, 4096, 1, {32000}, 48, 0.82540417, 1e-05, 0},
-        {"Qwen2ForCausalLM", "qwen2", 12049846272, 151936, 32768, -1, {}, 64, 0.86596435, 1e-06, 0},
-        {"Qwen2MoeForCausalLM",
-         "qwen2_moe",
-         14315784192,
-         151936,
-         32768,
-         -1,
-         {},
-         64,
-         0.86596435,
-         1e-06,
-         0},
-        {"Qwen3ForCausalLM", "qwen3", 12049461248, 151936, 32768, -1, {}, 64, 0.86596435, 1e-06, 0},
-        {"Qwen3MoeForCausalLM",
-         "qwen3_moe",
-         15350731776,
-         151936,
-         32768,
-         -1,
-         {},
-         32,
-         0.7498942,
-         1e-06,
-         0},
-        {"SmolLM3ForCausalLM",
-         "smollm3",
-         3075098624,
-         128256,
-         32768,
-         128000,
-         {128001},
-         64,
-         0.7971617,
-         1e-06,
-         0},
-    }),
-    [](const testing::TestParamInfo<Defaults>& info) { return info.param.model_type; });
+json ReadJson(const std::string& file) {
+  const auto text = ReadFile(file);
+  EXPECT_TRUE(text.ok()) << text.status();
+  return json::parse(text.ok() ? *text : "", nullptr, /*allow_exceptions=*/false);
+}
+
+class DefaultsTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(DefaultsTest, AreThoseOfTheConfigurationClass) {
+  const json defaults = ReadJson(GetParam() + "/defaults.json");
+  const json& all = defaults["config"];
+  const json none = {{"architectures", all["architectures"]}, {"model_type", all["model_type"]}};
+  const auto found = ImportRandomModel("test", none.dump(), DType::kBF16, 1, {});
+  const auto expected = ImportRandomModel("test", all.dump(), DType::kBF16, 1, {});
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  EXPECT_EQ(found->info.parameters, defaults["parameters"].get<int64_t>());
+  EXPECT_EQ(found->info.vocab_size, expected->info.vocab_size);
+  EXPECT_EQ(found->info.context_length, expected->info.context_length);
+  EXPECT_EQ(found->info.bos_id, expected->info.bos_id);
+  EXPECT_EQ(found->info.eos_ids, expected->info.eos_ids);
+  // Every size, epsilon, window and frequency.
+  EXPECT_TRUE(ir::Print(found->module) == ir::Print(expected->module));
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, DefaultsTest, testing::ValuesIn(FoldersWith("defaults.json")),
+                         [](const testing::TestParamInfo<std::string>& info) {
+                           std::string name = std::filesystem::path(info.param).filename();
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(Defaults, AreKnownOfEveryFamilyOfText) {
+  std::set<std::string> known = {"Idefics3ForConditionalGeneration",
+                                 "SmolVLMForConditionalGeneration"};
+  for (const std::string& folder : FoldersWith("defaults.json")) {
+    const json defaults = ReadJson(folder + "/defaults.json");
+    known.insert(defaults["config"]["architectures"][0].get<std::string>());
+  }
+  for (const std::string& architecture : ListArchitectures()) {
+    EXPECT_EQ(known.count(architecture), 1) << architecture;
+  }
+}
 
 }  // namespace
 }  // namespace ninfer::frontend

@@ -38,12 +38,33 @@ TEST(Folders, EveryBundledCaseImportsInBothStylesOfConfigurationAlike) {
   int cases = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator(NINFER_SOURCE_DIR "/tests/data/hf-models")) {
-    if (!entry.is_directory()) continue;
+    if (!FileExists(JoinPath(entry.path().string(), "config.json"))) continue;
     SCOPED_TRACE(entry.path().string());
     ExpectBothStylesImportAlike(entry.path().string());
     ++cases;
   }
   EXPECT_GE(cases, 49);
+}
+
+// refused.json of a case: changes of its config.json, and what is said to each.
+TEST(Folders, WhatABundledFamilyDoesNotDoIsRefusedByKeyAndValue) {
+  int cases = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(NINFER_SOURCE_DIR "/tests/data/hf-models")) {
+    const std::string folder = entry.path().string();
+    const auto refused = ReadFile(JoinPath(folder, "refused.json"));
+    if (!refused.ok()) continue;
+    for (const nlohmann::json& row : nlohmann::json::parse(*refused)) {
+      SCOPED_TRACE(absl::StrCat(folder, ": ", row["set"].dump()));
+      auto config = nlohmann::json::parse(*ReadFile(JoinPath(folder, "config.json")));
+      config.update(row["set"]);
+      const auto model = ImportRandomModel("test", config.dump(), DType::kF32, 1, {});
+      EXPECT_EQ(std::string(model.status().message()),
+                absl::StrCat("config.json: ", row["error"].get<std::string>()));
+      ++cases;
+    }
+  }
+  EXPECT_GE(cases, 5);
 }
 
 TEST(Folders, TheBundledModelsImport) {

@@ -132,12 +132,6 @@ TEST(Sizes, DefaultToThoseOfTheConfigurationClass) {
   EXPECT_EQ(model->info.parameters, 6738415616);  // Llama 2 7B
 }
 
-TEST(Sizes, OfGpt2ThatShapeTensorsMustBeGiven) {
-  json config = Gpt2();
-  config.erase("n_embd");
-  EXPECT_EQ(ErrorOf(config), "config.json: n_embd: expected an integer, found nothing");
-}
-
 TEST(Sizes, OutsideTheirRangeAreRefused) {
   EXPECT_EQ(ErrorOf(Llama({{"num_hidden_layers", 0}})),
             "config.json: num_hidden_layers: expected an integer in [1, 1024], found 0");

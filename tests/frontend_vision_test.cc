@@ -95,6 +95,18 @@ TEST(FrontendVision, TheProcessorStandsInEitherFile) {
   }
 }
 
+TEST(FrontendVision, OfTwoProcessorsTheOneInsideTheProcessorsFileHolds) {
+  TemporaryFolder folder;
+  WriteText(JoinPath(folder.path(), "preprocessor_config.json"),
+            R"({"size": {"longest_edge": 96}, "max_image_size": {"longest_edge": 24}})");
+  WriteText(JoinPath(folder.path(), "processor_config.json"),
+            R"({"image_processor": {"size": {"longest_edge": 48},
+                "max_image_size": {"longest_edge": 24}}})");
+  VisionInfo vision = TinyVision();
+  ASSERT_TRUE(ReadPictureProcessor(folder.path(), vision).ok());
+  EXPECT_EQ(vision.longest_edge, 48);
+}
+
 TEST(FrontendVision, AFolderThatSaysNothingHasNoProcessor) {
   TemporaryFolder folder;
   VisionInfo vision = TinyVision();

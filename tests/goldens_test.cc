@@ -6,7 +6,10 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/machine.h"
@@ -44,15 +47,25 @@ class GoldensTest : public testing::TestWithParam<std::string> {
     EXPECT_EQ(*greedy, text_.answer) << what;
   }
 
-  void ExpectGolden(const Json& options) {
-    const auto plan = CompileInPlace(options);
+  void ExpectGolden(const absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>>& plan,
+                    const Json& options) {
     ASSERT_TRUE(plan.ok()) << options << ": " << plan.status();
     const auto executor = Execute(*plan);
     ASSERT_TRUE(executor.ok()) << options << ": " << executor.status();
     ExpectGolden(**executor, options.dump());
   }
 
+  void ExpectGolden(const Json& options) { ExpectGolden(CompileInPlace(options), options); }
+
   Json Options() const { return ExactOptions(GetParam()); }
+
+  // The plan of Options, compiled once for all tests of a folder.
+  absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>> Plan() const {
+    static auto* made =
+        new std::map<std::string, absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>>>();
+    if (made->count(GetParam()) == 0) made->emplace(GetParam(), CompileInPlace(Options()));
+    return made->at(GetParam());
+  }
 
   GoldenModel model_;
   std::vector<int32_t> ids_;
@@ -60,7 +73,25 @@ class GoldensTest : public testing::TestWithParam<std::string> {
   GoldenText text_;
 };
 
-TEST_P(GoldensTest, CompiledCodeEqualsTransformers) { ExpectGolden(Options()); }
+TEST_P(GoldensTest, CompiledCodeEqualsTransformers) { ExpectGolden(Plan(), Options()); }
+
+TEST_P(GoldensTest, AnyThreadsAndChunksOfThePromptGiveTheSameBits) {
+  const auto plan = Plan();
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  std::vector<float> expected;
+  for (const auto& [threads, chunk] : {std::pair{1, 0}, {2, 1}, {3, 7}, {1, 16}}) {
+    const auto executor = Execute(*plan, threads);
+    ASSERT_TRUE(executor.ok()) << executor.status();
+    const auto pictures = SeeGolden(**executor, model_);
+    ASSERT_TRUE(pictures.ok()) << pictures.status();
+    const auto logits = RunText(**executor, ids_, chunk, &model_, *pictures);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    if (expected.empty()) expected = *logits;
+    ASSERT_EQ(logits->size(), expected.size());
+    EXPECT_EQ(std::memcmp(logits->data(), expected.data(), 4 * expected.size()), 0)
+        << threads << " threads, chunks of " << chunk;
+  }
+}
 
 TEST_P(GoldensTest, EagerEqualsTransformers) {
   auto options = ParseOptions(Json{{"model", GetParam()}, {"threads", 2}}.dump(), Caller::kEager);
@@ -100,7 +131,7 @@ TEST_P(GoldensTest, TheProgramsInterpreterEqualsTransformers) {
 // @vision, as the step.
 TEST_P(GoldensTest, TheInterpreterOfVisionEqualsTransformers) {
   if (!model_.imported->vision.has_value()) GTEST_SKIP() << "a model of text alone";
-  const auto plan = CompileInPlace(Options());
+  const auto plan = Plan();
   ASSERT_TRUE(plan.ok()) << plan.status();
   const auto program = program::Parse((*plan)->plan.vision->function->program_text, "plan");
   ASSERT_TRUE(program.ok()) << program.status();

@@ -22,6 +22,7 @@ INCLUDES = {
     "passes": ["program", "ir", "formats", "base"],
     "codegen": ["program", "ir", "formats", "base"],
     "cuda/generate": ["program", "ir", "formats", "base"],
+    "cuda/host_shim": ["cuda/generate", "program", "ir", "formats", "base"],
     "cuda/driver": ["runtime/executor.h", "plan", "base"],
     "text": ["base"],
     "image": ["base"],

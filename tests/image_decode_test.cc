@@ -1,6 +1,8 @@
 // Reading PNG and JPEG: byte for byte what Pillow reads, and the words with which damage is
 // refused.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <cstring>
@@ -38,7 +40,7 @@ TEST(ImageDecode, EveryKindOfFileGivesPillowsBytes) {
 TEST(ImageDecode, AFileThatWasCutAnywhereIsRefused) {
   for (const char* name : {"rgb-16.png", "interlaced.png", "full-colour.jpg", "progressive.jpg"}) {
     const std::string bytes = ImageBytes(kFolder, name);
-    for (size_t size = 0; size + 2 < bytes.size(); size += 7) {
+    for (size_t size = 0; size + 12 < bytes.size(); size += 7) {
       EXPECT_NE(ErrorOf(absl::string_view(bytes).substr(0, size)), "read") << name << " " << size;
     }
   }
@@ -54,7 +56,7 @@ TEST(ImageDecode, ErrorsSayWhatWasFound) {
   EXPECT_THAT(ErrorOf(png), HasSubstr("CRC"));
   const std::string jpeg = ImageBytes(kFolder, "grey.jpg");
   EXPECT_EQ(ErrorOf(absl::string_view(jpeg).substr(0, jpeg.size() - 20)),
-            "JPEG: Premature end of JPEG file");
+            "JPEG: Corrupt JPEG data: premature end of data segment");
 }
 
 TEST(ImageDecode, SizesThatAFileCannotHoldAreRefusedBeforeTheyTakeMemory) {
@@ -73,12 +75,47 @@ TEST(ImageDecode, SizesThatAFileCannotHoldAreRefusedBeforeTheyTakeMemory) {
 TEST(ImageDecode, ExifThatMakesNoSenseIsUpright) {
   const std::string little("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0", 22);
   EXPECT_EQ(ExifOrientation(little), 6);
-  EXPECT_EQ(ExifOrientation(little.substr(0, 21)), 1);
-  EXPECT_EQ(ExifOrientation(""), 1);
-  EXPECT_EQ(ExifOrientation(std::string("II*\0\xff\xff\xff\xff", 8)), 1);
+  EXPECT_EQ(ExifOrientation(little.substr(0, 21)), 0);
+  EXPECT_EQ(ExifOrientation(""), 0);
+  EXPECT_EQ(ExifOrientation(std::string("II*\0\xff\xff\xff\xff", 8)), 0);
   std::string nine = little;
   nine[18] = 9;
   EXPECT_EQ(ExifOrientation(nine), 1);
+}
+
+TEST(ImageDecode, TheOrientationMayBeALongNumberOrInXmp) {
+  const std::string big("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x04\0\0\0\x01\0\0\0\x06", 22);
+  EXPECT_EQ(ExifOrientation(big), 6);
+  EXPECT_EQ(XmpOrientation("<x tiff:Orientation=\"8\"/>"), 8);
+  EXPECT_EQ(XmpOrientation("<tiff:Orientation>3</tiff:Orientation>"), 3);
+  EXPECT_EQ(XmpOrientation("<tiff:Orientation>9</tiff:Orientation>"), 1);
+  EXPECT_EQ(XmpOrientation("tiff:Orientation"), 0);
+}
+
+TEST(ImageDecode, OnlyTheMarkOfTheEndMayBeMissing) {
+  for (const char* name : {"grey.jpg", "grey-4.png"}) {
+    const std::string whole = ImageBytes(kFolder, name);
+    const size_t mark = name[5] == 'j' ? 2 : 12;
+    const auto expected = Decode(whole), found = Decode(whole.substr(0, whole.size() - mark));
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->pixels, expected->pixels);
+    EXPECT_FALSE(Decode(whole.substr(0, whole.size() * 3 / 4)).ok()) << name;
+  }
+}
+
+TEST(ImageDecode, AWidthThatAFileCannotHoldTakesNoMemory) {
+  std::string png = ImageBytes(kFolder, "rgb-16.png");
+  const size_t header = png.find("IHDR");
+  ASSERT_NE(header, png.npos);
+  png.replace(header + 4, 8, std::string("\x7f\xff\xff\xff\0\0\0\x01", 8));
+  const uint32_t crc = crc32(0, reinterpret_cast<const uint8_t*>(&png[header]), 17);
+  for (int i = 0; i < 4; ++i) png[header + 17 + i] = static_cast<char>(crc >> (24 - 8 * i));
+  rusage before, after;
+  getrusage(RUSAGE_SELF, &before);
+  EXPECT_EQ(ErrorOf(png), "PNG: expected at most 178956970 pixels, found 2147483647 by 1");
+  getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 64 << 10);  // KiB
 }
 
 }  // namespace

@@ -294,7 +294,8 @@ class RunTest(unittest.TestCase):
 
     def test_code_for_another_cpu_is_made_anew_with_one_line_that_says_so(self):
         hidden = json.loads(self.run_ok(self.plan, "--json", "--max-tokens=1").stdout)["engine"]
-        environment = dict(self.environment, NINFER_HIDE_CPU_FEATURES="avx512f,avx512_bf16,avx512bw,avx512vl,avx512dq")
+        environment = dict(self.environment,
+                           NINFER_HIDE_CPU_FEATURES="avx512f,avx512_bf16,avx512bw,avx512vl,avx512dq,avx_vnni")
         done = self.run_program(self.plan, "--prompt", PROMPT, "--temperature=0", "--max-tokens=20", "--json",
                                 environment=environment)
         if "x86-64-v3" in hidden:

@@ -117,6 +117,32 @@ TEST(CpuExecutor, SequencesOfUnequalLengthsOnShuffledPagesDoNotDisturbEachOther)
   }
 }
 
+TEST(CpuExecutor, LaunchesAreTimedInTheirOrderWhileThatIsAskedFor) {
+  for (int threads : {1, 3}) {
+    const auto executor = MakeToy(threads);
+    const size_t launches = executor->plan().plan.entries[0].launches.size();
+    Sequence sequence{Text(6, 1), {0}, 0};
+    LaunchTimes times;
+    executor->TimeLaunches(&times);
+    const auto logits = Step(executor.get(), {&sequence}, {5});
+    EXPECT_EQ(logits[0], ToyLogits({sequence.text.begin(), sequence.text.begin() + 5}));
+    ASSERT_EQ(times.threads.size(), threads);
+    for (const std::vector<LaunchTimes::Span>& spans : times.threads) {
+      ASSERT_EQ(spans.size(), launches);
+      int64_t before = 1;  // a clock that had not been asked would say 0
+      for (const LaunchTimes::Span& span : spans) {
+        EXPECT_LE(before, span.begin);
+        EXPECT_LE(span.begin, span.end);
+        before = span.end;
+      }
+    }
+    const int64_t end = times.threads[0].back().end;
+    executor->TimeLaunches(nullptr);
+    Step(executor.get(), {&sequence}, {1});
+    EXPECT_EQ(times.threads[0].back().end, end);
+  }
+}
+
 TEST(CpuExecutor, AllRowsThatAreWantedComeInOrder) {
   const auto executor = MakeToy(2);
   const std::vector<int32_t> text = Text(10, 4);

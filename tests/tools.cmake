@@ -1,3 +1,4 @@
 ninfer_script_test(programs_test programs_test.py)
+ninfer_script_test(lesser_cpu_test lesser_cpu_test.py LABELS release)
 ninfer_script_test(compare_hf_test compare_hf_test.py)
 ninfer_script_test(install_test install_test.py LABELS release)

@@ -106,6 +106,18 @@ class Pictures(unittest.TestCase):
         answer = self.generate(self.plans[True], "--prompt=Say", "--image=" + picture("wide.png"))
         self.assertEqual(answer["prompt_ids"], case["ids"])
 
+    def test_a_picture_needs_no_text(self):
+        png = "--image=" + picture("wide.png")
+        self.assertEqual(self.generate(self.plans[True], png)["prompt_ids"],
+                         self.generate(self.plans[True], png, "--prompt=<image>")["prompt_ids"])
+
+    def test_messages_have_the_special_tokens_of_a_processor(self):
+        png, path = "--image=" + picture("wide.png"), os.path.join(self.folder, "one.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}], file)
+        self.assertEqual(self.generate(self.plans[True], png, "--messages", path)["prompt_ids"],
+                         self.generate(self.plans[True], png, "--prompt=User:<image> What?\nAssistant:")["prompt_ids"])
+
     def test_messages_have_pictures_by_path_and_by_flag(self):
         path = os.path.join(self.folder, "messages.json")
         shown = []
@@ -138,6 +150,7 @@ class Pictures(unittest.TestCase):
                      "--image", png, "--image", png)
         self.refused("prompt: expected a mark <image> for each of 1 picture, found 2", plan, "--prompt=<image>a<image>",
                      "--image", png)
+        self.refused("prompt: expected --image for each mark <image>, found none for 1", plan, "--prompt=a<image>b")
         self.refused("--image: expected a text or --messages, found --prompt-ids", plan, "--prompt-ids=4,5", "--image", png)
         self.refused("--image: expected a text or --messages, found --chat", plan, "--chat", "--image", png)
         self.refused("expected at most 128 tokens", plan, "--prompt=" + "<image>" * 8, *["--image=" + png] * 8)

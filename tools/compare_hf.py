@@ -4,7 +4,7 @@
     tools/compare_hf.py MODEL [--prompt TEXT | --prompt-ids 1,2,3] [--max-tokens 20] [--engine eager|compiled]
 
 Needs torch and transformers: those of the Python that runs this, or else those of the environment that
-`bench/peers/install.sh` makes, in which it then starts itself anew. Both sides compute in f32.
+`bench/peers/install.sh build/peers torch` makes, in which it then starts itself anew. Both sides compute in f32.
 Compared are, in this order, the token ids of the prompt, the rows that go into each layer, the logits of each position
 of the prompt, and the tokens that greedy decoding adds. The status is 0 when nothing differs, 1 when something does, and
 2 when something could not be run.
@@ -31,7 +31,7 @@ def restart_beside_the_peers(missing):
     python = os.path.join(PEERS, "bin", "python3")
     if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(PEERS):
         os.execv(python, [python, *(["-B"] if sys.dont_write_bytecode else []), os.path.abspath(__file__), *sys.argv[1:]])
-    fail("expected torch, transformers and safetensors, found no %s (bench/peers/install.sh installs them)" % missing)
+    fail("expected torch, transformers and safetensors, found no %s (bench/peers/install.sh build/peers torch installs them)" % missing)
 
 
 class Ninfer:
@@ -151,7 +151,10 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     ninfer, report = Ninfer(options), Report()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+        config = transformers.AutoConfig.from_pretrained(options.model)
+        sees = getattr(config, "vision_config", None) is not None  # compared on text alone
+        kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+        model = kind.from_pretrained(options.model, dtype=torch.float32)
         ids = compare_prompt(options, transformers, ninfer, report)
         with torch.no_grad():
             outputs = model(torch.tensor([ids]), output_hidden_states=True)

@@ -128,6 +128,8 @@ const std::vector<CompilerFlag>& CompilerFlags() {
        "Compares with the imported graph after every pass, stops at a wrong one"},
       {AddText, "--dump-llvm", "dump_llvm", "Folder for each kernel's LLVM IR"},
       {AddText, "--dump-asm", "dump_asm", "Folder for each kernel's assembly"},
+      {AddText, "--dump-cuda", "dump_cuda", "Folder for the kernels as CUDA C++, kernels.cu"},
+      {AddText, "--dump-ptx", "dump_ptx", "Folder for their PTX, made by NVRTC where it is found"},
       {AddText, "--from-ir", "from_ir",
        "Compiles this text, a graph as imported, in place of a model's own graph"},
       {AddText, "--weights-from", "weights_from",

@@ -95,7 +95,10 @@ absl::StatusOr<runtime::ChatPrompt> ChatPromptOf(const RunFlags& flags, const ru
   NINFER_ASSIGN_OR_RETURN(*pictures, ReadPictures(paths, *model.executor()));
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
   NINFER_ASSIGN_OR_RETURN(runtime::ChatPrompt prompt, chat->Prompt(request));
-  NINFER_RETURN_IF_ERROR(PutPictures(*pictures, model, &prompt));
+  const plan::Vision* vision = model.executor()->vision();
+  if (vision == nullptr) return prompt;
+  NINFER_RETURN_IF_ERROR(PutPictures(*pictures, *vision, &prompt.text));
+  prompt.ids = chat->Encode(prompt.text, /*begins=*/true);
   return prompt;
 }
 

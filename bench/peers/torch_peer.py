@@ -1,32 +1,24 @@
-"""PyTorch at its best setting on this machine, as a peer that ninfer-bench asks for one measurement after another:
-torch_peer.py torch_models, without a framework; torch_peer.py transformers_models, through Hugging Face transformers.
+"""PyTorch at its best setting on this machine, as a peer (protocol.py): torch_peer.py torch_models, without a framework;
+torch_peer.py transformers_models, through Hugging Face transformers. Beside what every peer answers:
 
-Reads one JSON object a line and answers each with one line. Whatever PyTorch itself prints goes to stderr.
-  {"op": "load", "config": {...}, "dtype": "f32", "threads": 2, "context": 128}
-  {"op": "generate", "compiled": false, "cache": true, "prompt": [1, 2], "new": 50}
-  {"op": "prefill", "compiled": false, "tokens": 512}          a prompt of so many tokens, logits of its last row
-  {"op": "decode", "compiled": false, "tokens": 64, "depth": 0}   so many steps behind `depth` cached positions
-Answers carry seconds, first_compile (what the first compiled call took beyond a warm one) and, of generate, ttft and ids.
+  {"op": "generate", "compiled": false, "cache": true, "prompt": [1, 2], "new": 50}   ids, ttft
+Answers carry first_compile: what the first compiled call took beyond a warm one.
 """
 
+import protocol  # before anything that loads OpenMP
+
 import importlib
-import json
 import logging
 import os
-import signal
 import sys
 import time
 import warnings
-
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, whatever it computes
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
 
 os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # huge pages for the weights, as ours have
 # Compiled anew in every process, so that the time of the first compilation is what it is; files stay in this folder.
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inductor")
-import torch  # noqa: E402  (after stdout has been put aside)
+import torch  # noqa: E402  (reads the environment)
 
 models = importlib.import_module(sys.argv[1])
 
@@ -40,13 +32,19 @@ class Peer:
         torch.manual_seed(0)
         self.model = None
         torch.compiler.reset()
-        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["dtype"]]
+        weights = request["weights"]
+        if weights not in ("f32", "bf16"):
+            raise protocol.Refusal("weights: expected f32 or bf16, found " + weights)
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[weights]
         self.model = models.Model(request["config"], request["context"]).to(dtype).eval()
         self.vocab = request["config"]["vocab_size"]
         # Weights packed once for the matrix products of their shapes, as far as the compiler can.
         torch._inductor.config.freezing = True
         self.compiled = {}
-        return {"version": torch.__version__, "threads": torch.get_num_threads()}
+        return {"version": "PyTorch %s%s" % (torch.__version__, getattr(models, "VERSION", "")), "compiled": True,
+                "weights": weights, "activations": weights, "kv_cache": weights,
+                "settings": "threads pinned by OpenMP; compiled: torch.compile with frozen weights, one step over a "
+                            "static cache"}
 
     def function(self, name, compiled):
         """A step and what its first call costs: the step's own time is in the calls that follow."""
@@ -100,6 +98,8 @@ class Peer:
                 "first_compile": first_compile}
 
     def prefill(self, request):
+        if request["depth"] > 0:
+            raise protocol.Refusal("prefill behind cached positions: not offered")
         fast, first_compile = self.function("whole", request["compiled"])
         ids = torch.arange(request["tokens"]) % self.vocab
         start = time.perf_counter()
@@ -108,6 +108,8 @@ class Peer:
 
     def decode(self, request):
         compiled, depth = request["compiled"], request["depth"]
+        if request["batch"] > 1:
+            raise protocol.Refusal("several texts at a time: not offered")
         fast, first_compile = self.function("cached", compiled)
         cache = self.begin(compiled, depth)
         start = time.perf_counter()
@@ -116,19 +118,6 @@ class Peer:
         return {"seconds": time.perf_counter() - start, "first_compile": first_compile}
 
 
-def main():
-    peer = Peer()
-    operations = {"load": peer.load, "generate": peer.generate, "prefill": peer.prefill, "decode": peer.decode}
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            with torch.inference_mode():
-                answer = operations[request["op"]](request)
-        except Exception as error:  # told to the other side, in one line
-            answer = {"error": "%s: %s" % (type(error).__name__, str(error).split("\n")[0])}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    with torch.inference_mode():
+        protocol.serve(Peer())

@@ -5,6 +5,8 @@ framework in each step. Random weights in the shape of a config.json; the same t
 import torch
 import transformers
 
+VERSION = ", transformers " + transformers.__version__
+
 
 class Model(torch.nn.Module):
     def __init__(self, config, context):

@@ -1,7 +1,6 @@
 // BLOOM (BigScience, 2022): LayerNorm, also on the embedding; ALiBi instead of positions; q, k and
 // v in one matrix, head by head. Agrees with transformers' modeling_bloom.py; defaults are
-// BloomConfig's, but the sizes that shape the tensors must be given. Tested by
-// tests/frontend_test.cc.
+// BloomConfig's. Tested by tests/frontend_test.cc.
 #include <cmath>
 #include <string>
 
@@ -27,11 +26,11 @@ struct Sizes {
 Sizes ReadSizes(ModelBuilder& m) {
   ConfigReader& config = m.config();
   Sizes s;
-  s.vocab = config.Int("vocab_size", 1, kMaxVocabulary);
-  s.hidden = config.Int(KeyOf(config, "hidden_size", "n_embed"), 1, kMaxSize);
-  s.layers = config.Int(KeyOf(config, "n_layer", "num_hidden_layers"), 1, kMaxLayers);
+  s.vocab = config.IntOr("vocab_size", 250880, 1, kMaxVocabulary);
+  s.hidden = config.IntOr(KeyOf(config, "hidden_size", "n_embed"), 64, 1, kMaxSize);
+  s.layers = config.IntOr(KeyOf(config, "n_layer", "num_hidden_layers"), 2, 1, kMaxLayers);
   const absl::string_view heads_key = KeyOf(config, "n_head", "num_attention_heads");
-  s.attention.heads = s.attention.kv_heads = config.Int(heads_key, 1, kMaxSize);
+  s.attention.heads = s.attention.kv_heads = config.IntOr(heads_key, 8, 1, kMaxSize);
   if (s.hidden % s.attention.heads != 0) {
     config.Refuse(heads_key, absl::StrCat("a divisor of hidden_size, ", s.hidden));
   }

@@ -1,7 +1,7 @@
 // Falcon (Almazrouei et al., 2023): q, k and v in one matrix, in an order that depends on the
 // generation; rope or ALiBi; attention and MLP side by side but in the oldest. Agrees with
-// transformers' modeling_falcon.py with its default attention; defaults are FalconConfig's, but the
-// sizes that shape the tensors must be given. Tested by tests/eager_models_test.cc.
+// transformers' modeling_falcon.py with its default attention; defaults are FalconConfig's. Tested
+// by tests/eager_models_test.cc.
 #include <cmath>
 #include <string>
 
@@ -32,7 +32,7 @@ struct Sizes {
 void ReadHeads(ConfigReader& config, Sizes& s) {
   const absl::string_view key = KeyOf(config, "num_attention_heads", "n_head");
   AttentionShape& shape = s.attention;
-  shape.heads = config.Int(key, 1, kMaxSize);
+  shape.heads = config.IntOr(key, 71, 1, kMaxSize);
   if (s.hidden % shape.heads != 0) {
     config.Refuse(key, absl::StrCat("a divisor of hidden_size, ", s.hidden));
   }
@@ -50,9 +50,9 @@ void ReadHeads(ConfigReader& config, Sizes& s) {
 Sizes ReadSizes(ModelBuilder& m) {
   ConfigReader& config = m.config();
   Sizes s;
-  s.vocab = config.Int("vocab_size", 1, kMaxVocabulary);
-  s.hidden = config.Int("hidden_size", 1, kMaxSize);
-  s.layers = config.Int(KeyOf(config, "num_hidden_layers", "n_layer"), 1, kMaxLayers);
+  s.vocab = config.IntOr("vocab_size", 65024, 1, kMaxVocabulary);
+  s.hidden = config.IntOr("hidden_size", 4544, 1, kMaxSize);
+  s.layers = config.IntOr(KeyOf(config, "num_hidden_layers", "n_layer"), 32, 1, kMaxLayers);
   s.inner = config.OptionalInt("ffn_hidden_size", 1, kMaxSize).value_or(4 * s.hidden);
   s.context = config.IntOr("max_position_embeddings", 2048, 1, kMaxContext);
   s.grouped = config.BoolOr("new_decoder_architecture", false);

@@ -1,8 +1,8 @@
 // GPT-2 (Radford et al., 2019): LayerNorm, learned positions, one matrix for q, k and v, weights
 // stored as [in, out]; and GPT-BigCode (Ben Allal et al., 2023), the same with weights stored as
 // torch does and, as a rule, one KV head. Agrees with transformers' modeling_gpt2.py and
-// modeling_gpt_bigcode.py; defaults are those of their configuration classes, but the sizes that
-// shape the tensors must be given. Tested by tests/frontend_test.cc.
+// modeling_gpt_bigcode.py; defaults are those of their configuration classes. Tested by
+// tests/frontend_test.cc.
 #include <cmath>
 #include <string>
 
@@ -37,13 +37,14 @@ absl::string_view KeyOf(const ConfigReader& config, absl::string_view own,
 Sizes ReadSizes(ModelBuilder& m) {
   ConfigReader& config = m.config();
   Sizes s;
-  s.vocab = config.Int("vocab_size", 1, kMaxVocabulary);
-  s.positions = config.Int(KeyOf(config, "n_positions", "max_position_embeddings"), 1, kMaxContext);
-  s.hidden = config.Int(KeyOf(config, "n_embd", "hidden_size"), 1, kMaxSize);
-  s.layers = config.Int(KeyOf(config, "n_layer", "num_hidden_layers"), 1, kMaxLayers);
+  s.vocab = config.IntOr("vocab_size", 50257, 1, kMaxVocabulary);
+  s.positions =
+      config.IntOr(KeyOf(config, "n_positions", "max_position_embeddings"), 1024, 1, kMaxContext);
+  s.hidden = config.IntOr(KeyOf(config, "n_embd", "hidden_size"), 768, 1, kMaxSize);
+  s.layers = config.IntOr(KeyOf(config, "n_layer", "num_hidden_layers"), 12, 1, kMaxLayers);
   s.inner = config.OptionalInt("n_inner", 1, kMaxSize).value_or(4 * s.hidden);
   const absl::string_view heads_key = KeyOf(config, "n_head", "num_attention_heads");
-  s.attention.heads = config.Int(heads_key, 1, kMaxSize);
+  s.attention.heads = config.IntOr(heads_key, 12, 1, kMaxSize);
   if (s.hidden % s.attention.heads != 0) {
     config.Refuse(heads_key, absl::StrCat("a divisor of n_embd, ", s.hidden));
   }

@@ -1,7 +1,6 @@
 // GPT-Neo (Black et al., 2021): GPT-2 with matrices as torch stores them, scores that are not
 // scaled, and layers that see a window. Agrees with transformers' modeling_gpt_neo.py; defaults are
-// GPTNeoConfig's, but the sizes that shape the tensors must be given. Tested by
-// tests/frontend_test.cc.
+// GPTNeoConfig's. Tested by tests/frontend_test.cc.
 #include <string>
 #include <vector>
 
@@ -59,15 +58,15 @@ std::vector<bool> ReadLocalLayers(ConfigReader& config, int64_t layers) {
 Sizes ReadSizes(ModelBuilder& m) {
   ConfigReader& config = m.config();
   Sizes s;
-  s.vocab = config.Int("vocab_size", 1, kMaxVocabulary);
-  s.positions = config.Int("max_position_embeddings", 1, kMaxContext);
-  s.hidden = config.Int("hidden_size", 1, kMaxSize);
-  s.layers = config.Int(KeyOf(config, "num_layers", "num_hidden_layers"), 1, kMaxLayers);
+  s.vocab = config.IntOr("vocab_size", 50257, 1, kMaxVocabulary);
+  s.positions = config.IntOr("max_position_embeddings", 2048, 1, kMaxContext);
+  s.hidden = config.IntOr("hidden_size", 2048, 1, kMaxSize);
+  s.layers = config.IntOr(KeyOf(config, "num_layers", "num_hidden_layers"), 24, 1, kMaxLayers);
   s.inner = config.OptionalInt("intermediate_size", 1, kMaxSize).value_or(4 * s.hidden);
   s.window = config.IntOr("window_size", 256, 1, kMaxContext);
   s.local = ReadLocalLayers(config, s.layers);
   const absl::string_view heads_key = KeyOf(config, "num_heads", "num_attention_heads");
-  s.attention.heads = s.attention.kv_heads = config.Int(heads_key, 1, kMaxSize);
+  s.attention.heads = s.attention.kv_heads = config.IntOr(heads_key, 16, 1, kMaxSize);
   if (s.hidden % s.attention.heads != 0) {
     config.Refuse(heads_key, absl::StrCat("a divisor of hidden_size, ", s.hidden));
   }

@@ -1,8 +1,8 @@
 // GPT-J (Wang and Komatsuzaki, 2021) and CodeGen (Nijkamp et al., 2022): attention and MLP side by
 // side after one LayerNorm, rope on neighbouring pairs of the first columns of a head, a head with
 // a bias. CodeGen has q, v and k in one matrix of four blocks. Agrees with transformers'
-// modeling_gptj.py and modeling_codegen.py; defaults are those of their configuration classes, but
-// the sizes that shape the tensors must be given. Tested by tests/eager_models_test.cc.
+// modeling_gptj.py and modeling_codegen.py; defaults are those of their configuration classes.
+// Tested by tests/eager_models_test.cc.
 #include <cmath>
 #include <string>
 
@@ -29,14 +29,14 @@ struct Sizes {
 Sizes ReadSizes(ModelBuilder& m) {
   ConfigReader& config = m.config();
   Sizes s;
-  s.vocab = config.Int("vocab_size", 1, kMaxVocabulary);
-  s.hidden = config.Int(KeyOf(config, "n_embd", "hidden_size"), 1, kMaxSize);
-  s.layers = config.Int(KeyOf(config, "n_layer", "num_hidden_layers"), 1, kMaxLayers);
+  s.vocab = config.IntOr("vocab_size", 50400, 1, kMaxVocabulary);
+  s.hidden = config.IntOr(KeyOf(config, "n_embd", "hidden_size"), 4096, 1, kMaxSize);
+  s.layers = config.IntOr(KeyOf(config, "n_layer", "num_hidden_layers"), 28, 1, kMaxLayers);
   s.context =
       config.IntOr(KeyOf(config, "n_positions", "max_position_embeddings"), 2048, 1, kMaxContext);
   s.inner = config.OptionalInt("n_inner", 1, kMaxSize).value_or(4 * s.hidden);
   const absl::string_view heads_key = KeyOf(config, "n_head", "num_attention_heads");
-  s.attention.heads = s.attention.kv_heads = config.Int(heads_key, 1, kMaxSize);
+  s.attention.heads = s.attention.kv_heads = config.IntOr(heads_key, 16, 1, kMaxSize);
   if (s.hidden % s.attention.heads != 0) {
     config.Refuse(heads_key, absl::StrCat("a divisor of n_embd, ", s.hidden));
   }

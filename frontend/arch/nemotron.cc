@@ -22,13 +22,8 @@ absl::Status BuildNemotron(ModelBuilder& m) {
   d.norm.bias = d.norm.plus_one = true;
   d.qkv_bias = d.output_bias = config.BoolOr("attention_bias", false);
   d.mlp.bias = config.BoolOr("mlp_bias", false);
-  d.make_mlp = [&m, shape = d.mlp](ir::Value* x, int64_t layer) {
-    const std::string name = absl::StrCat("layers.", layer, ".mlp");
-    x = m.Linear(x, absl::StrCat(name, ".up_proj"), shape.hidden, shape.intermediate, shape.bias);
-    m.Scope(name);
-    x = m.Activation(x, shape.activation);
-    return m.Linear(x, absl::StrCat(name, ".down_proj"), shape.intermediate, shape.hidden,
-                    shape.bias);
+  d.make_mlp = [&m, &d](ir::Value* x, int64_t layer) {
+    return PlainMlp(m, x, absl::StrCat("layers.", layer, ".mlp"), "up_proj", "down_proj", d.mlp);
   };
   m.SetDefaultIds(2, 3);
   return BuildDecoder(m, d);

@@ -1,7 +1,7 @@
 // OPT (Zhang et al., 2022): LayerNorm before or after each part, learned positions that are stored
 // from row 2 on, ReLU; an embedding narrower than the model where word_embed_proj_dim says so.
-// Agrees with transformers' modeling_opt.py; defaults are OPTConfig's, but the sizes that shape the
-// tensors must be given. Tested by tests/frontend_test.cc.
+// Agrees with transformers' modeling_opt.py; defaults are OPTConfig's. Tested by
+// tests/frontend_test.cc.
 #include <cmath>
 #include <string>
 
@@ -34,13 +34,13 @@ struct Sizes {
 Sizes ReadSizes(ModelBuilder& m) {
   ConfigReader& config = m.config();
   Sizes s;
-  s.vocab = config.Int("vocab_size", 1, kMaxVocabulary);
-  s.positions = config.Int("max_position_embeddings", 1, kMaxContext);
-  s.hidden = config.Int("hidden_size", 1, kMaxSize);
+  s.vocab = config.IntOr("vocab_size", 50272, 1, kMaxVocabulary);
+  s.positions = config.IntOr("max_position_embeddings", 2048, 1, kMaxContext);
+  s.hidden = config.IntOr("hidden_size", 768, 1, kMaxSize);
   s.embedding = config.OptionalInt("word_embed_proj_dim", 1, kMaxSize).value_or(s.hidden);
-  s.inner = config.Int("ffn_dim", 1, kMaxSize);
-  s.layers = config.Int("num_hidden_layers", 1, kMaxLayers);
-  s.attention.heads = s.attention.kv_heads = config.Int("num_attention_heads", 1, kMaxSize);
+  s.inner = config.IntOr("ffn_dim", 3072, 1, kMaxSize);
+  s.layers = config.IntOr("num_hidden_layers", 12, 1, kMaxLayers);
+  s.attention.heads = s.attention.kv_heads = config.IntOr("num_attention_heads", 12, 1, kMaxSize);
   if (s.hidden % s.attention.heads != 0) {
     config.Refuse("num_attention_heads", absl::StrCat("a divisor of hidden_size, ", s.hidden));
   }

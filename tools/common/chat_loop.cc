@@ -39,11 +39,13 @@ class Conversation {
                ChatRequest request, runtime::GenerateOptions options, std::vector<NamedPath> inputs)
       : model_(model),
         chat_(std::move(chat)),
-        first_(request.messages),
+        parts_(chat_->WantsParts()),
+        first_(InForm(std::move(request.messages))),
         request_(std::move(request)),
         options_(std::move(options)),
         session_(model.executor(), model.tokenizer()),
         inputs_(std::move(inputs)) {
+    request_.messages = first_;
     options_.keep_cache = true;
     options_.cancelled = [] { return Interrupted(); };
     options_.on_prompt_text = nullptr;
@@ -55,7 +57,7 @@ class Conversation {
 
   // A failed answer takes its question back.
   absl::Status Answer(const std::string& question) {
-    request_.messages.push_back({{"role", "user"}, {"content", RepairUtf8(question)}});
+    Add("user", RepairUtf8(question));
     ForgetInterrupt();
     absl::StatusOr<runtime::Generation> answer = Generate();
     std::fputs("\n", stdout);
@@ -64,7 +66,7 @@ class Conversation {
       request_.messages.erase(request_.messages.size() - 1);
       return answer.status();
     }
-    request_.messages.push_back({{"role", "assistant"}, {"content", answer->text}});
+    Add("assistant", answer->text);
     last_ = *std::move(answer);
     if (last_->finish == runtime::FinishReason::kContext) {
       Say("(the conversation is full; /reset begins again)\n");
@@ -94,8 +96,25 @@ class Conversation {
   }
 
  private:
+  // Contents as the template takes them.
+  nlohmann::ordered_json InForm(nlohmann::ordered_json messages) const {
+    for (nlohmann::ordered_json& message : messages) {
+      if (!parts_ || !message.is_object() || !message.contains("content")) continue;
+      nlohmann::ordered_json& content = message["content"];
+      if (content.is_string()) content = runtime::PartsOf(content.get<std::string>());
+    }
+    return messages;
+  }
+  void Add(const char* role, const std::string& text) {
+    nlohmann::ordered_json message = {{"role", role}, {"content", text}};
+    for (nlohmann::ordered_json& each : InForm(nlohmann::ordered_json::array({message}))) {
+      request_.messages.push_back(std::move(each));
+    }
+  }
+
   absl::StatusOr<runtime::Generation> Generate() {
-    NINFER_ASSIGN_OR_RETURN(const runtime::ChatPrompt prompt, chat_->Prompt(request_));
+    NINFER_ASSIGN_OR_RETURN(runtime::ChatPrompt prompt, chat_->Prompt(request_));
+    prompt.ids = chat_->Encode(prompt.text, /*begins=*/model_.executor()->vision() != nullptr);
     const int64_t most = runtime::LongestText(model_.executor()->limits()) - 1;  // and an answer
     const auto found = static_cast<int64_t>(prompt.ids.size());
     if (found > most) {
@@ -128,6 +147,7 @@ class Conversation {
 
   const runtime::Model& model_;
   std::unique_ptr<runtime::Chat> chat_;
+  const bool parts_;                    // the template wants contents in parts
   const nlohmann::ordered_json first_;  // the system prompt
   ChatRequest request_;
   runtime::GenerateOptions options_;

@@ -56,12 +56,10 @@ absl::StatusOr<std::vector<image::Frames>> ReadPictures(const std::vector<std::s
   return pictures;
 }
 
-absl::Status PutPictures(const std::vector<image::Frames>& pictures, const runtime::Model& model,
-                         runtime::ChatPrompt* prompt) {
-  if (pictures.empty()) return absl::OkStatus();
-  const plan::Vision& vision = *model.executor()->vision();
-  NINFER_ASSIGN_OR_RETURN(prompt->text, runtime::ExpandMarks(prompt->text, pictures, vision));
-  prompt->ids = model.tokenizer()->Encode(prompt->text, /*add_special_tokens=*/false);
+absl::Status PutPictures(const std::vector<image::Frames>& pictures, const plan::Vision& vision,
+                         std::string* text) {
+  if (!vision.has_processor) return absl::OkStatus();
+  NINFER_ASSIGN_OR_RETURN(*text, runtime::ExpandMarks(*text, pictures, vision));
   return absl::OkStatus();
 }
 

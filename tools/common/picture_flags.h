@@ -25,9 +25,9 @@ absl::StatusOr<std::vector<std::string>> PicturesIn(const nlohmann::ordered_json
 absl::StatusOr<std::vector<image::Frames>> ReadPictures(const std::vector<std::string>& paths,
                                                         const runtime::Executor& executor);
 
-// Puts the pictures in the place of the marks that the template wrote.
-absl::Status PutPictures(const std::vector<image::Frames>& pictures, const runtime::Model& model,
-                         runtime::ChatPrompt* prompt);
+// Puts the pictures in the place of the marks in the text, of which there must be as many.
+absl::Status PutPictures(const std::vector<image::Frames>& pictures, const plan::Vision& vision,
+                         std::string* text);
 
 // Has the model look at them, unless the prompt is too long for it anyway.
 absl::Status SeePictures(const std::vector<image::Frames>& pictures,

@@ -21,6 +21,7 @@
 #include "text/unicode.h"
 #include "tools/common/arguments.h"
 #include "tools/common/chat_flags.h"
+#include "tools/common/picture_flags.h"
 #include "tools/common/terminal.h"
 
 namespace ninfer::tools {
@@ -134,18 +135,20 @@ absl::StatusOr<std::string> PipedInput() {
   return text;
 }
 
+// `source` is empty for pictures without a text.
 absl::StatusOr<std::vector<int32_t>> EncodePrompt(const runtime::Model& model,
                                                   const std::vector<image::Frames>& pictures,
                                                   const std::string& source, std::string text) {
-  if (text.empty()) return InvalidArgument(source, ": expected some text, found none");
+  if (text.empty() && !source.empty()) {
+    return InvalidArgument(source, ": expected some text, found none");
+  }
   if (model.tokenizer() == nullptr) {
     return InvalidArgument(source,
                            ": the model has no tokenizer: expected --prompt-ids, found text");
   }
-  if (!pictures.empty()) {
-    const plan::Vision& vision = *model.executor()->vision();
-    text = runtime::WithMarks(text, static_cast<int64_t>(pictures.size()), vision);
-    NINFER_ASSIGN_OR_RETURN(text, runtime::ExpandMarks(text, pictures, vision));
+  if (const plan::Vision* vision = model.executor()->vision(); vision != nullptr) {
+    text = runtime::WithMarks(text, static_cast<int64_t>(pictures.size()), *vision);
+    NINFER_RETURN_IF_ERROR(PutPictures(pictures, *vision, &text));
   }
   return model.tokenizer()->Encode(text, /*add_special_tokens=*/true);
 }
@@ -293,6 +296,7 @@ absl::StatusOr<std::vector<int32_t>> PromptOf(const RunFlags& flags, const runti
   if (!metadata.default_prompt.empty() && model.tokenizer() != nullptr) {
     return EncodePrompt(model, pictures, "default prompt", metadata.default_prompt);
   }
+  if (!pictures.empty()) return EncodePrompt(model, pictures, "", "");
   return std::vector<int32_t>{metadata.bos_id.value_or(0)};
 }
 

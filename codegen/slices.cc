@@ -1,0 +1,125 @@
+// See slices.h. Tested by tests/codegen_linear_test.cc.
+#include "codegen/slices.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "program/scratch.h"
+
+namespace ninfer::codegen {
+namespace {
+
+constexpr int64_t kFewestTiles = 4;
+constexpr int64_t kSumsAt = program::kLinearTileBytes;
+constexpr int64_t kSliceAt = kSumsAt + program::kLinearSumsBytes;
+
+class SliceEmitter {
+ public:
+  SliceEmitter(Emitter& e, const SlicedLinear& linear, const std::string& name)
+      : e_(e), linear_(linear), name_(name), tile_rows_(SliceTileRows(e.target())) {}
+
+  void Run(LV panel, LV from, LV count) {
+    e_.For(e_.I64(0), e_.b().CreateMul(count, e_.I64(SumsBytes())), VectorBytes(), [&](LV at) {
+      e_.StoreFloat(e_.Splat(0, e_.lanes()), e_.Offset(e_.scratch(), AddAt(kSumsAt, at)),
+                    DType::kF32, e_.lanes());
+    });
+    // Even, for the steps of pairs.
+    const int64_t size = program::kLinearSliceBytes / SumsBytes() / 2 * 2;
+    const int64_t whole = linear_.k / size * size;
+    e_.For(e_.I64(0), e_.I64(whole), size, [&](LV k) { Slice(panel, from, count, k, size); });
+    if (whole < linear_.k) Slice(panel, from, count, e_.I64(whole), linear_.k - whole);
+  }
+
+ private:
+  int64_t VectorBytes() const { return int64_t{4} * e_.lanes(); }
+  int64_t SumsBytes() const { return SliceSumsBytes(e_, linear_.slots); }
+  LV AddAt(int64_t constant, LV at) { return e_.b().CreateAdd(at, e_.I64(constant)); }
+
+  // Adds the products of `size` of k from `k` on.
+  void Slice(LV panel, LV from, LV count, LV k, int64_t size) {
+    e_.Call(absl::StrCat("widen_", name_, "_", size), {panel, k},
+            [&](const std::vector<LV>& p) { Widen(p[0], p[1], size); });
+    e_.For(e_.I64(0), count, tile_rows_, [&](LV row) {
+      e_.Call(absl::StrCat("slice_", name_, "_", size), {from, row, k},
+              [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], size); });
+    });
+  }
+
+  // slice[k][slot][lane] in f32.
+  void Widen(LV panel, LV k, int64_t size) {
+    const int64_t step = DotStep(linear_.mode);
+    std::vector<LV> slots = linear_.weights(panel);
+    for (LV& slot : slots) slot = e_.Offset(slot, e_.b().CreateMul(k, e_.I64(linear_.k_bytes)));
+    const auto widen = [&](LV i, int64_t elements) {
+      for (size_t s = 0; s < slots.size(); ++s) {
+        LV at = e_.Offset(slots[s], e_.b().CreateMul(i, e_.I64(step * linear_.k_bytes)));
+        const std::vector<LV> values = EmitWeights(e_, linear_.mode, at);
+        for (int64_t element = 0; element < elements; ++element) {
+          const int64_t place = kSliceAt + element * SumsBytes() + s * VectorBytes();
+          LV to = e_.AddMul(e_.I64(place), i, step * SumsBytes());
+          e_.StoreFloat(values[element], e_.Offset(e_.scratch(), to), DType::kF32, e_.lanes());
+        }
+      }
+    };
+    e_.For(e_.I64(0), e_.I64(size / step), 1, [&](LV i) { widen(i, step); });
+    if (size % step != 0) widen(e_.I64(size / step), 1);  // its partner is padding
+  }
+
+  void Tile(LV from, LV row, LV k, int64_t size) {
+    const TileShape shape = LargestTile(e_.target(), DotMode::kF32);
+    DotTile tile;
+    tile.k = size;
+    tile.b_stride = SumsBytes();
+    tile.a_dtype = linear_.a_dtype;
+    tile.a_rows = linear_.inputs(from, row, k, tile_rows_);
+    tile.next_rows = tile_rows_ * linear_.row_bytes;
+    LV sums = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(kSumsAt), row, SumsBytes()));
+    tile.next_sums = e_.Offset(sums, tile_rows_ * SumsBytes());
+    for (int64_t first = 0; first < linear_.slots; first += shape.slots) {
+      const int64_t stop = std::min<int64_t>(linear_.slots, first + shape.slots);
+      std::vector<LV> places;
+      for (int r = 0; r < tile_rows_; ++r) {
+        for (int64_t s = first; s < stop; ++s) {
+          places.push_back(e_.Offset(sums, r * SumsBytes() + s * VectorBytes()));
+        }
+      }
+      tile.b_slots.clear();
+      for (int64_t s = first; s < stop; ++s) {
+        tile.b_slots.push_back(e_.Offset(e_.scratch(), kSliceAt + s * VectorBytes()));
+      }
+      tile.sums.clear();
+      for (LV place : places) tile.sums.push_back(e_.LoadFloat(place, DType::kF32, e_.lanes()));
+      const std::vector<LV> found = EmitDotTile(e_, tile);
+      for (size_t i = 0; i < found.size(); ++i) {
+        e_.StoreFloat(found[i], places[i], DType::kF32, e_.lanes());
+      }
+    }
+  }
+
+  Emitter& e_;
+  const SlicedLinear& linear_;
+  const std::string& name_;
+  const int tile_rows_;
+};
+
+}  // namespace
+
+bool WantsSlices(DotMode mode) { return mode == DotMode::kBf16Pairs || mode == DotMode::kF16; }
+
+int SliceTileRows(const Target& target) { return LargestTile(target, DotMode::kF32).rows; }
+
+LV SlicedRows(Emitter& e, LV rows) {
+  llvm::IRBuilder<>& b = e.b();
+  const int tile = SliceTileRows(e.target());
+  LV whole = b.CreateSub(rows, b.CreateURem(rows, e.I64(tile)));
+  return b.CreateSelect(b.CreateICmpSGE(rows, e.I64(kFewestTiles * tile)), whole, e.I64(0));
+}
+
+int64_t SliceSumsBytes(const Emitter& e, int64_t slots) { return slots * e.lanes() * 4; }
+
+void EmitSlices(Emitter& e, const SlicedLinear& linear, const std::string& name, LV panel, LV from,
+                LV count) {
+  SliceEmitter(e, linear, name).Run(panel, from, count);
+}
+
+}  // namespace ninfer::codegen

@@ -1,0 +1,164 @@
+// The families whose work unit is a row: a block for each. Norms, rope, embeddings, gathers and
+// elementwise arithmetic; keys and values into their pages; the choice of experts; and the page
+// table of a scratch cache.
+// Tested by tests/cuda_shim_test.cc.
+#include <algorithm>
+
+#include "base/status.h"
+#include "cuda/generate/kernel_writer.h"
+#include "cuda/generate/kv_layout.h"
+#include "cuda/generate/row_writer.h"
+#include "program/body.h"
+#include "program/columns.h"
+
+namespace ninfer::cuda {
+namespace {
+
+using program::RowColumns;
+
+// Four columns to a thread, where there are enough.
+int ThreadsFor(int64_t columns) {
+  const int64_t threads = (columns + 4 * kWarpLanes - 1) / (4 * kWarpLanes) * kWarpLanes;
+  return static_cast<int>(std::clamp<int64_t>(threads, 64, 512));
+}
+
+// What is stored need not be rounded before.
+const ir::Value* BeforeLastCast(const ir::Value* value) {
+  const ir::Node* last = value->producer();
+  const bool casts = last != nullptr && last->op() == ir::Op::kCast &&
+                     last->operand(0)->type().dtype == DType::kF32;
+  return casts ? last->operand(0) : value;
+}
+
+void BeginRow(KernelWriter& w, const ir::Dim& rows, DeviceKernel& device) {
+  device.grid[0] = {1, rows.symbol, 1};
+  w.text().Line("const int row = blockIdx.x;");
+  w.text().Line("if (row >= ", w.DimText(rows), ") return;");
+}
+
+}  // namespace
+
+absl::Status WriteRowwise(KernelWriter& w) {
+  const std::vector<ir::Value*>& results = w.body().results();
+  int64_t most = 1;
+  for (const ir::Value* result : results) most = std::max(most, RowColumns(result->type()));
+  const int threads = ThreadsFor(most);
+  w.Head();
+  DeviceKernel& device = w.Begin("rows", threads, 2);
+  RowWriter rows(w, threads);
+  rows.DeclareShared({results.begin(), results.end()});
+  BeginRow(w, results[0]->type().shape[0], device);
+  for (const ir::Value* result : results) rows.PrepareRow(result, "row");
+  for (size_t i = 0; i < results.size(); ++i) {
+    const ir::Type& type = results[i]->type();
+    const int64_t columns = RowColumns(type);
+    rows.ForColumns(columns, [&](const std::string& c) {
+      const std::string y = rows.Evaluate(BeforeLastCast(results[i]), "row", c);
+      const std::string stride = absl::StrCat(program::LeadingDimension(columns));
+      w.text().Line(w.OutputName(static_cast<int>(i)), "[", ElementText("row", stride, c),
+                    "] = ", StoredText(type.dtype, y), ";");
+    });
+  }
+  w.End();
+  return absl::OkStatus();
+}
+
+absl::Status WriteKvAppend(KernelWriter& w) {
+  const ir::Node& append = *w.body().results()[0]->producer();
+  const KvPage page(w.kernel().kv);
+  const int64_t columns = page.heads * page.head_dim;
+  const int threads = ThreadsFor(columns);
+  w.Head();
+  DeviceKernel& device = w.Begin("rows", threads, 2);
+  RowWriter rows(w, threads);
+  rows.DeclareShared({append.operand(1), append.operand(2)});
+  BeginRow(w, append.operand(1)->type().shape[0], device);
+  Text& text = w.text();
+  const std::string bounds = w.Name(append.operand(4));
+  text.Line("const int sequence = SequenceOf(", bounds, ", ", w.SymbolText("S"), ", row);");
+  if (append.attr_bool("from_start", false)) {
+    text.Line("const int position = row - ", bounds, "[sequence];");
+  } else {
+    text.Line("const int position = ", w.Name(append.operand(3)), "[row];");
+  }
+  text.Line("const int page = ", w.Name(append.operand(5)), "[(size_t)sequence * ",
+            w.SymbolText("G"), " + position / ", KvPage::kPositions, "];");
+  text.Line("const int slot = position % ", KvPage::kPositions, ";");
+  const std::string type = TypeName(w.kernel().kv.dtype);
+  text.Line(type, "* keys = ", w.Name(append.operand(0)), " + (size_t)page * ", page.elements(),
+            ";");
+  text.Line(type, "* values = keys + ", page.part(), ";");
+  for (int part = 1; part <= 2; ++part) {
+    const ir::Value* value = append.operand(part);
+    rows.PrepareRow(value, "row");
+    rows.ForColumns(columns, [&](const std::string& c) {
+      const std::string y = rows.Evaluate(BeforeLastCast(value), "row", c);
+      const std::string first = Times(Over(c, page.head_dim), 2 * page.part());
+      const std::string d = Modulo(c, page.head_dim);
+      const int64_t chunk = page.chunk();
+      const std::string place =
+          part == 2    ? absl::StrCat("slot * ", page.head_dim, " + ", d)
+          : chunk == 1 ? absl::StrCat(Times(d, KvPage::kPositions), " + slot")
+                       : absl::StrCat(Times(Over(d, chunk), KvPage::kPositions * chunk), " + ",
+                                      Times("slot", chunk), " + ", Modulo(d, chunk));
+      text.Line(part == 1 ? "keys[" : "values[", first, " + ", place,
+                "] = ", StoredText(w.kernel().kv.dtype, y), ";");
+    });
+  }
+  w.End();
+  return absl::OkStatus();
+}
+
+absl::Status WritePages(KernelWriter& w) {
+  const ir::Node& node = *w.body().results()[0]->producer();
+  w.Head();
+  w.Begin("one", kWarpLanes, 1);
+  Text& text = w.text();
+  const std::string width = w.DimText(node.result()->type().shape[1]);
+  const std::string bounds = w.Name(node.operand(0));
+  text.Line("if (threadIdx.x != 0) return;");
+  text.Line("int page = 0;");
+  text.Open("for (int s = 0; s < ", w.SymbolText("S"), "; ++s)");
+  text.Line("const int length = ", bounds, "[s + 1] - ", bounds, "[s];");
+  text.Open("for (int i = 0; i < ", width, " && ", KvPage::kPositions, " * i < length; ++i)");
+  text.Line(w.OutputName(0), "[(size_t)s * ", width, " + i] = page++;");
+  text.Close();
+  text.Close();
+  w.End();
+  return absl::OkStatus();
+}
+
+// Each column counts how many come before it, and where fewer than k do, that is its place.
+absl::Status WriteRouting(KernelWriter& w) {
+  const ir::Node& top = *program::FindNode(w.body(), ir::Op::kTopK);
+  const absl::optional<program::ColumnRange> x = program::ResolveColumns(top.operand(0));
+  NINFER_CHECK(x.has_value()) << w.kernel().name;
+  const int64_t columns = RowColumns(top.operand(0)->type()), chosen = top.attr_int("k");
+  w.Head();
+  DeviceKernel& device = w.Begin("rows", kWarpLanes, 8);
+  BeginRow(w, top.result()->type().shape[0], device);
+  Text& text = w.text();
+  const std::string input = absl::StrCat(
+      w.Name(x->root), " + ", ElementText("row", w.RowStride(x->root), absl::StrCat(x->offset)));
+  text.Line("const ", TypeName(x->root->type().dtype), "* from = ", input, ";");
+  text.Line("int* chosen = ", w.OutputName(0), " + ",
+            ElementText("row", absl::StrCat(program::LeadingDimension(chosen)), "0"), ";");
+  text.Line(
+      "// Of NaN nothing is larger: the places that are left empty then hold columns that "
+      "exist.");
+  text.Line("for (int j = threadIdx.x; j < ", chosen, "; j += 32) chosen[j] = j;");
+  text.Line("__syncwarp();");
+  text.Open("for (int i = threadIdx.x; i < ", columns, "; i += 32)");
+  text.Line("const float own = Widen(from[i]);");
+  text.Line("int before = 0;");
+  text.Open("for (int j = 0; j < ", columns, "; ++j)");
+  text.Line("const float other = Widen(from[j]);");
+  text.Line("before += other > own || (other == own && j < i);");
+  text.Close();
+  text.Line("if (before < ", chosen, ") chosen[before] = i;");
+  text.Close();
+  w.End();
+  return absl::OkStatus();
+}
+
+}  // namespace ninfer::cuda

@@ -1,0 +1,22 @@
+# Programs through their generated CUDA C++ on the host: it is compiled as the tests run.
+add_library(ninfer_shim_program STATIC support/shim_program.cc support/kernel_operands.cc)
+target_compile_definitions(ninfer_shim_program PRIVATE NINFER_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                           NINFER_CXX_COMPILER="${CMAKE_CXX_COMPILER}")
+target_link_libraries(ninfer_shim_program PUBLIC ninfer_flags ninfer_test_support
+                      ninfer_cuda_host_shim ninfer_eager GTest::gtest)
+
+ninfer_test(cuda_weights_test SOURCES cuda_weights_test.cc DEPS cuda_generate)
+ninfer_test(cuda_host_shim_test SOURCES cuda_host_shim_test.cc DEPS cuda_host_shim LABELS release)
+if(TARGET cuda_host_shim_test)
+  target_compile_definitions(cuda_host_shim_test PRIVATE NINFER_CXX_COMPILER="${CMAKE_CXX_COMPILER}")
+endif()
+ninfer_test(cuda_shim_test SOURCES cuda_shim_test.cc DEPS shim_program passes frontend LABELS release)
+ninfer_test(cuda_shim_full_test SOURCES cuda_shim_test.cc DEPS shim_program passes frontend LABELS full)
+ninfer_test(cuda_nvrtc_test SOURCES cuda_nvrtc_test.cc DEPS cuda_generate passes frontend)
+ninfer_test(cuda_nvrtc_full_test SOURCES cuda_nvrtc_test.cc DEPS cuda_generate passes frontend
+            LABELS full)
+foreach(test shim nvrtc)
+  if(TARGET cuda_${test}_full_test)
+    target_compile_definitions(cuda_${test}_full_test PRIVATE NINFER_FULL_TIER)
+  endif()
+endforeach()

@@ -1,0 +1,203 @@
+// The generated CUDA C++, run on the host shim, against the program's interpreter: random graphs,
+// and small models of several families, prefilled and continued token by token over pages that lie
+// out of order.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "eager/program_interpreter.h"
+#include "frontend/frontend.h"
+#include "passes/pass.h"
+#include "tests/program_testing.h"
+#include "tests/support/shim_program.h"
+
+namespace ninfer {
+namespace {
+
+using eager::StepArguments;
+using eager::Tensor;
+
+// The program through both, step after step.
+class Pair {
+ public:
+  Pair(const program::Program& program, const ir::WeightSource& weights, const std::string& name)
+      : program_(program::Clone(program)), packed_(program.weight_bytes + 64) {
+    const absl::Status packing = eager::PackWeights(
+        program_, weights, 1, [](int64_t) {}, packed_.data());
+    EXPECT_TRUE(packing.ok()) << packing;
+    auto interpreter = eager::ProgramInterpreter::Create(&program_, packed_.data(), 1, kPages);
+    EXPECT_TRUE(interpreter.ok()) << interpreter.status();
+    if (interpreter.ok()) interpreter_ = std::move(*interpreter);
+    auto shim = ShimProgram::Create(&program_, weights, kPages, name);
+    EXPECT_TRUE(shim.ok()) << shim.status();
+    if (shim.ok()) shim_ = std::move(*shim);
+  }
+  static constexpr int64_t kPages = 12;
+
+  void ExpectAgree(const StepArguments& step, double bound, const std::string& what) {
+    ASSERT_TRUE(interpreter_ != nullptr && shim_ != nullptr);
+    const auto expected = interpreter_->Run(step);
+    ASSERT_TRUE(expected.ok()) << what << ": " << expected.status();
+    const auto found = shim_->Run(step);
+    ASSERT_TRUE(found.ok()) << what << ": " << found.status();
+    EXPECT_LE(testing::Difference(*expected->floats, *found->floats), bound) << what;
+  }
+
+  void ExpectSameBitsAgain(const StepArguments& step) {
+    ASSERT_TRUE(shim_ != nullptr);
+    const auto first = shim_->Run(step), again = shim_->Run(step);
+    ASSERT_TRUE(first.ok() && again.ok()) << first.status() << again.status();
+    EXPECT_TRUE(*again->floats == *first->floats);
+  }
+
+ private:
+  program::Program program_;
+  std::vector<uint8_t> packed_;
+  std::unique_ptr<eager::ProgramInterpreter> interpreter_;
+  std::unique_ptr<ShimProgram> shim_;
+};
+
+// --- random graphs -------------------------------------------------------------------------------
+
+class CudaRandomPrograms : public ::testing::TestWithParam<uint64_t> {};
+
+TEST_P(CudaRandomPrograms, AgreeWithTheInterpreter) {
+  RandomGraphOptions shapes;
+  shapes.moves = false;  // no kernel takes them
+  RandomGraph graph = MakeRandomGraph(GetParam(), shapes);
+  passes::PassOptions options = testing::RandomPassOptions(GetParam());
+  options.attention = "flash";
+  const auto result = passes::RunPipeline(std::move(graph.module), options);
+  if (!result.ok()) GTEST_SKIP() << "no kernel takes it: " << result.status().message();
+  Pair pair(result->program, *graph.weights, absl::StrCat("random", GetParam()));
+  const double bound = options.weights == DType::kF32 ? 2e-5 : 2e-2;
+  pair.ExpectAgree(testing::WholeTexts({1}, graph.vocab), bound, "one token");
+  pair.ExpectAgree(testing::WholeTexts({3, 2}, graph.vocab), bound, "few tokens");
+  pair.ExpectAgree(testing::WholeTexts({17, 1, 40}, graph.vocab), bound, "many tokens");
+}
+
+#ifdef NINFER_FULL_TIER
+INSTANTIATE_TEST_SUITE_P(Seeds, CudaRandomPrograms, ::testing::Range<uint64_t>(0, 40));
+#else
+INSTANTIATE_TEST_SUITE_P(Seeds, CudaRandomPrograms, ::testing::Values(4, 7));
+#endif
+
+// --- models --------------------------------------------------------------------------------------
+
+// Two texts of 71 and 9 tokens, then a token of each, then two of the second alone.
+std::vector<StepArguments> Steps(int64_t vocab) {
+  const std::vector<int32_t> tables[2] = {{7, 2}, {0, 9}};
+  const auto step = [&](const std::vector<std::pair<int, std::pair<int, int>>>& pieces) {
+    StepArguments arguments;
+    arguments.seq_bounds = {0};
+    for (const auto& [text, range] : pieces) {
+      for (int i = range.first; i < range.second; ++i) {
+        arguments.tokens.push_back(static_cast<int32_t>((i * 7 + 31 * text + 3) % vocab));
+        arguments.positions.push_back(i);
+        arguments.rope_len.push_back(range.second);
+      }
+      arguments.seq_bounds.push_back(static_cast<int32_t>(arguments.tokens.size()));
+      arguments.cached_lens.push_back(range.first);
+      arguments.rows.push_back(static_cast<int32_t>(arguments.tokens.size()) - 1);
+      arguments.page_table.insert(arguments.page_table.end(), tables[text].begin(),
+                                  tables[text].end());
+    }
+    return arguments;
+  };
+  return {step({{0, {0, 71}}, {1, {0, 9}}}), step({{0, {71, 72}}, {1, {9, 10}}}),
+          step({{1, {10, 12}}}), step({{0, {72, 73}}})};
+}
+
+constexpr char kLlama[] = R"({
+  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 211,
+  "hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 2, "num_attention_heads": 6,
+  "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 128, "rms_norm_eps": 1e-05,
+  "tie_word_embeddings": true
+})";
+constexpr char kGpt2[] = R"({
+  "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 211, "n_positions": 256,
+  "n_embd": 60, "n_layer": 2, "n_head": 3, "activation_function": "gelu_new",
+  "layer_norm_epsilon": 1e-05, "tie_word_embeddings": true
+})";
+// Experts, and norms of single heads.
+constexpr char kQwen3Moe[] = R"({
+  "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 211,
+  "hidden_size": 96, "intermediate_size": 128, "moe_intermediate_size": 40, "num_hidden_layers": 2,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "num_experts": 8,
+  "num_experts_per_tok": 3, "max_position_embeddings": 128, "norm_topk_prob": true
+})";
+// A window, scores that are capped, norms behind the layers.
+constexpr char kGemma2[] = R"({
+  "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "vocab_size": 211,
+  "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+  "num_key_value_heads": 2, "head_dim": 24, "max_position_embeddings": 256, "sliding_window": 20,
+  "attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0, "query_pre_attn_scalar": 24
+})";
+// Biases by distance, one KV head for each query head.
+constexpr char kBloom[] = R"({
+  "architectures": ["BloomForCausalLM"], "model_type": "bloom", "vocab_size": 211, "hidden_size": 64,
+  "n_layer": 2, "n_head": 4, "layer_norm_epsilon": 1e-05
+})";
+// Eleven query heads that share one KV head: more than a block takes.
+constexpr char kBigCode[] = R"({
+  "architectures": ["GPTBigCodeForCausalLM"], "model_type": "gpt_bigcode", "vocab_size": 211,
+  "n_positions": 256, "n_embd": 88, "n_layer": 2, "n_head": 11, "multi_query": true,
+  "activation_function": "gelu_pytorch_tanh", "layer_norm_epsilon": 1e-05
+})";
+
+struct ModelCase {
+  const char* name;
+  const char* config;
+  DType weights, activations;
+  bool cached = true;
+  const char* scheme = "";  // of linears' weights, by --weights' name
+  bool int8_inputs = true;
+};
+
+class CudaModels : public ::testing::TestWithParam<ModelCase> {};
+
+TEST_P(CudaModels, AgreeWithTheInterpreterStepByStep) {
+  const ModelCase& c = GetParam();
+  const auto model = frontend::ImportRandomModel(c.name, c.config, DType::kF32, 1, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  passes::PassOptions options;
+  options.weights = c.weights;
+  options.activations = options.kv_cache = c.activations;
+  ASSERT_TRUE(*c.scheme == 0 || options.SetWeights(c.scheme));
+  options.int8_inputs = c.int8_inputs;
+  options.context_length = 128;
+  options.max_tokens = 128;
+  if (!c.cached) options.disabled.insert("kv-cache");
+  const auto result = passes::RunPipeline(model->module.Clone(), options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  Pair pair(result->program, *model->weights, c.name);
+  const double bound = c.activations == DType::kBF16 ? 2e-2 : 2e-5;
+  const std::vector<StepArguments> steps = Steps(211);
+  for (size_t i = 0; i < (c.cached ? steps.size() : 1); ++i) {
+    pair.ExpectAgree(steps[i], bound, absl::StrCat("step ", i));
+  }
+  pair.ExpectSameBitsAgain(steps[c.cached ? 1 : 0]);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Families, CudaModels,
+    ::testing::Values(
+        ModelCase{"llama_f32", kLlama, DType::kF32, DType::kF32},
+        ModelCase{"llama_bf16", kLlama, DType::kBF16, DType::kBF16},
+        ModelCase{"llama_without_cache", kLlama, DType::kF16, DType::kF32, false},
+        ModelCase{"gpt2", kGpt2, DType::kF32, DType::kF32},
+        ModelCase{"qwen3_moe", kQwen3Moe, DType::kBF16, DType::kF32},
+        ModelCase{"gemma2", kGemma2, DType::kF32, DType::kF32},
+        ModelCase{"bloom", kBloom, DType::kF32, DType::kF32},
+        ModelCase{"bigcode", kBigCode, DType::kBF16, DType::kF32},
+        ModelCase{"llama_int8", kLlama, DType::kF32, DType::kF32, true, "int8"},
+        ModelCase{"llama_int8_channel", kLlama, DType::kF32, DType::kBF16, true, "int8:channel",
+                  false},
+        ModelCase{"qwen3_moe_int4", kQwen3Moe, DType::kF32, DType::kF32, true, "int4"},
+        ModelCase{"gpt2_int4a", kGpt2, DType::kF32, DType::kF32, true, "int4a:128", false},
+        ModelCase{"gemma2_nu4", kGemma2, DType::kF32, DType::kBF16, true, "nu4"}),
+    [](const ::testing::TestParamInfo<ModelCase>& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace ninfer

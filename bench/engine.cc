@@ -36,6 +36,8 @@ std::string OptionsOf(const EngineChoice& choice) {
     options["weights"] = choice.type;
     if (!IsOfWeights(choice.type)) options["activations"] = options["kv_cache"] = choice.type;
   }
+  if (!choice.activations.empty()) options["activations"] = choice.activations;
+  if (!choice.kv_cache_type.empty()) options["kv_cache"] = choice.kv_cache_type;
   if (!choice.kv_cache) options["disable_passes"] = {"kv-cache"};
   if (choice.threads > 0) options["threads"] = choice.threads;
   if (choice.context > 0) options["context"] = choice.context;

@@ -36,6 +36,8 @@ struct EngineChoice {
   // "f32" or "bf16" for weights, activations and cache; another of --weights for weights alone;
   // empty: as stored.
   std::string type;
+  // As --activations and --kv-cache of ninfer-compile; empty: what the type says.
+  std::string activations, kv_cache_type;
   std::string attention;  // "naive", "efficient", "flash"; empty: the default
   int threads = 0;
   int64_t context = 0, max_tokens = 0, max_sequences = 0, max_rows = 0;  // 0: the default

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -100,6 +101,22 @@ absl::Status CheckFormats(const RunOptions& options) {
   return absl::OkStatus();
 }
 
+// The types that formats leave to be chosen.
+absl::Status CheckTypes(const RunOptions& options) {
+  for (const auto& [flag, value] : {std::pair("--activations", options.activations),
+                                    std::pair("--kv-cache", options.kv_cache)}) {
+    if (value.empty()) continue;
+    if (IsStory(options)) {
+      return InvalidArgument(flag, ": expected -p, -n, --depth, --batch or --roofline, found none");
+    }
+    if (!options.model.path.empty() && !IsDirectory(options.model.path)) {
+      return InvalidArgument(flag,
+                             ": expected a model folder, whose types can be chosen; found a plan");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckPlot(const RunOptions& options) {
   if (options.plot.empty()) return absl::OkStatus();
   if (IsStory(options) || options.roofline) {
@@ -121,6 +138,7 @@ bool IsForStory(const std::vector<PeerChoice>& peers) {
 absl::Status Check(const RunOptions& options) {
   NINFER_RETURN_IF_ERROR(CheckModel(options));
   NINFER_RETURN_IF_ERROR(CheckFormats(options));
+  NINFER_RETURN_IF_ERROR(CheckTypes(options));
   NINFER_RETURN_IF_ERROR(CheckPlot(options));
   NINFER_ASSIGN_OR_RETURN(const std::vector<PeerChoice> peers,
                           ChoosePeers(options.peers, options.peer_sources));
@@ -285,6 +303,8 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenFor(const WorkLists& works, const Ru
   EngineChoice choice;
   choice.model = options.model;
   choice.type = format;
+  choice.activations = options.activations;
+  choice.kv_cache_type = options.kv_cache;
   choice.threads = options.threads;
   if (lengths.size() > 1) {
     choice.texts = lengths;

@@ -1,7 +1,7 @@
-// The attention family over a paged cache. A unit is one KV head and a block of 16 rows; the query
-// heads that share the KV head are rows of the same register tile, so that keys and values are read
-// once for all of them. Per page of 64 positions: scores by the same tile as a linear's (a page's
-// keys are laid out as a panel), a softmax update, values by the tile again.
+// The attention family over a paged cache. A unit is one KV head and a block of 16 tokens; the
+// query heads that share the KV head are rows beside each other, so that keys and values are read
+// once for all of them. Per span of two pages of 64 positions: scores by the same tile as a
+// linear's (a page's keys are laid out as a panel), a softmax update, values by the tile again.
 //
 // flash keeps a running maximum, sum and weighted values (Milakov and Gimelshein 2018; Dao et al.
 // 2022) and no scores; efficient keeps the scores of a tile of rows in the thread's scratch; naive
@@ -24,8 +24,8 @@ namespace ninfer::codegen {
 namespace {
 
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
-constexpr int kTileRows = kAttentionRows;
-constexpr int64_t kRowBlock = 16;
+constexpr int64_t kRowBlock = program::kAttentionTokens;
+constexpr int64_t kSpan = program::kAttentionSpan;
 
 const ir::Node* FindAttention(const Emitter& e) {
   for (const auto& node : e.body().nodes()) {
@@ -149,67 +149,79 @@ class AttentionEmitter {
     LV from = LoadIndex(tile_.FirstRow(), e_.I64(0));
     LV none = b.CreateICmpSGE(from, to);
     LV count = b.CreateMul(b.CreateSelect(none, e_.I64(0), b.CreateSub(to, from)), e_.I64(group_));
-    LV left = b.CreateURem(count, e_.I64(kTileRows));
-    LV whole = b.CreateSub(count, left);
-    e_.For(e_.I64(0), whole, kTileRows, [&](LV first) { CallTile(first, kTileRows); });
-    for (int n = 1; n < kTileRows; ++n) {
-      e_.If(b.CreateICmpEQ(left, e_.I64(n)), [&] { CallTile(whole, n); });
-    }
+    e_.For(e_.I64(0), count, program::kAttentionRows, [&](LV first) {
+      LV rows = Min(b.CreateSub(count, first), e_.I64(program::kAttentionRows));
+      e_.Call("tile", {first, rows}, [this](const std::vector<LV>& p) { Tile(p[0], p[1]); });
+    });
   }
 
-  void CallTile(LV first, int count) {
-    e_.Call(absl::StrCat("tile_", count), {first},
-            [&](const std::vector<LV>& p) { Tile(p[0], count); });
+  void ForEachRow(LV rows, const std::function<void(LV)>& visit) {
+    e_.For(e_.I64(0), rows, 1, [&](LV r) {
+      const AddressScope scope(e_);
+      visit(r);
+    });
   }
 
-  void Tile(LV first, int count) {
+  void Tile(LV first, LV rows) {
     llvm::IRBuilder<>& b = e_.b();
-    LV rows = e_.I64(count);
     e_.Call("begin_rows", {first, rows},
             [this](const std::vector<LV>& p) { BeginRows(p[0], p[1]); });
     LV last = b.CreateZExt(e_.LoadI32(tile_.LastPosition()), b.getInt64Ty());
     LV pages = b.CreateAdd(b.CreateUDiv(last, e_.I64(kPage)), e_.I64(1));
     LV begin = FirstPage();
     if (flash_) {
-      e_.For(begin, pages, 1, [&](LV page) {
-        tiles_.Keys(count, PageBase(page));
-        e_.Call("update_softmax", {page, rows}, [this](const std::vector<LV>& p) {
-          e_.For(e_.I64(0), p[1], 1, [&](LV r) { tile_.UpdateSoftmax(p[0], r); });
-        });
-        tiles_.Values(count, PageBase(page));
+      // Spans begin at multiples of their length, so that a row's sums do not depend on the tile.
+      LV start = b.CreateSub(begin, b.CreateURem(begin, e_.I64(kSpan)));
+      e_.For(start, pages, kSpan, [&](LV span) {
+        LV from = b.CreateSelect(b.CreateICmpSLT(span, begin), begin, span);
+        LV to = Min(b.CreateAdd(span, e_.I64(kSpan)), pages);
+        e_.Call("span", {rows, from, to},
+                [this](const std::vector<LV>& p) { Span(p[0], p[1], p[2]); });
       });
     } else {
-      // Every score is stored, page by page, and read again for the values.
-      e_.For(begin, pages, 1, [&](LV page) {
-        tiles_.Keys(count, PageBase(page));
-        e_.Call("store_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
-          e_.For(e_.I64(0), p[1], 1,
-                 [&](LV r) { CopyScores(PageScores(p[0], r, p[2]), tile_.Scores(r)); });
-        });
+      AllPages(first, rows, begin, pages);
+    }
+    e_.Call("output_rows", {first, rows},
+            [this](const std::vector<LV>& p) { ForEachRow(p[1], [&](LV r) { Output(p[0], r); }); });
+  }
+
+  // Pages [from, to) of a span.
+  void Span(LV rows, LV from, LV to) {
+    llvm::IRBuilder<>& b = e_.b();
+    const auto pages = [&](void (AttentionTiles::*part)(LV, LV, LV)) {
+      e_.For(from, to, 1,
+             [&](LV page) { (tiles_.*part)(PageBase(page), rows, b.CreateSub(page, from)); });
+    };
+    pages(&AttentionTiles::Keys);
+    LV start = b.CreateMul(from, e_.I64(kPage));
+    LV count = b.CreateMul(b.CreateSub(to, from), e_.I64(kPage));
+    e_.Call("update_softmax", {rows, start, count}, [this](const std::vector<LV>& p) {
+      e_.For(e_.I64(0), p[0], 1, [&](LV r) { tile_.UpdateSoftmax(p[1], p[2], r); });
+    });
+    pages(&AttentionTiles::Values);
+  }
+
+  // Every score is stored, page by page, and read again for the values.
+  void AllPages(LV first, LV rows, LV begin, LV pages) {
+    e_.For(begin, pages, 1, [&](LV page) {
+      tiles_.Keys(PageBase(page), rows, e_.I64(0));
+      e_.Call("store_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
+        ForEachRow(p[1], [&](LV r) { CopyScores(PageScores(p[0], r, p[2]), tile_.Scores(r)); });
       });
-      e_.Call("softmax", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
-        e_.For(e_.I64(0), p[1], 1,
-               [&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[2], p[3]); });
-      });
-      if (all_scores_ != nullptr) {  // kept, so they are to be the probabilities
-        e_.Call("normalise", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
-          e_.For(e_.I64(0), p[1], 1,
-                 [&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[2], p[3]); });
-        });
-      }
-      e_.For(begin, pages, 1, [&](LV page) {
-        e_.Call("load_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
-          e_.For(e_.I64(0), p[1], 1,
-                 [&](LV r) { CopyScores(tile_.Scores(r), PageScores(p[0], r, p[2])); });
-        });
-        tiles_.Values(count, PageBase(page));
+    });
+    e_.Call("softmax", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
+      ForEachRow(p[1], [&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[2], p[3]); });
+    });
+    if (all_scores_ != nullptr) {  // kept, so they are to be the probabilities
+      e_.Call("normalise", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
+        ForEachRow(p[1], [&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[2], p[3]); });
       });
     }
-    e_.Call("output_rows", {first, rows}, [this](const std::vector<LV>& p) {
-      e_.For(e_.I64(0), p[1], 1, [&](LV r) {
-        const AddressScope scope(e_);
-        Output(p[0], r);
+    e_.For(begin, pages, 1, [&](LV page) {
+      e_.Call("load_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
+        ForEachRow(p[1], [&](LV r) { CopyScores(tile_.Scores(r), PageScores(p[0], r, p[2])); });
       });
+      tiles_.Values(PageBase(page), rows, e_.I64(0));
     });
   }
 

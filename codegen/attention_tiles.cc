@@ -15,6 +15,13 @@ AttentionTiles::AttentionTiles(Emitter& e, AttentionScratch* scratch, DType quer
   value_mode_ = kv_.integers()             ? DotMode::kInt8
                 : kv_.dtype == DType::kF32 ? DotMode::kF32
                                            : DotMode::kBf16Pairs;
+  values_ahead_ = kv_.k_bytes();
+  // If the pages of a text lie one behind the other.
+  keys_ahead_ = program::kAttentionSpan * kv_.page_bytes() - kv_.k_bytes();
+}
+
+std::string AttentionTiles::RowTile::Name(const char* what) const {
+  return absl::StrCat(what, "_tile_", count, last ? "_last" : "", widened ? "_widened" : "");
 }
 
 // f32, but for VDPBF16PS, which multiplies bf16.
@@ -46,66 +53,114 @@ void AttentionTiles::CopyQuery(LV from, LV to, DType packed) {
   });
 }
 
-// Calls part(first row, rows) for even parts of `all` rows that each fit the registers.
-void AttentionTiles::ForParts(DotMode mode, int all, const std::function<void(int, int)>& part) {
-  const int most = LargestTile(e_.target(), mode).rows, parts = (all + most - 1) / most;
-  for (int i = 0; i < parts; ++i) {
-    const int from = all * i / parts;
-    part(from, all * (i + 1) / parts - from);
+// As many rows at once as the registers hold, and the rest, one at least.
+void AttentionTiles::ForWholeTiles(DotMode mode, LV rows, LV operand, bool widened,
+                                   const std::function<void(const RowTile&)>& tile) {
+  llvm::IRBuilder<>& b = e_.b();
+  const int most = LargestTile(e_.target(), mode).rows;
+  LV before = b.CreateSub(rows, e_.I64(1));
+  LV whole = b.CreateSub(before, b.CreateURem(before, e_.I64(most)));
+  e_.For(e_.I64(0), whole, most, [&](LV r) { tile({r, most, false, mode, operand, widened}); });
+  LV left = b.CreateSub(rows, whole);
+  for (int n = 1; n <= most; ++n) {
+    e_.If(b.CreateICmpEQ(left, e_.I64(n)), [&] { tile({whole, n, true, mode, operand, widened}); });
   }
+}
+
+// Rows of one tile multiply bf16 as it lies in the page at `operand`; for more it is widened.
+void AttentionTiles::ForRows(DotMode mode, LV rows, LV operand, const std::function<void()>& widen,
+                             const std::function<void(const RowTile&)>& tile) {
+  if (mode != DotMode::kBf16Pairs) return ForWholeTiles(mode, rows, operand, false, tile);
+  llvm::IRBuilder<>& b = e_.b();
+  const int few = LargestTile(e_.target(), mode).rows;
+  for (int n = 1; n <= few; ++n) {
+    e_.If(b.CreateICmpEQ(rows, e_.I64(n)), [&] {
+      tile({e_.I64(0), n, true, mode, operand, false});
+    });
+  }
+  e_.If(b.CreateICmpSGT(rows, e_.I64(few)), [&] {
+    widen();
+    ForWholeTiles(DotMode::kF32, rows, tile_.WidenedPage(), true, tile);
+  });
+}
+
+int64_t AttentionTiles::StepBytes(const RowTile& rows) const {
+  return rows.widened ? 4 : kv_.step() * DTypeSize(kv_.dtype);
+}
+
+// `groups` of `columns` pairs of bf16 at `from` as f32 [2 * groups][columns], in scratch. Asks for
+// what lies `ahead` of them.
+void AttentionTiles::Widen(const char* name, LV from, int64_t groups, int64_t columns,
+                           int64_t ahead) {
+  constexpr int64_t kLineColumns = 16;
+  e_.Call(name, {from}, [&](const std::vector<LV>& p) {
+    e_.For(e_.I64(0), e_.I64(groups), 1, [&](LV g) {
+      LV words = e_.Offset(p[0], e_.b().CreateMul(g, e_.I64(columns * 4)));
+      LV floats = e_.Offset(tile_.WidenedPage(), e_.b().CreateMul(g, e_.I64(columns * 8)));
+      e_.For(e_.I64(0), e_.I64(columns), kLineColumns, [&](LV c) {
+        LV line = e_.b().CreateMul(c, e_.I64(4));
+        e_.Prefetch(e_.Offset(e_.Offset(words, line), ahead));
+        for (int64_t i = 0; i < kLineColumns * 4; i += e_.lanes() * 4) {
+          LV at = e_.b().CreateAdd(line, e_.I64(i));
+          const std::vector<LV> pair = EmitWeights(e_, DotMode::kBf16Pairs, e_.Offset(words, at));
+          for (int64_t half : {0, 1}) {
+            LV target = e_.Offset(e_.Offset(floats, at), half * columns * 4);
+            e_.StoreFloat(pair[half], target, DType::kF32, e_.lanes());
+          }
+        }
+      });
+    });
+  });
 }
 
 // The register tiles are functions whose operands come as addresses of their own: what LLVM knows
 // to lie apart it would load once and hold, or spill. They are called in loops, for all calls side
 // by side have more addresses than registers.
-void AttentionTiles::Keys(int all, LV page) {
-  e_.Call(absl::StrCat("keys_", all), {page},
-          [&](const std::vector<LV>& p) { EmitKeyTiles(all, p[0]); });
-}
-
-void AttentionTiles::EmitKeyTiles(int all, LV base) {
-  ForParts(key_mode_, all, [&](int r0, int count) {
-    const int64_t columns = TileFor(e_.target(), key_mode_, count).slots * e_.lanes();
-    e_.Call(absl::StrCat("keys_", r0, "_", count), {base}, [&](const std::vector<LV>& p) {
-      e_.For(e_.I64(0), e_.I64(kPage), columns, [&](LV j) { CallKeyTile(r0, count, p[0], j); });
+void AttentionTiles::Keys(LV page, LV rows, LV place) {
+  e_.Call("keys", {page, rows, place}, [&](const std::vector<LV>& p) {
+    const auto widen = [&] { Widen("widen_keys", p[0], kv_.k_groups(), kPage, values_ahead_); };
+    ForRows(key_mode_, p[1], p[0], widen, [&](const RowTile& tile) {
+      const int slots = TileFor(e_.target(), tile.mode, tile.count).slots;
+      e_.For(e_.I64(0), e_.I64(kPage), int64_t{slots} * e_.lanes(),
+             [&](LV j) { CallKeyTile(tile, p[0], p[2], j); });
     });
   });
 }
 
-void AttentionTiles::CallKeyTile(int r0, int count, LV base, LV j) {
-  const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
-  LV row = e_.I64(r0), in_floats = e_.b().CreateMul(j, e_.I64(4));
-  std::vector<LV> addresses = {e_.Offset(base, e_.b().CreateMul(j, e_.I64(step))), tile_.Query(row),
-                               e_.Offset(tile_.Scores(row), in_floats)};
+void AttentionTiles::CallKeyTile(const RowTile& rows, LV page, LV place, LV j) {
+  LV in_floats = e_.b().CreateMul(j, e_.I64(4));
+  std::vector<LV> addresses = {
+      e_.Offset(rows.operand, e_.b().CreateMul(j, e_.I64(StepBytes(rows)))),
+      tile_.Query(rows.first), e_.Offset(tile_.Scores(rows.first, place), in_floats)};
   if (kv_.integers()) {
-    LV scales = e_.Offset(base, kv_.KScaleOffset(0, 0));
-    for (LV address : {e_.Offset(scales, in_floats), tile_.QueryScale(row), tile_.QueryStart(row)})
-      addresses.push_back(address);
+    LV scales = e_.Offset(page, kv_.KScaleOffset(0, 0));
+    addresses.push_back(e_.Offset(scales, in_floats));
+    addresses.push_back(tile_.QueryScale(rows.first));
+    addresses.push_back(tile_.QueryStart(rows.first));
   }
-  e_.Call(absl::StrCat("key_tile_", count), addresses,
-          [&](const std::vector<LV>& p) { EmitKeyTile(count, p); });
+  e_.Call(rows.Name("key"), addresses, [&](const std::vector<LV>& p) { EmitKeyTile(rows, p); });
 }
 
 // Of keys, queries, scores and, of integers, the scales of the first two and the sums' starts.
-void AttentionTiles::EmitKeyTile(int count, const std::vector<LV>& p) {
+void AttentionTiles::EmitKeyTile(const RowTile& rows, const std::vector<LV>& p) {
   LV keys = p[0], queries = p[1], scores = p[2];
-  const int lanes = e_.lanes(), slots = TileFor(e_.target(), key_mode_, count).slots;
-  const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
+  const int lanes = e_.lanes(), slots = TileFor(e_.target(), rows.mode, rows.count).slots;
+  const int64_t step = StepBytes(rows);
   DotTile tile;
-  tile.mode = key_mode_;
+  tile.mode = rows.mode;
   tile.a_dtype = QueryType();
   tile.k = kv_.integers() ? kv_.k_groups() * kv_.step() : kv_.head_dim;
   tile.b_stride = kPage * step;
-  tile.prefetch = kv_.k_bytes();  // the page's values
-  for (int r = 0; r < count; ++r) {
+  if (rows.last && !rows.widened) tile.prefetch = values_ahead_;
+  for (int r = 0; r < rows.count; ++r) {
     tile.a_rows.push_back(e_.Offset(queries, r * kv_.v_columns() * 4));
     if (kv_.integers()) tile.a_starts.push_back(e_.Offset(p[5], r * 4));
   }
   for (int s = 0; s < slots; ++s) tile.b_slots.push_back(e_.Offset(keys, s * lanes * step));
   const std::vector<LV> acc = EmitDotTile(e_, tile);
-  for (int r = 0; r < count; ++r) {
+  for (int r = 0; r < rows.count; ++r) {
     for (int s = 0; s < slots; ++s) {
-      LV address = e_.Offset(scores, (r * kPage + s * lanes) * 4);
+      LV address = e_.Offset(scores, (r * program::kAttentionSpan * kPage + s * lanes) * 4);
       LV score = acc[r * slots + s];
       if (kv_.integers()) {
         LV scale = e_.LoadFloat(e_.Offset(p[3], s * lanes * 4), DType::kF32, lanes);
@@ -118,18 +173,18 @@ void AttentionTiles::EmitKeyTile(int count, const std::vector<LV>& p) {
   }
 }
 
-void AttentionTiles::Values(int all, LV page) {
+void AttentionTiles::Values(LV page, LV rows, LV place) {
   if (kv_.integers()) {
-    e_.Call("round_weights", {e_.I64(all), page}, [this](const std::vector<LV>& p) {
-      e_.For(e_.I64(0), p[0], 1, [&](LV r) { RoundWeights(r, p[1]); });
+    e_.Call("round_weights", {page, rows, place}, [this](const std::vector<LV>& p) {
+      e_.For(e_.I64(0), p[1], 1, [&](LV r) { RoundWeights(r, p[0], p[2]); });
     });
   }
-  e_.Call(absl::StrCat("values_", all), {page},
-          [&](const std::vector<LV>& p) { EmitValueTiles(all, p[0]); });
+  e_.Call("values", {page, rows, place},
+          [&](const std::vector<LV>& p) { EmitValueTiles(p[0], p[1], p[2]); });
 }
 
-void AttentionTiles::RoundWeights(LV r, LV page) {
-  const FactorScale rounded = EmitFactorRow(e_, {.source = tile_.Scores(r),
+void AttentionTiles::RoundWeights(LV r, LV page, LV place) {
+  const FactorScale rounded = EmitFactorRow(e_, {.source = tile_.Scores(r, place),
                                                  .factors = e_.Offset(page, kv_.VScaleOffset(0, 0)),
                                                  .target = tile_.Weights(r),
                                                  .count = kPage,
@@ -138,57 +193,68 @@ void AttentionTiles::RoundWeights(LV r, LV page) {
   e_.b().CreateAlignedStore(rounded.start, tile_.WeightStart(r), llvm::Align(4));
 }
 
-void AttentionTiles::EmitValueTiles(int all, LV base) {
-  ForParts(value_mode_, all, [&](int r0, int count) {
-    const int slots = TileFor(e_.target(), value_mode_, count).slots;
+void AttentionTiles::EmitValueTiles(LV page, LV rows, LV place) {
+  LV values = e_.Offset(page, kv_.k_bytes());
+  const auto widen = [&] {
+    Widen("widen_values", values, kPage / 2, kv_.v_columns(), keys_ahead_);
+  };
+  ForRows(value_mode_, rows, values, widen, [&](const RowTile& tile) {
+    const int slots = TileFor(e_.target(), tile.mode, tile.count).slots;
     const int64_t columns = slots * e_.lanes(), left = kv_.v_columns() % columns;
     const int64_t whole = kv_.v_columns() - left;
-    e_.Call(absl::StrCat("values_", r0, "_", count), {base}, [&](const std::vector<LV>& p) {
-      e_.For(e_.I64(0), e_.I64(whole), columns,
-             [&](LV c) { CallValueTile(r0, count, slots, p[0], c); });
-      if (left > 0) CallValueTile(r0, count, left / e_.lanes(), p[0], e_.I64(whole));
-    });
+    e_.For(e_.I64(0), e_.I64(whole), columns, [&](LV c) { CallValueTile(tile, place, c, slots); });
+    if (left > 0) CallValueTile(tile, place, e_.I64(whole), left / e_.lanes());
   });
 }
 
-void AttentionTiles::CallValueTile(int r0, int count, int64_t slots, LV base, LV c) {
-  const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
-  LV values = e_.Offset(base, e_.AddMul(e_.I64(kv_.k_bytes()), c, step));
-  LV sums = e_.Offset(tile_.Values(e_.I64(r0)), e_.b().CreateMul(c, e_.I64(4)));
-  e_.Call(absl::StrCat("value_tile_", r0, "_", count, "_", slots),
-          {values, Weights(e_.I64(r0)), sums},
-          [&](const std::vector<LV>& p) { EmitValueTile(r0, count, slots, p[0], p[1], p[2]); });
+void AttentionTiles::CallValueTile(const RowTile& rows, LV place, LV c, int64_t slots) {
+  LV sums = e_.Offset(tile_.Values(rows.first), e_.b().CreateMul(c, e_.I64(4)));
+  LV weights = kv_.integers() ? tile_.Weights(rows.first) : tile_.Scores(rows.first, place);
+  std::vector<LV> addresses = {
+      e_.Offset(rows.operand, e_.b().CreateMul(c, e_.I64(StepBytes(rows)))), weights, sums};
+  if (kv_.integers()) {
+    addresses.push_back(tile_.WeightScale(rows.first));
+    addresses.push_back(tile_.WeightStart(rows.first));
+  }
+  e_.Call(absl::StrCat(rows.Name("value"), "_", slots), addresses,
+          [&](const std::vector<LV>& p) { EmitValueTile(rows, slots, p); });
 }
 
-void AttentionTiles::EmitValueTile(int r0, int count, int64_t slots, LV values, LV weights,
-                                   LV sums) {
+// Of values, weights, sums and, of integers, the weights' scales and the products' starts.
+void AttentionTiles::EmitValueTile(const RowTile& rows, int64_t slots, const std::vector<LV>& p) {
   const int lanes = e_.lanes();
-  const int64_t step = kv_.step() * DTypeSize(kv_.dtype);
+  const int64_t step = StepBytes(rows);
+  const auto sum_address = [&](int r, int64_t s) {
+    return e_.Offset(p[2], (r * kv_.v_columns() + s * lanes) * 4);
+  };
   DotTile tile;
-  tile.mode = value_mode_;
+  tile.mode = rows.mode;
   tile.a_dtype = DType::kF32;
   tile.k = kPage;
   tile.b_stride = kv_.v_columns() * step;
-  tile.prefetch = kv_.page_bytes() - kv_.k_bytes();  // the next page's keys, if it lies behind
-  const int64_t row_bytes = kPage * (kv_.integers() ? 2 : 4);
-  for (int r = 0; r < count; ++r) {
-    tile.a_rows.push_back(e_.Offset(weights, r * row_bytes));
-    if (kv_.integers()) tile.a_starts.push_back(tile_.WeightStart(e_.I64(r0 + r)));
-  }
-  for (int64_t s = 0; s < slots; ++s) tile.b_slots.push_back(e_.Offset(values, s * lanes * step));
-  const std::vector<LV> acc = EmitDotTile(e_, tile);
-  for (int r = 0; r < count; ++r) {
-    LV correction = e_.LoadFloat(tile_.Correction(e_.I64(r0 + r)), DType::kF32, 1);
+  if (rows.last && !rows.widened) tile.prefetch = keys_ahead_;
+  const int64_t row_bytes = kPage * (kv_.integers() ? 2 : program::kAttentionSpan * 4);
+  for (int64_t s = 0; s < slots; ++s) tile.b_slots.push_back(e_.Offset(p[0], s * lanes * step));
+  for (int r = 0; r < rows.count; ++r) {
+    tile.a_rows.push_back(e_.Offset(p[1], r * row_bytes));
+    if (kv_.integers()) {
+      tile.a_starts.push_back(e_.Offset(p[4], r * 4));
+      continue;
+    }
     for (int64_t s = 0; s < slots; ++s) {
-      LV address = e_.Offset(sums, (r * kv_.v_columns() + s * lanes) * 4);
-      LV old = e_.LoadFloat(address, DType::kF32, lanes);
-      LV added = acc[r * slots + s];
+      tile.sums.push_back(e_.LoadFloat(sum_address(r, s), DType::kF32, lanes));
+    }
+  }
+  const std::vector<LV> acc = EmitDotTile(e_, tile);
+  for (int r = 0; r < rows.count; ++r) {
+    for (int64_t s = 0; s < slots; ++s) {
+      LV sum = acc[r * slots + s];
       if (kv_.integers()) {
-        LV scale = e_.LoadFloat(tile_.WeightScale(e_.I64(r0 + r)), DType::kF32, 1);
-        added = e_.b().CreateFMul(ToFloat(added), e_.SplatValue(scale, lanes));
+        LV scale = e_.LoadFloat(e_.Offset(p[3], r * 4), DType::kF32, 1);
+        LV old = e_.LoadFloat(sum_address(r, s), DType::kF32, lanes);
+        sum = e_.Fma(ToFloat(sum), e_.SplatValue(scale, lanes), old);
       }
-      LV sum = e_.Fma(old, e_.SplatValue(correction, lanes), added);
-      e_.StoreFloat(sum, address, DType::kF32, lanes);
+      e_.StoreFloat(sum, sum_address(r, s), DType::kF32, lanes);
     }
   }
 }

@@ -177,21 +177,16 @@ class TileEmitter {
     const int64_t slot_bytes = int64_t{lanes_} * (tile_.mode == DotMode::kF16 ? 2 : 4);
     for (size_t s = 0; s < tile_.b_slots.size(); ++s) {
       if (static_cast<int64_t>(s) * slot_bytes % kLine != 0) continue;
-      AskFor(e_.Offset(BAddress(s, i, u), tile_.prefetch));
+      e_.Prefetch(e_.Offset(BAddress(s, i, u), tile_.prefetch));
     }
-  }
-
-  void AskFor(LV address) {
-    e_.b().CreateIntrinsic(llvm::Intrinsic::prefetch, {address->getType()},
-                           {address, e_.b().getInt32(0), e_.b().getInt32(3), e_.b().getInt32(1)});
   }
 
   void PrefetchNext(LV i) {
     const int64_t bytes = DotStep(tile_.mode) * DTypeSize(tile_.a_dtype);
     for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
-      AskFor(e_.Offset(AAddress(r, i, 0, 0, bytes), tile_.next_rows));
+      e_.Prefetch(e_.Offset(AAddress(r, i, 0, 0, bytes), tile_.next_rows));
     }
-    AskFor(e_.Offset(tile_.next_sums, e_.b().CreateMul(i, e_.I64(16))));
+    e_.Prefetch(e_.Offset(tile_.next_sums, e_.b().CreateMul(i, e_.I64(16))));
   }
 
   void Step(LV i, int64_t u, int64_t step, std::vector<LV>& acc) {

@@ -305,6 +305,12 @@ LV Emitter::Fma(LV a, LV b, LV c) {
   return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()}, {a, b, c});
 }
 
+void Emitter::Prefetch(LV address) {
+  LV read = builder_.getInt32(0), all_levels = builder_.getInt32(3), data = builder_.getInt32(1);
+  builder_.CreateIntrinsic(llvm::Intrinsic::prefetch, {address->getType()},
+                           {address, read, all_levels, data});
+}
+
 LV Emitter::Max(LV a, LV b) { return builder_.CreateSelect(builder_.CreateFCmpOGT(a, b), a, b); }
 
 namespace {

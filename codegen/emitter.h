@@ -77,6 +77,7 @@ class Emitter {
   LV LoadFloat(LV address, DType dtype, int lanes);
   LV LoadI32(LV address);
   void StoreFloat(LV value, LV address, DType dtype, int lanes);
+  void Prefetch(LV address);  // its cache line, into all levels
   // f32 to bf16 bits, as i16 or a vector of it.
   LV ToBf16(LV value, int lanes);
   // Bits of f16, as i16 or a vector of it, and f32.

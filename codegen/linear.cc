@@ -31,6 +31,13 @@ struct Input {
   DType dtype = DType::kF32;
 };
 
+QuantisedRows RowsOf(const ir::Node& linear) {
+  const ir::Node* quantiser = program::InputQuantiser(linear);
+  if (quantiser == nullptr) return QuantisedRows::kFloats;
+  const QuantiseScheme& scheme = *FindQuantiseScheme(quantiser->attr_string("scheme"));
+  return scheme.group == 0 ? QuantisedRows::kWhole : QuantisedRows::kByBlock;
+}
+
 // Read ahead in a panel. The CPU's own prefetchers stop at every 4 KiB of addresses, huge pages or
 // not, and keep too few lines in flight between: on Sapphire Rapids one row of bf16 weights is
 // read at 75-82% of the read limit without, at 95-100% with 2 to 4 KiB; more rows gain 10-20%, and
@@ -70,17 +77,18 @@ class LinearEmitter {
   }
 
  private:
+  bool Quantised() const { return product_.weights != nullptr; }
   // Widening bf16 activations in the tile would cost as many instructions as half of its products,
   // so it is done once for a block of rows.
   bool Widens() const {
-    return scheme_ == nullptr && mode_ == DotMode::kBf16Pairs && input_.dtype == DType::kBF16;
+    return !Quantised() && mode_ == DotMode::kBf16Pairs && input_.dtype == DType::kBF16;
   }
   // Rows are read from where they were widened or quantised, behind the accumulators in scratch.
-  bool Prepares() const { return Widens() || grouped_ || scheme_ != nullptr; }
+  bool Prepares() const { return Widens() || grouped_ || Quantised(); }
   DType PreparedType() const { return mode_ == DotMode::kBf16Dot ? DType::kBF16 : DType::kF32; }
   int64_t PreparedBytes() const {
-    if (scheme_ == nullptr) return program::LeadingDimension(k_) * DTypeSize(PreparedType());
-    return widened_ ? WidenedRowBytes(k_) : PreparedRowBytes(e_.target(), k_);
+    if (!Quantised()) return program::LeadingDimension(k_) * DTypeSize(PreparedType());
+    return product_.widened() ? WidenedRowBytes(k_) : PreparedRowBytes(e_.target(), k_);
   }
   int64_t ChoicesAt() const {
     const int64_t sliced = program::kLinearSumsBytes + program::kLinearSliceBytes;
@@ -114,9 +122,9 @@ class LinearEmitter {
     LV source =
         e_.Offset(e_.ParameterAddress(input_.buffer), e_.b().CreateMul(element, e_.I64(size)));
     LV target = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), r, PreparedBytes()));
-    if (widened_) return EmitWidenRow(e_, source, input_.dtype, k_, target);
-    if (scheme_ != nullptr) {
-      EmitPrepareRow(e_, *scheme_, source, input_.dtype, k_, target, e_.scratch());
+    if (product_.widened()) return EmitWidenRow(e_, source, input_.dtype, k_, target);
+    if (Quantised()) {
+      EmitPrepareRow(e_, product_, source, input_.dtype, k_, target, e_.scratch());
       return;
     }
     const DType type = PreparedType();
@@ -212,9 +220,9 @@ class LinearEmitter {
     }
     format_ = info.format;
     FindInput(program::LinearInput(*linear_));
-    scheme_ = formats::InfoOf(format_).scheme;
-    widened_ = scheme_ != nullptr && program::InputQuantiser(*linear_) == nullptr;
-    if (scheme_ != nullptr) return OverrideAccumulators();
+    product_.weights = formats::InfoOf(format_).scheme;
+    product_.rows = RowsOf(*linear_);
+    if (Quantised()) return OverrideAccumulators();
     mode_ = DotModeOf(e_.target(), format_, input_.dtype);
     OverrideAccumulators();
   }
@@ -297,9 +305,8 @@ class LinearEmitter {
   // The rows from `first` on.
   void Tiles(LV panel, LV from, LV first, int group) {
     LV rows = BlockRows(from);
-    const TileShape full = scheme_ != nullptr
-                               ? LargestQuantisedTile(e_.target(), *scheme_, widened_)
-                               : LargestTile(e_.target(), mode_);
+    const TileShape full =
+        Quantised() ? LargestQuantisedTile(e_.target(), product_) : LargestTile(e_.target(), mode_);
     LV rest = e_.b().CreateURem(e_.b().CreateSub(rows, first), e_.I64(full.rows));
     LV whole = e_.b().CreateSub(rows, rest);
     e_.For(first, whole, full.rows, [&](LV row) {
@@ -315,7 +322,7 @@ class LinearEmitter {
           [&] { CallEpilogue(panel, e_.b().CreateAdd(from, whole), left, e_.I64(0), group); });
   }
 
-  bool Slices() const { return scheme_ == nullptr && WantsSlices(mode_); }
+  bool Slices() const { return !Quantised() && WantsSlices(mode_); }
 
   SlicedLinear Sliced(int group) {
     return {mode_,
@@ -333,7 +340,7 @@ class LinearEmitter {
   void CallTile(LV panel, LV from, LV row, int count, int group) {
     e_.Call(absl::StrCat("tile_", group, "_", count), {panel, from, row},
             [&](const std::vector<LV>& p) {
-              if (scheme_ != nullptr) return IntegerTile(p[0], p[2], count, group);
+              if (Quantised()) return IntegerTile(p[0], p[2], count, group);
               Tile(p[0], p[1], p[2], count, group);
             });
   }
@@ -394,12 +401,11 @@ class LinearEmitter {
   // The same as Tile, of quantised panels and prepared rows.
   void IntegerTile(LV panel, LV row, int count, int group) {
     const std::vector<LV> panels = Slots(panel, group, 0);
-    const TileShape shape = QuantisedTileFor(e_.target(), *scheme_, widened_, count);
+    const TileShape shape = QuantisedTileFor(e_.target(), product_, count);
     const auto in_panel = static_cast<size_t>(formats::kPanelColumns / e_.lanes());
     QuantisedTile tile;
-    tile.weights = scheme_;
+    tile.product = product_;
     tile.layout = formats::BlocksOf(format_, k_);
-    tile.widened = widened_;
     tile.prefetch = kPrefetchBytes;
     LV first = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), row, PreparedBytes()));
     for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * PreparedBytes()));
@@ -471,8 +477,7 @@ class LinearEmitter {
   Input input_;
   DotMode mode_ = DotMode::kF32;
   formats::Format format_ = formats::Format::kPanelF32;
-  const QuantiseScheme* scheme_ = nullptr;  // of a quantised weight
-  bool widened_ = false;                    // which is multiplied with rows of f32
+  QuantisedProduct product_;  // of a quantised weight
   int64_t segments_ = 1, k_ = 0, n_ = 0;
   bool grouped_ = false, own_inputs_ = false;  // the latter: x is [T, k, K]
   int64_t experts_ = 1, chosen_ = 1;

@@ -4,6 +4,7 @@
 #include "codegen/math.h"
 
 #include "llvm/IR/Intrinsics.h"
+#include "llvm/IR/IntrinsicsX86.h"
 
 namespace ninfer::codegen {
 namespace {
@@ -14,6 +15,8 @@ llvm::Type* Like(LV x, llvm::Type* scalar) {
   }
   return scalar;
 }
+
+constexpr int kNearestEven = 4;  // the rounding in force, as AVX-512's intrinsics name it
 
 LV Real(LV x, double value) { return llvm::ConstantFP::get(x->getType(), value); }
 
@@ -37,6 +40,21 @@ LV CopySign(Emitter& e, LV magnitude, LV sign) {
 LV PowerOfTwo(Emitter& e, LV n, LV like) {
   LV biased = e.b().CreateAdd(n, llvm::ConstantInt::get(n->getType(), 127));
   return e.b().CreateBitCast(e.b().CreateShl(biased, 23), like->getType());
+}
+
+// p 2^n for a whole number n of [-126, 128], which the low bits of `shifted` count from `magic`.
+LV TimesPowerOfTwo(Emitter& e, LV p, LV n, LV shifted, LV magic) {
+  llvm::IRBuilder<>& b = e.b();
+  if (p->getType() == e.FloatType(16)) {
+    return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {},
+                             {p, n, p, b.getInt16(-1), b.getInt32(kNearestEven)});
+  }
+  // In two factors: 2^128 is no float, the result can be one.
+  llvm::Type* i32 = Like(p, b.getInt32Ty());
+  LV integer = b.CreateSub(b.CreateBitCast(shifted, i32), b.CreateBitCast(magic, i32));
+  LV half = b.CreateAShr(integer, 1);
+  return b.CreateFMul(b.CreateFMul(p, PowerOfTwo(e, half, p)),
+                      PowerOfTwo(e, b.CreateSub(integer, half), p));
 }
 
 // Sine (quarter = 0) or cosine (quarter = 1).
@@ -73,7 +91,6 @@ LV SineOfQuarter(Emitter& e, LV x, int quarter) {
 
 LV EmitExp(Emitter& e, LV x) {
   llvm::IRBuilder<>& b = e.b();
-  llvm::Type* i32 = Like(x, b.getInt32Ty());
   LV magic = Real(x, 12582912.0);  // 1.5 * 2^23 rounds to the nearest integer
   LV shifted = e.Fma(x, Real(x, 1.44269504088896341), magic);
   LV n = b.CreateFSub(shifted, magic);
@@ -83,11 +100,7 @@ LV EmitExp(Emitter& e, LV x) {
                     {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
                      1.6666665459e-1, 5.0000001201e-1});
   p = e.Fma(b.CreateFMul(p, r), r, b.CreateFAdd(r, Real(x, 1.0)));
-  // In two factors: 2^128 is no float, the result can be one.
-  LV integer = b.CreateSub(b.CreateBitCast(shifted, i32), b.CreateBitCast(magic, i32));
-  LV half = b.CreateAShr(integer, 1);
-  LV y = b.CreateFMul(b.CreateFMul(p, PowerOfTwo(e, half, x)),
-                      PowerOfTwo(e, b.CreateSub(integer, half), x));
+  LV y = TimesPowerOfTwo(e, p, n, shifted, magic);
   LV tiny = b.CreateFCmpOLT(x, Real(x, -87.3365447504));
   LV huge = b.CreateFCmpOGT(x, Real(x, 88.7228391117));
   y = b.CreateSelect(tiny, Real(x, 0.0), y);

@@ -21,8 +21,10 @@ constexpr int64_t kBlock = kQuantiseBlock;
 
 // Blocks that need no more registers than their integers, scales and sums: their loads are
 // unrolled.
-bool IsPlain(const QuantiseScheme& scheme, bool widened) {
-  return scheme.grid == QuantiseGrid::kSymmetric && scheme.group == kBlock && !widened;
+bool IsPlain(const QuantisedProduct& product) {
+  const QuantiseScheme& scheme = *product.weights;
+  const bool own_scales = scheme.group == kBlock || product.one_sum();
+  return scheme.grid == QuantiseGrid::kSymmetric && own_scales && !product.widened();
 }
 
 class TileEmitter {
@@ -30,14 +32,20 @@ class TileEmitter {
   TileEmitter(Emitter& e, const QuantisedTile& tile)
       : e_(e),
         tile_(tile),
-        scheme_(*tile.weights),
+        product_(tile.product),
+        scheme_(*tile.product.weights),
         lanes_(e.lanes()),
         slots_(tile.b_panels.size()) {}
 
   std::vector<LV> Run() {
     const std::vector<LV> zero(tile_.a_rows.size() * slots_, e_.Splat(0, lanes_));
-    return e_.ForCarry(e_.I64(0), e_.I64(tile_.layout.blocks), 1, zero,
-                       [&](LV g, const std::vector<LV>& carried) { return Block(g, carried); });
+    const std::vector<LV> begin = product_.one_sum() ? Begin(tile_.a_rows, e_.I64(0)) : zero;
+    std::vector<LV> sums =
+        e_.ForCarry(e_.I64(0), e_.I64(tile_.layout.blocks), 1, begin,
+                    [&](LV g, const std::vector<LV>& carried) { return Block(g, carried); });
+    if (product_.one_sum()) sums = Scaled(e_.I64(0), tile_.a_rows, sums, zero);
+    if (product_.rows == QuantisedRows::kWhole && !product_.one_sum()) ScaleRows(sums);
+    return sums;
   }
 
  private:
@@ -58,9 +66,9 @@ class TileEmitter {
   // Where a block's group begins, and the block, in bytes from the panel's start.
   LV InHeader(LV g) {
     const formats::BlockLayout& layout = tile_.layout;
+    if (layout.blocks_per_group >= layout.blocks) return e_.I64(0);
     LV group =
         layout.blocks_per_group == 1 ? g : e_.b().CreateUDiv(g, e_.I64(layout.blocks_per_group));
-    if (layout.blocks_per_group >= layout.blocks) return e_.I64(0);
     return e_.b().CreateMul(group, e_.I64(layout.group_bytes()));
   }
   LV InBlock(LV g, LV header) {
@@ -90,20 +98,20 @@ class TileEmitter {
   std::vector<LV> Block(LV g, const std::vector<LV>& carried) {
     LV header = InHeader(g);
     LV block = InBlock(g, header);
-    const int64_t row_bytes = tile_.widened ? kBlock * 4 : PreparedBlockBytes(e_.target());
+    const int64_t row_bytes = product_.widened() ? kBlock * 4 : PreparedBlockBytes(e_.target());
     LV in_row = e_.b().CreateMul(g, e_.I64(row_bytes));
     std::vector<LV> a;
     for (LV row : tile_.a_rows) a.push_back(e_.Offset(row, in_row));
     Prefetch(header, block);
     zeros_.clear();
-    std::vector<LV> sums = Begin(a, header);
+    std::vector<LV> sums = product_.one_sum() ? carried : Begin(a, header);
     std::vector<LV> panels;
     for (size_t s = 0; s < slots_; ++s) {
       panels.push_back(
           e_.Offset(e_.Offset(tile_.b_panels[s], block), tile_.b_columns[s] * kNeighbours));
     }
     const int64_t loads = kBlock / kNeighbours / PerLoad();
-    if (e_.target().vector_bits == 512 && IsPlain(scheme_, tile_.widened)) {
+    if (e_.target().vector_bits == 512 && IsPlain(product_)) {
       for (int64_t load = 0; load < loads; ++load) Load(a, panels, e_.I64(load), sums);
     } else {  // LLVM would move the loads of all steps to the front, and spill them
       sums = e_.ForCarry(e_.I64(0), e_.I64(loads), 1, sums,
@@ -113,13 +121,13 @@ class TileEmitter {
                            return next;
                          });
     }
-    return Scaled(header, a, sums, carried);
+    return product_.one_sum() ? sums : Scaled(header, a, sums, carried);
   }
 
   // What the sums of a block begin with.
   std::vector<LV> Begin(const std::vector<LV>& a, LV header) {
     std::vector<LV> sums(a.size() * slots_);
-    if (tile_.widened) {
+    if (product_.widened()) {
       for (LV& sum : sums) sum = e_.Splat(0, lanes_);
       for (size_t s = 0; s < slots_ && shifted(); ++s) zeros_.push_back(WidenedZeros(s, header));
       return sums;
@@ -164,10 +172,10 @@ class TileEmitter {
 
   void LoadedStep(const std::vector<LV>& a, LV load, const std::vector<LV>& words, LV part,
                   std::vector<LV>& sums) {
-    const int64_t size = tile_.widened ? 4 : quantised::IntegerBytes(e_.target());
+    const int64_t size = product_.widened() ? 4 : quantised::IntegerBytes(e_.target());
     LV step = e_.b().CreateAdd(e_.b().CreateMul(load, e_.I64(PerLoad())), part);
     LV in_row = e_.b().CreateMul(step, e_.I64(kNeighbours * size));
-    if (tile_.widened) return WidenedStep(a, in_row, words, part, sums);
+    if (product_.widened()) return WidenedStep(a, in_row, words, part, sums);
     std::vector<LV> b(slots_);
     for (size_t s = 0; s < slots_; ++s) b[s] = Part(words[s], part);
     Step(a, in_row, b, sums);
@@ -294,16 +302,27 @@ class TileEmitter {
       for (size_t r = 0; r < a.size(); ++r) {
         LV& total = next[r * slots_ + s];
         LV sum = sums[r * slots_ + s];
-        if (tile_.widened) {
+        if (product_.widened()) {
           total = e_.Fma(sum, scale, total);
           continue;
         }
-        LV x = e_.LoadFloat(e_.Offset(a[r], quantised::ScaleAt(e_.target())), DType::kF32, 1);
-        LV both = e_.b().CreateFMul(scale, e_.SplatValue(x, lanes_));
+        const bool later = product_.rows == QuantisedRows::kWhole && !product_.one_sum();
+        LV both = later ? scale : e_.b().CreateFMul(scale, RowScale(a[r]));
         total = e_.Fma(e_.b().CreateSIToFP(sum, e_.FloatType(lanes_)), both, total);
       }
     }
     return next;
+  }
+
+  LV RowScale(LV block) {
+    LV address = e_.Offset(block, quantised::ScaleAt(e_.target()));
+    return e_.SplatValue(e_.LoadFloat(address, DType::kF32, 1), lanes_);
+  }
+
+  void ScaleRows(std::vector<LV>& sums) {
+    for (size_t i = 0; i < sums.size(); ++i) {
+      sums[i] = e_.b().CreateFMul(sums[i], RowScale(tile_.a_rows[i / slots_]));
+    }
   }
 
   // Slots of one panel lie side by side: the first of them asks for the block, and for the header
@@ -316,16 +335,13 @@ class TileEmitter {
     for (size_t s = 0; s < slots_; ++s) {
       if (tile_.b_columns[s] != 0) continue;
       LV ahead = e_.Offset(e_.Offset(tile_.b_panels[s], own ? header : block), tile_.prefetch);
-      for (int64_t at = 0; at < bytes; at += kLine) {
-        LV line = e_.Offset(ahead, at);
-        e_.b().CreateIntrinsic(llvm::Intrinsic::prefetch, {line->getType()},
-                               {line, e_.b().getInt32(0), e_.b().getInt32(3), e_.b().getInt32(1)});
-      }
+      for (int64_t at = 0; at < bytes; at += kLine) e_.Prefetch(e_.Offset(ahead, at));
     }
   }
 
   Emitter& e_;
   const QuantisedTile& tile_;
+  const QuantisedProduct& product_;
   const QuantiseScheme& scheme_;
   const int lanes_;
   const size_t slots_;
@@ -338,11 +354,15 @@ std::vector<LV> EmitQuantisedTile(Emitter& e, const QuantisedTile& tile) {
   return TileEmitter(e, tile).Run();
 }
 
-// Two sums for each row and slot, of a block and of all.
-TileShape LargestQuantisedTile(const Target& target, const QuantiseScheme& weights, bool widened) {
-  const bool plain = IsPlain(weights, widened), pairs = target.integer_dot == IntegerDot::kPairs;
+// Two sums for each row and slot, of a block and of all; or one.
+TileShape LargestQuantisedTile(const Target& target, const QuantisedProduct& product) {
+  const QuantiseScheme& weights = *product.weights;
+  const bool plain = IsPlain(product), pairs = target.integer_dot == IntegerDot::kPairs;
   const bool table = weights.grid == QuantiseGrid::kTable;
-  if (target.vector_bits == 128 && widened && table) return {1, 1};
+  if (product.one_sum()) {
+    return {pairs ? 4 : 6, target.vector_registers == 16 ? 2 : 4};
+  }
+  if (target.vector_bits == 128 && product.widened() && table) return {1, 1};
   if (target.vector_registers == 16) {
     const bool bytes = weights.bits == 8;
     return plain && bytes && !pairs ? TileShape{3, 2} : TileShape{plain ? 4 : 2, 1};
@@ -351,13 +371,12 @@ TileShape LargestQuantisedTile(const Target& target, const QuantiseScheme& weigh
   return {plain ? 6 : 4, 2};
 }
 
-TileShape QuantisedTileFor(const Target& target, const QuantiseScheme& weights, bool widened,
-                           int rows) {
-  if (target.vector_registers == 16) {
-    return {rows, LargestQuantisedTile(target, weights, widened).slots};
+TileShape QuantisedTileFor(const Target& target, const QuantisedProduct& product, int rows) {
+  if (target.vector_registers == 16 || product.one_sum()) {
+    return {rows, LargestQuantisedTile(target, product).slots};
   }
   const bool dot = target.integer_dot != IntegerDot::kPairs;
-  const int wide = dot && IsPlain(weights, widened) ? 2 : 1;
+  const int wide = dot && IsPlain(product) ? 2 : 1;
   return {rows, rows <= wide ? 4 : 2};
 }
 

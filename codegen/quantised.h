@@ -1,8 +1,9 @@
 // Linears of integer weights: how a row of the input is prepared, and the register tile that
 // multiplies prepared rows with a quantised panel. Rows of integers: products are summed exactly
-// within a block of 32, blocks in f32 in the order of k. Rows of f32: the integers are widened, and
-// products summed in the order of k, block by block. Either way the result is the same for any rows
-// and target. Tested by tests/codegen_quantised_test.cc.
+// within a block of 32, blocks in f32 in the order of k; all exactly where weights and rows have
+// one scale each for all of k. Rows of f32: the integers are widened, and products summed in the
+// order of k, block by block. Each way the result is the same for any rows and target. Tested by
+// tests/codegen_quantised_test.cc.
 #ifndef NINFER_CODEGEN_QUANTISED_H_
 #define NINFER_CODEGEN_QUANTISED_H_
 
@@ -14,16 +15,26 @@
 
 namespace ninfer::codegen {
 
+// What rows of x are beside integer weights: f32, or integers with a scale for each 32 or for all.
+enum class QuantisedRows : uint8_t { kFloats, kByBlock, kWhole };
+
+struct QuantisedProduct {
+  const QuantiseScheme* weights = nullptr;  // null: floats
+  QuantisedRows rows = QuantisedRows::kByBlock;
+  bool widened() const { return weights != nullptr && rows == QuantisedRows::kFloats; }
+  bool one_sum() const { return rows == QuantisedRows::kWhole && weights->group == 0; }
+};
+
 // A prepared row of integers: for each block of 32 its integers, then its scale (f32) and what its
 // products begin with (i32): minus the weights' zero point times the sum of the integers (of
-// shifted weights: minus the sum). Without VPDPBUSD the integers are i16, of four neighbours the
-// first and third, then the second and fourth.
+// shifted weights: minus the sum). Of one_sum() the first block has that of all. Without VPDPBUSD
+// the integers are i16, of four neighbours the first and third, then the second and fourth.
 int64_t PreparedBlockBytes(const Target& target);
 int64_t PreparedRowBytes(const Target& target, int64_t columns);
 
 // Prepares a row of `columns` values at `source`, as QuantiseGroup rounds them. `padded` is room
 // for one block of f32.
-void EmitPrepareRow(Emitter& e, const QuantiseScheme& weights, LV source, DType dtype,
+void EmitPrepareRow(Emitter& e, const QuantisedProduct& product, LV source, DType dtype,
                     int64_t columns, LV target, LV padded);
 
 // A prepared row of f32: widened, and zeros up to whole blocks.
@@ -33,9 +44,8 @@ void EmitWidenRow(Emitter& e, LV source, DType dtype, int64_t columns, LV target
 // acc[row][slot] = sum over blocks of (sum of the products) * (scale of w * scale of x), the latter
 // of integers alone.
 struct QuantisedTile {
-  const QuantiseScheme* weights = nullptr;
+  QuantisedProduct product;
   formats::BlockLayout layout;  // of a panel
-  bool widened = false;         // rows are f32
   std::vector<LV> a_rows;       // address of each prepared row
   // Of each slot's panel: the address of its first byte, and its first column.
   std::vector<LV> b_panels;
@@ -44,9 +54,8 @@ struct QuantisedTile {
 };
 std::vector<LV> EmitQuantisedTile(Emitter& e, const QuantisedTile& tile);
 
-TileShape LargestQuantisedTile(const Target& target, const QuantiseScheme& weights, bool widened);
-TileShape QuantisedTileFor(const Target& target, const QuantiseScheme& weights, bool widened,
-                           int rows);
+TileShape LargestQuantisedTile(const Target& target, const QuantisedProduct& product);
+TileShape QuantisedTileFor(const Target& target, const QuantisedProduct& product, int rows);
 
 }  // namespace ninfer::codegen
 

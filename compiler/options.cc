@@ -373,16 +373,18 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   }
   const DType arithmetic = out.weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
   const bool integers = out.CoarsestScheme() != nullptr;
-  out.int8_inputs = options.activations == "auto" || options.activations == "int8";
-  if (options.activations == "int8" && !integers) {
+  const bool rows = options.activations == "int8:row",
+             rounds = rows || options.activations == "int8";
+  if (rows) out.input_scheme = "int8_row_f32";
+  if (!rounds && options.activations != "auto") out.input_scheme.clear();
+  if (rounds && !integers) {
     return InvalidArgument(
-        "--activations: expected f32 or bf16 beside weights that are no "
-        "integers, found int8");
+        "--activations: expected f32 or bf16 beside weights that are no integers, found ",
+        options.activations);
   }
   NINFER_ASSIGN_OR_RETURN(
-      out.activations,
-      ResolveType("activations", options.activations == "int8" ? "auto" : options.activations,
-                  arithmetic, {"f32", "bf16", "int8"}));
+      out.activations, ResolveType("activations", rounds ? "auto" : options.activations, arithmetic,
+                                   {"f32", "bf16", "int8", "int8:row"}));
   if (options.kv_cache == "int8") {
     out.kv_cache = DType::kI8;
   } else {

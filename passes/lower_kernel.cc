@@ -127,9 +127,11 @@ std::string NameOf(const Kernel& kernel) {
       const ir::Type& w = linear.operand(1)->type();
       const KernelParam& param = kernel.params[program::ParameterIndex(body, linear.operand(1))];
       const int64_t segments = param.segments;
-      const absl::string_view input = program::InputQuantiser(linear) != nullptr
-                                          ? "int8"
-                                          : DTypeName(linear.operand(0)->type().dtype);
+      const ir::Node* quantiser = program::InputQuantiser(linear);
+      const absl::string_view input =
+          quantiser == nullptr ? DTypeName(linear.operand(0)->type().dtype)
+          : FindQuantiseScheme(quantiser->attr_string("scheme"))->group == 0 ? "int8_row"
+                                                                             : "int8";
       const std::string stem = absl::StrCat(program::FamilyName(kernel.family), "_",
                                             formats::InfoOf(param.format).short_name(), "_", input);
       if (kernel.family == Family::kGroupedLinear) {

@@ -17,8 +17,9 @@ std::string PassOptions::weights_name() const {
 
 std::string PassOptions::activations_name() const {
   const absl::string_view type = DTypeName(activations);
-  if (CoarsestScheme() == nullptr || !int8_inputs) return std::string(type);
-  return absl::StrCat("int8 into linears, else ", type);
+  const QuantiseScheme* inputs = FindQuantiseScheme(input_scheme);
+  if (CoarsestScheme() == nullptr || inputs == nullptr) return std::string(type);
+  return absl::StrCat(inputs->group == 0 ? "int8:row" : "int8", " into linears, else ", type);
 }
 
 std::string PassOptions::kv_cache_name() const {

@@ -3,7 +3,7 @@
 //   weights      the weight of every linear is cast to the storage type (at compile time); so is an
 //                embedding table that is wider than it. A table tied to the head shares the head's
 //                cast: it is stored once. Norm weights and biases stay as they are.
-//   weight_scheme  the weight of every linear is quantised in place of a cast; with int8_inputs so
+//   weight_scheme  the weight of every linear is quantised in place of a cast; with input_scheme so
 //                is its x: the products are of integers. A tied table is stored so too. A router
 //                is not, unless a rule names it.
 //   weight_rules  another type for weights by name.
@@ -36,8 +36,6 @@ namespace {
 using ir::Node;
 using ir::Op;
 using ir::Value;
-
-constexpr absl::string_view kInputScheme = "int8_g32_f32";
 
 // What multiplies activations with a weight, its second operand.
 bool Multiplies(const Node& node) {
@@ -224,7 +222,7 @@ absl::StatusOr<bool> PrecisionSettler::SettleStates() {
 // --- activations ---------------------------------------------------------------------------------
 
 bool PrecisionSettler::TakesIntegers(const Node& node) const {
-  return options_.int8_inputs && Multiplies(node) &&
+  return !options_.input_scheme.empty() && Multiplies(node) &&
          ProducerIf(node.operand(1), Op::kQuantise) != nullptr;
 }
 
@@ -338,7 +336,8 @@ absl::StatusOr<bool> PrecisionSettler::QuantiseInputs() {
     if (!rewrites_.Next()) return false;
     Value*& quantised = made[node->operand(0)];
     if (quantised == nullptr) {
-      NINFER_ASSIGN_OR_RETURN(quantised, InsertQuantise(node->operand(0), kInputScheme, node));
+      NINFER_ASSIGN_OR_RETURN(quantised,
+                              InsertQuantise(node->operand(0), options_.input_scheme, node));
     }
     node->set_operand(0, quantised);
   }

@@ -206,8 +206,9 @@ absl::Status BodyChecker::CheckQuantised(const ir::Node& linear) const {
   if (quantiser == nullptr) return absl::OkStatus();
   if (weights == nullptr) return Refuse(linear, "a quantised weight beside a quantised input");
   const QuantiseScheme* input = FindQuantiseScheme(quantiser->attr_string("scheme"));
-  if (input->scale != DType::kF32 || input->group != kQuantisedGroup) {
-    return Refuse(*quantiser, "a scheme with scales of f32 and groups of 32");
+  const bool groups = input->group == kQuantisedGroup || input->group == 0;
+  if (input->scale != DType::kF32 || !groups) {
+    return Refuse(*quantiser, "a scheme with scales of f32, of groups of 32 or of whole rows");
   }
   return absl::OkStatus();
 }

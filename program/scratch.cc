@@ -9,8 +9,6 @@ namespace ninfer::program {
 namespace {
 
 constexpr int64_t kTiles = kLinearTileBytes;
-constexpr int64_t kAttentionTiles = 256 << 10;
-constexpr int64_t kRowsPerUnit = 16;
 
 int64_t RoundUp(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -66,17 +64,26 @@ int64_t LinearBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) 
 
 int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols) {
   const ir::Node* attention = FindNode(*kernel.body, ir::Op::kPagedAttention);
-  if (attention == nullptr || attention->attr_string("form") != "efficient") {
-    return kAttentionTiles;
-  }
+  const int64_t tiles = AttentionTileBytes(kernel.kv);
+  if (attention == nullptr || attention->attr_string("form") != "efficient") return tiles;
   const int64_t heads = attention->operand(0)->type().shape[1].offset;
   const int64_t pages = ir::MaxOf(attention->operand(4)->type().shape[1], symbols);
   const int64_t group = heads / kernel.kv.heads;
-  return kAttentionTiles +
-         RoundUp(kRowsPerUnit * group * pages * KvLayout::kPagePositions * int64_t{4});
+  return tiles + kAttentionTokens * group * pages * KvLayout::kPagePositions * int64_t{4};
 }
 
 }  // namespace
+
+int64_t AttentionRowBytes(const KvLayout& kv) {
+  const int64_t floats =
+      kAttentionSpan * KvLayout::kPagePositions + 2 * kv.v_columns() + kAttentionFields;
+  return floats * 4 + (kv.integers() ? KvLayout::kPagePositions * 2 : 0);
+}
+
+int64_t AttentionTileBytes(const KvLayout& kv) {
+  const int64_t page = KvLayout::kPagePositions * kv.v_columns() * int64_t{4};
+  return kAttentionRows * AttentionRowBytes(kv) + (kv.dtype == DType::kBF16 ? page : 0);
+}
 
 int64_t QuantisedRowBytes(int64_t columns) {
   const int64_t groups = (columns + kQuantisedGroup - 1) / kQuantisedGroup;

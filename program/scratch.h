@@ -17,6 +17,18 @@ inline constexpr int64_t kLinearRowBlock = 512;
 inline constexpr int64_t kLinearSumsBytes = kLinearRowBlock * 64 * 4;
 inline constexpr int64_t kLinearSliceBytes = 24 << 10;
 
+// Attention has so many rows, (token, query head) pairs, at hand at once, and their scores for so
+// many pages; a unit is that many tokens of one KV head.
+inline constexpr int64_t kAttentionTokens = 16;
+inline constexpr int64_t kAttentionRows = 48;
+inline constexpr int64_t kAttentionSpan = 2;
+inline constexpr int64_t kAttentionFields = 10;  // numbers kept for each row
+// Of a row: scores, query, weighted values, fields; of a cache of integers rounded weights of a
+// page.
+int64_t AttentionRowBytes(const KvLayout& kv);
+// Of all rows, and a page of keys or values in f32 where the cache is bf16.
+int64_t AttentionTileBytes(const KvLayout& kv);
+
 // Bytes of a quantised row of a linear's input: for each group of 32 columns the integers, widened
 // to 16 bits by targets that multiply no bytes, then scale (f32) and bias (i32).
 inline constexpr int64_t kQuantisedGroup = 32;
@@ -31,9 +43,9 @@ int64_t QuantisedRowBytes(int64_t columns);
 // - rowwise and kv_append: 64 KiB, every value of the body for one row in f32, and for each norm or
 //   softmax of single heads two f32 a head; kv_append to a cache of integers a head's row in f32
 //   and in i8 behind them;
-// - attention: 256 KiB for tiles of scores, running maxima, sums and outputs of a unit; with form
-//   "efficient" also all scores of a unit, 16 rows x heads of a group x the positions that the page
-//   table can name; with "naive" the scores lie in the arena;
+// - attention: AttentionTileBytes; with form "efficient" also all scores of a unit,
+//   kAttentionTokens x heads of a group x the positions that the page table can name; with "naive"
+//   the scores lie in the arena;
 // - pages: nothing.
 int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols);
 

@@ -116,6 +116,7 @@ struct Types {
   const char* weights;
   const char* activations;
   bool quantised;
+  const char* inputs = "int8_g32_f32";
 };
 constexpr Types kTypes[] = {
     {"f32_f32", Format::kPanelF32, "f32", "f32", false},
@@ -123,13 +124,15 @@ constexpr Types kTypes[] = {
     {"f16_f32", Format::kPanelF16, "f16", "f32", false},
     {"int8_f32", Format::kPanelInt8G32, "f32", "f32", true},
     {"int4_f32", Format::kPanelInt4G32, "f32", "f32", true},
+    {"int8_channel_row_f32", Format::kPanelInt8Channel, "f32", "f32", true, "int8_row_f32"},
 };
 
 // x is the same for all experts of a row, or each has its own.
 std::string Body(const Types& types, const Shape& shape, bool own) {
   const std::string x = own ? "[T,C,K]" : "[T,K]";
-  const std::string quantise =
-      types.quantised ? "  %q = quantise %x {scheme = \"int8_g32_f32\"} : f32" + x + "\n" : "";
+  const std::string quantise = types.quantised ? absl::StrCat("  %q = quantise %x {scheme = \"",
+                                                              types.inputs, "\"} : f32", x, "\n")
+                                               : "";
   const std::string text = absl::StrCat(
       "(%x: ACT", x, ", %w: WT[E,N,K], %ids: i32[T,C]) {\n", quantise, "  %0 = grouped_linear ",
       types.quantised ? "%q" : "%x", ", %w, %ids : f32[T,C,N]\n  return %0\n}");

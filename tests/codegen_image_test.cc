@@ -151,7 +151,7 @@ struct Variant {
   const char* attention;
   bool cached;
   const char* scheme = "";
-  bool int8_inputs = true;
+  const char* inputs = "int8_g32_f32";
 };
 constexpr Variant kVariants[] = {
     {DType::kF32, DType::kF32, DType::kF32, "flash", true},
@@ -166,12 +166,14 @@ constexpr Variant kVariants[] = {
     {DType::kBF16, DType::kBF16, DType::kI8, "efficient", true},
     // Of one model alone.
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_channel"},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_channel", "int8_row_f32"},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4a_g32", "int8_row_f32"},
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4_g128"},
     {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4a_g32"},
-    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_g32", false},
-    {DType::kF32, DType::kBF16, DType::kF32, "flash", true, "int4_g32", false},
-    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4a_g128", false},
-    {DType::kF32, DType::kBF16, DType::kF32, "flash", true, "nu4_g32", false},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int8_g32", ""},
+    {DType::kF32, DType::kBF16, DType::kF32, "flash", true, "int4_g32", ""},
+    {DType::kF32, DType::kF32, DType::kF32, "flash", true, "int4a_g128", ""},
+    {DType::kF32, DType::kBF16, DType::kF32, "flash", true, "nu4_g32", ""},
 };
 constexpr size_t kForAll = 10;
 
@@ -182,7 +184,7 @@ void AddKernels(const frontend::ImportedModel& model, const Variant& variant,
   options.weights = variant.weights;
   options.weight_scheme = variant.scheme;
   options.activations = variant.activations;
-  options.int8_inputs = variant.int8_inputs;
+  options.input_scheme = variant.inputs;
   options.kv_cache = variant.cache;
   options.attention = variant.attention;
   options.context_length = model.info.context_length;

@@ -25,40 +25,46 @@ struct Types {
   const char* name;
   Format format;
   const char* activations;
-  bool quantised;  // the input too
+  std::string inputs;  // the scheme that rounds them; empty: floats
+  bool quantised() const { return !inputs.empty(); }
 };
-constexpr Types kTypes[] = {
-    {"int8_f32", Format::kPanelInt8G32, "f32", true},
-    {"int8_bf16", Format::kPanelInt8G32, "bf16", true},
-    {"int8_channel_f32", Format::kPanelInt8Channel, "f32", true},
-    {"int4_f32", Format::kPanelInt4G32, "f32", true},
-    {"int4_bf16", Format::kPanelInt4G32, "bf16", true},
-    {"int4_g128_f32", Format::kPanelInt4G128, "f32", true},
-    {"int4a_bf16", Format::kPanelInt4aG32, "bf16", true},
-    {"int4a_g128_f32", Format::kPanelInt4aG128, "f32", true},
-    {"nu4_f32", Format::kPanelNu4G32, "f32", true},
-    {"int8_by_bf16", Format::kPanelInt8G32, "bf16", false},
-    {"int8_channel_by_f32", Format::kPanelInt8Channel, "f32", false},
-    {"int4_by_bf16", Format::kPanelInt4G32, "bf16", false},
-    {"int4_g128_by_f32", Format::kPanelInt4G128, "f32", false},
-    {"int4a_by_f32", Format::kPanelInt4aG32, "f32", false},
-    {"int4a_g128_by_bf16", Format::kPanelInt4aG128, "bf16", false},
-    {"nu4_by_bf16", Format::kPanelNu4G32, "bf16", false},
+const Types kTypes[] = {
+    {"int8_f32", Format::kPanelInt8G32, "f32", "int8_g32_f32"},
+    {"int8_bf16", Format::kPanelInt8G32, "bf16", "int8_g32_f32"},
+    {"int8_channel_f32", Format::kPanelInt8Channel, "f32", "int8_g32_f32"},
+    {"int4_f32", Format::kPanelInt4G32, "f32", "int8_g32_f32"},
+    {"int4_bf16", Format::kPanelInt4G32, "bf16", "int8_g32_f32"},
+    {"int4_g128_f32", Format::kPanelInt4G128, "f32", "int8_g32_f32"},
+    {"int4a_bf16", Format::kPanelInt4aG32, "bf16", "int8_g32_f32"},
+    {"int4a_g128_f32", Format::kPanelInt4aG128, "f32", "int8_g32_f32"},
+    {"nu4_f32", Format::kPanelNu4G32, "f32", "int8_g32_f32"},
+    {"int8_channel_row_f32", Format::kPanelInt8Channel, "f32", "int8_row_f32"},
+    {"int8_row_bf16", Format::kPanelInt8G32, "bf16", "int8_row_f32"},
+    {"int4_row_f32", Format::kPanelInt4G32, "f32", "int8_row_f32"},
+    {"int4a_g128_row_bf16", Format::kPanelInt4aG128, "bf16", "int8_row_f32"},
+    {"nu4_row_bf16", Format::kPanelNu4G32, "bf16", "int8_row_f32"},
+    {"int8_by_bf16", Format::kPanelInt8G32, "bf16", ""},
+    {"int8_channel_by_f32", Format::kPanelInt8Channel, "f32", ""},
+    {"int4_by_bf16", Format::kPanelInt4G32, "bf16", ""},
+    {"int4_g128_by_f32", Format::kPanelInt4G128, "f32", ""},
+    {"int4a_by_f32", Format::kPanelInt4aG32, "f32", ""},
+    {"int4a_g128_by_bf16", Format::kPanelInt4aG128, "bf16", ""},
+    {"nu4_by_bf16", Format::kPanelNu4G32, "bf16", ""},
 };
 
 std::string Body(const Types& types, int64_t n, int64_t k) {
   const std::string quantise =
-      types.quantised
-          ? absl::StrCat("  %0 = quantise %x {scheme = \"int8_g32_f32\"} : f32[T,", k, "]\n")
+      types.quantised()
+          ? absl::StrCat("  %0 = quantise %x {scheme = \"", types.inputs, "\"} : f32[T,", k, "]\n")
           : "";
   return absl::StrCat("(%x: ", types.activations, "[T,", k, "], %w: f32[", n, ",", k, "]) {\n",
-                      quantise, "  %1 = linear %", types.quantised ? "0" : "x", ", %w : f32[T,", n,
-                      "]\n  return %1\n}");
+                      quantise, "  %1 = linear %", types.quantised() ? "0" : "x", ", %w : f32[T,",
+                      n, "]\n  return %1\n}");
 }
 
 // In double precision, and what a sum of blocks in f32 may be off by: products of integers within
 // a block are exact.
-void Reference(const Operands& operands, bool quantised, std::vector<Tensor>* expected,
+void Reference(const Operands& operands, const std::string& inputs, std::vector<Tensor>* expected,
                std::vector<std::vector<double>>* bounds) {
   const Tensor& x = operands.tensors.at("x");
   const Tensor& w = operands.tensors.at("w");
@@ -67,8 +73,8 @@ void Reference(const Operands& operands, bool quantised, std::vector<Tensor>* ex
   bounds->emplace_back();
   for (int64_t row = 0; row < rows; ++row) {
     std::copy_n(x.floats->data() + row * k, k, rounded.data());
-    if (quantised) {
-      QuantiseRow(*FindQuantiseScheme("int8_g32_f32"), rounded.data(), k, rounded.data());
+    if (!inputs.empty()) {
+      QuantiseRow(*FindQuantiseScheme(inputs), rounded.data(), k, rounded.data());
     }
     for (int64_t column = 0; column < n; ++column) {
       double sum = 0, magnitude = 0;
@@ -79,7 +85,7 @@ void Reference(const Operands& operands, bool quantised, std::vector<Tensor>* ex
       }
       y.push_back(static_cast<float>(sum));
       // Without integers each of a block's products is rounded.
-      const auto sums = static_cast<double>(k / 32 + (quantised ? 6 : 38));
+      const auto sums = static_cast<double>(k / 32 + (inputs.empty() ? 38 : 6));
       bounds->back().push_back(sums * std::ldexp(magnitude, -24) + 1e-37);
     }
   }
@@ -107,7 +113,7 @@ TEST_P(CodegenQuantised, EqualsDoublePrecisionAtAwkwardSizes) {
       harness.FillRandom(kernel, 31 * kernel + rows, &operands);
       std::vector<Tensor> expected;
       std::vector<std::vector<double>> bounds;
-      Reference(operands, types.quantised, &expected, &bounds);
+      Reference(operands, types.inputs, &expected, &bounds);
       harness.ExpectWithin(kernel, operands, expected, bounds);
       if (rows == 7) harness.ExpectUnitsIndependent(kernel, operands, kernel);
       if (rows != 17) continue;
@@ -158,7 +164,7 @@ TEST(CodegenQuantisedInputs, RowsOfZerosHugeAndTinyValuesAreRounded) {
   }
   std::vector<Tensor> expected;
   std::vector<std::vector<double>> bounds;
-  Reference(operands, true, &expected, &bounds);
+  Reference(operands, "int8_g32_f32", &expected, &bounds);
   harness.ExpectWithin(kernel, operands, expected, bounds);
 }
 

@@ -76,7 +76,7 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
       {"--weights=f64"});
   ExpectFolderRefused("--activations: expected auto, f32, bf16, int8, found 'f16'",
                       {"--activations=f16"});
-  ExpectFolderRefused("--kv-cache: expected auto, f32, bf16, found 'int8'", {"--kv-cache=int8"});
+  ExpectFolderRefused("--kv-cache: expected auto, f32, bf16, int8, found 'int4'", {"--kv-cache=int4"});
   ExpectFolderRefused("--attention: expected naive, efficient, flash, found 'fast'",
                       {"--attention=fast"});
   ExpectFolderRefused("--target: expected native, sapphirerapids, zen4, ",

@@ -221,6 +221,16 @@ TEST_F(CompileFlagsTest, ACacheThatHasNoCudaIsRefusedWhereItsSourceIsAskedFor) {
   EXPECT_THAT(run.err, HasSubstr("expected a cache of f32 or bf16 for CUDA, found i8\n"));
 }
 
+TEST_F(CompileFlagsTest, InputsThatHaveNoCudaAreRefusedWhereItsSourceIsAskedFor) {
+  const ProgramRun run = RunProgram(
+      "ninfer-compile", {folder_.path(), "-q", "-o", plan(), "--weights=int8:channel",
+                         "--activations=int8:row", "--dump-cuda=" + folder_.File("cuda")});
+  EXPECT_EQ(run.status, 2);
+  EXPECT_THAT(
+      run.err,
+      HasSubstr("expected inputs with a scale for each 32 values for CUDA, found int8_row_f32\n"));
+}
+
 TEST_F(CompileFlagsTest, TextsAndChangesArePrintedOnStdout) {
   const ProgramRun texts = Compile(
       {"-o", plan(), "--print-before=fuse", "--print-after=kv-cache", "--print-after=layout"});

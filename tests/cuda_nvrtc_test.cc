@@ -34,7 +34,7 @@ absl::StatusOr<Source> SourceOf(const Preset& preset, DType dtype, const char* s
   passes::PassOptions options;
   options.weights = options.activations = options.kv_cache = dtype;
   if (*scheme != 0 && !options.SetWeights(scheme)) return InvalidArgument("no ", scheme);
-  options.int8_inputs = dtype == DType::kF32;
+  if (dtype != DType::kF32) options.input_scheme.clear();
   options.context_length = model->info.context_length;
   auto result = passes::RunPipeline(std::move(model->module), options);
   if (!result.ok()) return result.status();

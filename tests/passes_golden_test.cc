@@ -64,8 +64,8 @@ void SetOption(absl::string_view key, absl::string_view value, Case& golden) {
     ASSERT_TRUE(type.ok()) << type.status();
     options.weight_rules.push_back(
         {rule.first, type->scheme != nullptr ? std::string(type->scheme->name) : "", type->dtype});
-  } else if (key == "int8-inputs") {
-    options.int8_inputs = value == "yes";
+  } else if (key == "inputs") {
+    options.input_scheme = value == "float" ? "" : std::string(value);
   } else if (key == "activations") {
     options.activations = DTypeOf(value);
   } else if (key == "kv") {

@@ -101,7 +101,7 @@ const std::vector<CompilerFlag>& CompilerFlags() {
        "the last that matches holds"},
       {AddText, "--activations", "activations",
        "Arithmetic: auto (bf16 for weights in bf16, else f32; int8 into linears whose weights are "
-       "integers), f32, bf16, int8"},
+       "integers), f32, bf16, int8 (a scale for each 32 values), int8:row (one for each row)"},
       {AddText, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16, int8"},
       {AddText, "--attention", "attention",
        "flash (default; stores no scores), efficient (a block of them), naive (all)"},

@@ -45,6 +45,10 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
        "what weights are stored in: f32, bf16 (and computed with); but for the 2x2 also f16, int8, "
        "int4 and others of ninfer-compile's --weights (default: as the model is stored; of the 2x2 "
        "f32,bf16)");
+  app->add_option("--activations", o->activations,
+                  "arithmetic: f32, bf16, int8 or int8:row (default: as the format says)");
+  app->add_option("--kv-cache", o->kv_cache,
+                  "the cache: f32, bf16 or int8 (default: as the activations)");
   list("-p,--prefill", &o->prefill, "prompts of so many tokens");
   list("-n,--decode", &o->decode,
        "so many tokens one by one (64 with --batch, and with --depth or --roofline without -p)");

@@ -50,7 +50,7 @@ void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
                   "ninfer-compile's")
       ->group(group);
   app->add_option("--activations", flags->activations,
-                  "arithmetic: auto (default), f32, bf16 or int8")
+                  "arithmetic: auto (default), f32, bf16, int8 or int8:row")
       ->group(group);
   app->add_option("--kv-cache", flags->kv_cache, "auto (default), f32, bf16 or int8")->group(group);
   app->add_option("--attention", flags->attention, "flash (default), efficient or naive")

@@ -16,7 +16,7 @@ namespace ninfer::bench {
 
 struct RunOptions {
   ModelChoice model;
-  std::vector<std::string> formats;  // empty: the default of what is measured
+  std::vector<std::string> formats;   // empty: the default of what is measured
   std::string activations, kv_cache;  // empty: what the format says; for works alone
   // Any of these given, or `roofline`: throughput; none: the story.
   std::vector<int64_t> prefill, decode, depths, batches;

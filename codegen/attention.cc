@@ -155,8 +155,8 @@ class AttentionEmitter {
     });
   }
 
-  void ForEachRow(LV rows, const std::function<void(LV)>& visit) {
-    e_.For(e_.I64(0), rows, 1, [&](LV r) {
+  void ForEachRow(const std::function<void(LV)>& visit) {
+    e_.For(e_.I64(0), LoadIndex(tile_.Rows(), e_.I64(0)), 1, [&](LV r) {
       const AddressScope scope(e_);
       visit(r);
     });
@@ -164,6 +164,7 @@ class AttentionEmitter {
 
   void Tile(LV first, LV rows) {
     llvm::IRBuilder<>& b = e_.b();
+    StoreIndex(rows, tile_.Rows());
     e_.Call("begin_rows", {first, rows},
             [this](const std::vector<LV>& p) { BeginRows(p[0], p[1]); });
     LV last = b.CreateZExt(e_.LoadI32(tile_.LastPosition()), b.getInt64Ty());
@@ -175,53 +176,55 @@ class AttentionEmitter {
       e_.For(start, pages, kSpan, [&](LV span) {
         LV from = b.CreateSelect(b.CreateICmpSLT(span, begin), begin, span);
         LV to = Min(b.CreateAdd(span, e_.I64(kSpan)), pages);
-        e_.Call("span", {rows, from, to},
-                [this](const std::vector<LV>& p) { Span(p[0], p[1], p[2]); });
+        e_.Call("span", {from, to}, [this](const std::vector<LV>& p) { Span(p[0], p[1]); });
       });
     } else {
-      AllPages(first, rows, begin, pages);
+      AllPages(first, begin, pages);
     }
     e_.Call("output_rows", {first, rows},
-            [this](const std::vector<LV>& p) { ForEachRow(p[1], [&](LV r) { Output(p[0], r); }); });
+            [this](const std::vector<LV>& p) { ForEachRow([&](LV r) { Output(p[0], r); }); });
   }
 
   // Pages [from, to) of a span.
-  void Span(LV rows, LV from, LV to) {
-    llvm::IRBuilder<>& b = e_.b();
-    const auto pages = [&](void (AttentionTiles::*part)(LV, LV, LV)) {
-      e_.For(from, to, 1,
-             [&](LV page) { (tiles_.*part)(PageBase(page), rows, b.CreateSub(page, from)); });
+  void Span(LV from, LV to) {
+    const auto pages = [&](const char* name, void (AttentionTiles::*part)(LV, LV)) {
+      e_.Call(name, {from, to}, [&](const std::vector<LV>& p) {
+        e_.For(p[0], p[1], 1,
+               [&](LV page) { (tiles_.*part)(PageBase(page), e_.b().CreateSub(page, p[0])); });
+      });
     };
-    pages(&AttentionTiles::Keys);
-    LV start = b.CreateMul(from, e_.I64(kPage));
-    LV count = b.CreateMul(b.CreateSub(to, from), e_.I64(kPage));
-    e_.Call("update_softmax", {rows, start, count}, [this](const std::vector<LV>& p) {
-      e_.For(e_.I64(0), p[0], 1, [&](LV r) { tile_.UpdateSoftmax(p[1], p[2], r); });
+    pages("span_keys", &AttentionTiles::Keys);
+    e_.Call("update_softmax", {from, to}, [this](const std::vector<LV>& p) {
+      LV start = e_.b().CreateMul(p[0], e_.I64(kPage));
+      LV count = e_.b().CreateSub(e_.b().CreateMul(p[1], e_.I64(kPage)), start);
+      ForEachRow([&](LV r) { tile_.UpdateSoftmax(start, count, r); });
     });
-    pages(&AttentionTiles::Values);
+    pages("span_values", &AttentionTiles::Values);
   }
 
   // Every score is stored, page by page, and read again for the values.
-  void AllPages(LV first, LV rows, LV begin, LV pages) {
+  void AllPages(LV first, LV begin, LV pages) {
     e_.For(begin, pages, 1, [&](LV page) {
-      tiles_.Keys(PageBase(page), rows, e_.I64(0));
-      e_.Call("store_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
-        ForEachRow(p[1], [&](LV r) { CopyScores(PageScores(p[0], r, p[2]), tile_.Scores(r)); });
+      e_.Call("keys_of_page", {page},
+              [this](const std::vector<LV>& p) { tiles_.Keys(PageBase(p[0]), e_.I64(0)); });
+      e_.Call("store_scores", {first, page}, [this](const std::vector<LV>& p) {
+        ForEachRow([&](LV r) { CopyScores(PageScores(p[0], r, p[1]), tile_.Scores(r)); });
       });
     });
-    e_.Call("softmax", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
-      ForEachRow(p[1], [&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[2], p[3]); });
+    e_.Call("softmax", {first, begin, pages}, [this](const std::vector<LV>& p) {
+      ForEachRow([&](LV r) { tile_.WholeSoftmax(ScoreRow(p[0], r), r, p[1], p[2]); });
     });
     if (all_scores_ != nullptr) {  // kept, so they are to be the probabilities
-      e_.Call("normalise", {first, rows, begin, pages}, [this](const std::vector<LV>& p) {
-        ForEachRow(p[1], [&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[2], p[3]); });
+      e_.Call("normalise", {first, begin, pages}, [this](const std::vector<LV>& p) {
+        ForEachRow([&](LV r) { tile_.Normalise(ScoreRow(p[0], r), r, p[1], p[2]); });
       });
     }
     e_.For(begin, pages, 1, [&](LV page) {
-      e_.Call("load_scores", {first, rows, page}, [this](const std::vector<LV>& p) {
-        ForEachRow(p[1], [&](LV r) { CopyScores(tile_.Scores(r), PageScores(p[0], r, p[2])); });
+      e_.Call("load_scores", {first, page}, [this](const std::vector<LV>& p) {
+        ForEachRow([&](LV r) { CopyScores(tile_.Scores(r), PageScores(p[0], r, p[1])); });
       });
-      tiles_.Values(PageBase(page), rows, e_.I64(0));
+      e_.Call("values_of_page", {page},
+              [this](const std::vector<LV>& p) { tiles_.Values(PageBase(p[0]), e_.I64(0)); });
     });
   }
 

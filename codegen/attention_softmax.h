@@ -39,6 +39,7 @@ class AttentionScratch {
   LV Position(LV r) { return Field(2, r); }          // i32
   LV LastPosition() { return Field(3, e_.I64(0)); }  // of the tile's rows; i32
   LV FirstPosition() { return Field(3, e_.I64(1)); }
+  LV Rows() { return Field(3, e_.I64(2)); }    // of the tile; i32
   LV Slope(LV r) { return Field(4, r); }       // of the row's head, with alibi
   LV QueryScale(LV r) { return Field(6, r); }  // of integers
   LV WeightScale(LV r) { return Field(7, r); }

@@ -84,6 +84,17 @@ void AttentionTiles::ForRows(DotMode mode, LV rows, LV operand, const std::funct
   });
 }
 
+void AttentionTiles::CallRows(const char* what, const RowTile& tile, std::pair<LV, LV> rest,
+                              const std::function<void(const RowTile&, LV, LV)>& body) {
+  e_.Call(tile.Name(what), {tile.operand, tile.first, rest.first, rest.second},
+          [&](const std::vector<LV>& p) {
+            RowTile rows = tile;
+            rows.operand = p[0];
+            rows.first = p[1];
+            body(rows, p[2], p[3]);
+          });
+}
+
 int64_t AttentionTiles::StepBytes(const RowTile& rows) const {
   return rows.widened ? 4 : kv_.step() * DTypeSize(kv_.dtype);
 }
@@ -116,13 +127,15 @@ void AttentionTiles::Widen(const char* name, LV from, int64_t groups, int64_t co
 // The register tiles are functions whose operands come as addresses of their own: what LLVM knows
 // to lie apart it would load once and hold, or spill. They are called in loops, for all calls side
 // by side have more addresses than registers.
-void AttentionTiles::Keys(LV page, LV rows, LV place) {
-  e_.Call("keys", {page, rows, place}, [&](const std::vector<LV>& p) {
+void AttentionTiles::Keys(LV page, LV place) {
+  e_.Call("keys", {page, place}, [&](const std::vector<LV>& p) {
     const auto widen = [&] { Widen("widen_keys", p[0], kv_.k_groups(), kPage, values_ahead_); };
-    ForRows(key_mode_, p[1], p[0], widen, [&](const RowTile& tile) {
-      const int slots = TileFor(e_.target(), tile.mode, tile.count).slots;
-      e_.For(e_.I64(0), e_.I64(kPage), int64_t{slots} * e_.lanes(),
-             [&](LV j) { CallKeyTile(tile, p[0], p[2], j); });
+    ForRows(key_mode_, Rows(), p[0], widen, [&](const RowTile& tile) {
+      CallRows("keys", tile, {p[0], p[1]}, [this](const RowTile& rows, LV page, LV place) {
+        const int slots = TileFor(e_.target(), rows.mode, rows.count).slots;
+        e_.For(e_.I64(0), e_.I64(kPage), int64_t{slots} * e_.lanes(),
+               [&](LV j) { CallKeyTile(rows, page, place, j); });
+      });
     });
   });
 }
@@ -173,14 +186,13 @@ void AttentionTiles::EmitKeyTile(const RowTile& rows, const std::vector<LV>& p) 
   }
 }
 
-void AttentionTiles::Values(LV page, LV rows, LV place) {
+void AttentionTiles::Values(LV page, LV place) {
   if (kv_.integers()) {
-    e_.Call("round_weights", {page, rows, place}, [this](const std::vector<LV>& p) {
-      e_.For(e_.I64(0), p[1], 1, [&](LV r) { RoundWeights(r, p[0], p[2]); });
+    e_.Call("round_weights", {page, place}, [this](const std::vector<LV>& p) {
+      e_.For(e_.I64(0), Rows(), 1, [&](LV r) { RoundWeights(r, p[0], p[1]); });
     });
   }
-  e_.Call("values", {page, rows, place},
-          [&](const std::vector<LV>& p) { EmitValueTiles(p[0], p[1], p[2]); });
+  e_.Call("values", {page, place}, [&](const std::vector<LV>& p) { EmitValueTiles(p[0], p[1]); });
 }
 
 void AttentionTiles::RoundWeights(LV r, LV page, LV place) {
@@ -193,17 +205,20 @@ void AttentionTiles::RoundWeights(LV r, LV page, LV place) {
   e_.b().CreateAlignedStore(rounded.start, tile_.WeightStart(r), llvm::Align(4));
 }
 
-void AttentionTiles::EmitValueTiles(LV page, LV rows, LV place) {
+void AttentionTiles::EmitValueTiles(LV page, LV place) {
   LV values = e_.Offset(page, kv_.k_bytes());
   const auto widen = [&] {
     Widen("widen_values", values, kPage / 2, kv_.v_columns(), keys_ahead_);
   };
-  ForRows(value_mode_, rows, values, widen, [&](const RowTile& tile) {
-    const int slots = TileFor(e_.target(), tile.mode, tile.count).slots;
-    const int64_t columns = slots * e_.lanes(), left = kv_.v_columns() % columns;
-    const int64_t whole = kv_.v_columns() - left;
-    e_.For(e_.I64(0), e_.I64(whole), columns, [&](LV c) { CallValueTile(tile, place, c, slots); });
-    if (left > 0) CallValueTile(tile, place, e_.I64(whole), left / e_.lanes());
+  ForRows(value_mode_, Rows(), values, widen, [&](const RowTile& tile) {
+    CallRows("values", tile, {page, place}, [this](const RowTile& rows, LV, LV place) {
+      const int slots = TileFor(e_.target(), rows.mode, rows.count).slots;
+      const int64_t columns = slots * e_.lanes(), left = kv_.v_columns() % columns;
+      const int64_t whole = kv_.v_columns() - left;
+      e_.For(e_.I64(0), e_.I64(whole), columns,
+             [&](LV c) { CallValueTile(rows, place, c, slots); });
+      if (left > 0) CallValueTile(rows, place, e_.I64(whole), left / e_.lanes());
+    });
   });
 }
 

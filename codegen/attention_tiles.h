@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "codegen/attention_softmax.h"
@@ -21,11 +22,11 @@ class AttentionTiles {
 
   // Puts the query at `from` into scratch as row r, before the row's Begin.
   void TakeQuery(LV from, LV r);
-  // Scores(r, place) = query r times the page's keys, of rows [0, rows).
-  void Keys(LV page, LV rows, LV place);
+  // Scores(r, place) = query r times the page's keys, of the tile's rows.
+  void Keys(LV page, LV place);
   // Values(r) += the weights Scores(r, place) times the page's values. Of integers the weights are
   // lost.
-  void Values(LV page, LV rows, LV place);
+  void Values(LV page, LV place);
 
  private:
   static constexpr int64_t kPage = program::KvLayout::kPagePositions;
@@ -47,13 +48,17 @@ class AttentionTiles {
                const std::function<void(const RowTile&)>& tile);
   void ForWholeTiles(DotMode mode, LV rows, LV operand, bool widened,
                      const std::function<void(const RowTile&)>& tile);
+  // What visits a page's columns for `tile` is a function of its own, for its page and place.
+  void CallRows(const char* what, const RowTile& tile, std::pair<LV, LV> rest,
+                const std::function<void(const RowTile&, LV, LV)>& body);
   void Widen(const char* name, LV from, int64_t groups, int64_t columns, int64_t ahead);
   int64_t StepBytes(const RowTile& rows) const;
   void CallKeyTile(const RowTile& rows, LV page, LV place, LV j);
   void EmitKeyTile(const RowTile& rows, const std::vector<LV>& p);
   LV ToFloat(LV integers) { return e_.b().CreateSIToFP(integers, e_.FloatType(e_.lanes())); }
   void RoundWeights(LV r, LV page, LV place);
-  void EmitValueTiles(LV page, LV rows, LV place);
+  LV Rows() { return e_.b().CreateSExt(e_.LoadI32(tile_.Rows()), e_.b().getInt64Ty()); }
+  void EmitValueTiles(LV page, LV place);
   void CallValueTile(const RowTile& rows, LV place, LV c, int64_t slots);
   void EmitValueTile(const RowTile& rows, int64_t slots, const std::vector<LV>& p);
 

@@ -44,7 +44,7 @@ class TileEmitter {
         e_.ForCarry(e_.I64(0), e_.I64(tile_.layout.blocks), 1, begin,
                     [&](LV g, const std::vector<LV>& carried) { return Block(g, carried); });
     if (product_.one_sum()) sums = Scaled(e_.I64(0), tile_.a_rows, sums, zero);
-    if (product_.rows == QuantisedRows::kWhole && !product_.one_sum()) ScaleRows(sums);
+    if (product_.rows == QuantisedRows::kWhole) ScaleRows(sums);
     return sums;
   }
 
@@ -111,9 +111,11 @@ class TileEmitter {
           e_.Offset(e_.Offset(tile_.b_panels[s], block), tile_.b_columns[s] * kNeighbours));
     }
     const int64_t loads = kBlock / kNeighbours / PerLoad();
-    if (e_.target().vector_bits == 512 && IsPlain(product_)) {
+    const bool pairs = e_.target().integer_dot == IntegerDot::kPairs;
+    const bool unrolls = IsPlain(product_) && !(product_.one_sum() && pairs);
+    if (e_.target().vector_bits == 512 && unrolls) {
       for (int64_t load = 0; load < loads; ++load) Load(a, panels, e_.I64(load), sums);
-    } else {  // LLVM would move the loads of all steps to the front, and spill them
+    } else {  // LLVM would move the loads of all steps, or sums of pairs, to the front: spills
       sums = e_.ForCarry(e_.I64(0), e_.I64(loads), 1, sums,
                          [&](LV load, const std::vector<LV>& so_far) {
                            std::vector<LV> next = so_far;
@@ -306,8 +308,8 @@ class TileEmitter {
           total = e_.Fma(sum, scale, total);
           continue;
         }
-        const bool later = product_.rows == QuantisedRows::kWhole && !product_.one_sum();
-        LV both = later ? scale : e_.b().CreateFMul(scale, RowScale(a[r]));
+        const bool by_block = product_.rows == QuantisedRows::kByBlock;
+        LV both = by_block ? e_.b().CreateFMul(scale, RowScale(a[r])) : scale;
         total = e_.Fma(e_.b().CreateSIToFP(sum, e_.FloatType(lanes_)), both, total);
       }
     }
@@ -319,6 +321,7 @@ class TileEmitter {
     return e_.SplatValue(e_.LoadFloat(address, DType::kF32, 1), lanes_);
   }
 
+  // After all else, so that registers hold one of these scales at a time.
   void ScaleRows(std::vector<LV>& sums) {
     for (size_t i = 0; i < sums.size(); ++i) {
       sums[i] = e_.b().CreateFMul(sums[i], RowScale(tile_.a_rows[i / slots_]));
@@ -360,7 +363,8 @@ TileShape LargestQuantisedTile(const Target& target, const QuantisedProduct& pro
   const bool plain = IsPlain(product), pairs = target.integer_dot == IntegerDot::kPairs;
   const bool table = weights.grid == QuantiseGrid::kTable;
   if (product.one_sum()) {
-    return {pairs ? 4 : 6, target.vector_registers == 16 ? 2 : 4};
+    if (target.vector_registers == 16) return {pairs ? 4 : 6, pairs ? 1 : 2};
+    return {pairs ? 4 : 6, 4};
   }
   if (target.vector_bits == 128 && product.widened() && table) return {1, 1};
   if (target.vector_registers == 16) {

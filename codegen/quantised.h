@@ -42,7 +42,7 @@ int64_t WidenedRowBytes(int64_t columns);
 void EmitWidenRow(Emitter& e, LV source, DType dtype, int64_t columns, LV target);
 
 // acc[row][slot] = sum over blocks of (sum of the products) * (scale of w * scale of x), the latter
-// of integers alone.
+// of integers alone; the scale of a whole row multiplies the sum over blocks.
 struct QuantisedTile {
   QuantisedProduct product;
   formats::BlockLayout layout;  // of a panel

@@ -45,8 +45,8 @@ struct ninfer_callbacks {
    optional but `model` (or `from_ir` with `weights_from`): "model": folder or
    "hf:org/name[@revision]" "from_ir": path of IR text     "weights_from": folder "random_weights":
    shape name or path of a config.json "random_seed": number   "random_dtype": "bf16" "targets":
-   ["native"]      "weights", "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16" | "int8" | "int8:row"
-   "attention": "flash" | "efficient" | "naive" "context", "max_tokens", "max_sequences",
+   ["native"]      "weights", "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16" | "int8" |
+   "int8:row" "attention": "flash" | "efficient" | "naive" "context", "max_tokens", "max_sequences",
    "max_rows": numbers, 0 or absent for the default "disable_passes": [names]  "stop_after":
    "pass.rewrite"   "verify_each": bool "verbose": bool "dump_ir", "dump_llvm", "dump_asm",
    "dump_cuda", "dump_ptx": folders

@@ -46,8 +46,8 @@ struct PassOptions {
   std::vector<WeightRule> weight_rules;  // the last that matches a weight holds for it
   DType weights = DType::kF32;           // f32, bf16, f16
   DType activations = DType::kF32;       // f32, bf16
-  // Where a weight is of integers, round its linear's input so: int8_g32_f32 or int8_row_f32. Empty:
-  // it is of type `activations` as any other.
+  // Where a weight is of integers, round its linear's input so: int8_g32_f32 or int8_row_f32.
+  // Empty: it is of type `activations` as any other.
   std::string input_scheme = "int8_g32_f32";
   DType kv_cache = DType::kF32;  // f32, bf16, i8
   // In place of the n-th weight that precision quantises: an f32 weight of this name, of values

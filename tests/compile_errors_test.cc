@@ -74,7 +74,7 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
       "--weights: expected f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, "
       "int4a:128, nu4, found 'f64'",
       {"--weights=f64"});
-  ExpectFolderRefused("--activations: expected auto, f32, bf16, int8, found 'f16'",
+  ExpectFolderRefused("--activations: expected auto, f32, bf16, int8, int8:row, found 'f16'",
                       {"--activations=f16"});
   ExpectFolderRefused("--kv-cache: expected auto, f32, bf16, int8, found 'int4'", {"--kv-cache=int4"});
   ExpectFolderRefused("--attention: expected naive, efficient, flash, found 'fast'",

@@ -180,7 +180,7 @@ TEST(CompilerOptions, ValuesOutsideTheirListAreRefused) {
               HasSubstr("--weights-for: lm_head: expected f32, bf16, f16, int8"));
   EXPECT_THAT(error({{"weights_for", {"/nowhere"}}}), HasSubstr("/nowhere"));
   EXPECT_EQ(error({{"activations", "f16"}}),
-            "--activations: expected auto, f32, bf16, int8, found 'f16'");
+            "--activations: expected auto, f32, bf16, int8, int8:row, found 'f16'");
   EXPECT_EQ(error({{"activations", "int8"}}),
             "--activations: expected f32 or bf16 beside weights that are no integers, found int8");
   EXPECT_EQ(error({{"kv_cache", ""}}), "--kv-cache: expected auto, f32, bf16, int8, found ''");

@@ -356,7 +356,10 @@ TEST(UnitsOf, FollowTheFamily) {
     return %0
   })");
   EXPECT_EQ(UnitsOf(attention), (Units{3, 0, 16}));
-  EXPECT_EQ(ScratchBytes(attention, Symbols()), (256 << 10) + 16 * 2 * 2 * 64 * 4);
+  EXPECT_EQ(ScratchBytes(attention, Symbols()),
+            AttentionTileBytes(attention.kv) + 16 * 2 * 2 * 64 * 4);
+  const int64_t row = (kAttentionSpan * 64 + 2 * 32 + kAttentionFields) * 4;
+  EXPECT_EQ(AttentionTileBytes(attention.kv), kAttentionRows * row);
   EXPECT_EQ(ScratchBytes(Residual(), Symbols()), 64 << 10);
   EXPECT_EQ(ScratchBytes(Norm(), Symbols()), (64 << 10) + 128);
 }

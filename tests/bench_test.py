@@ -143,6 +143,11 @@ class ThroughputTest(BenchTest):
             self.assertGreaterEqual(found, least)
             self.assertLess(found, most)
 
+    def test_activations_and_the_cache_have_types_of_their_own(self):
+        (table,) = self.tables(DEMO, "--formats", "int8:channel", "--activations", "int8:row", "--kv-cache", "int8", "-n", "2", "-r", "1")
+        (row,) = table["rows"]
+        self.assertEqual((row["weights"], row["activations"], row["kv_cache"]), ("int8_channel", "int8:row into linears, else bf16", "int8"))
+
     def test_a_plot_shows_every_row(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "plot.svg")
@@ -217,6 +222,8 @@ class RefusalTest(BenchTest):
         self.refused("--output: expected md, csv or json, found 'xml'", DEMO, "-o", "xml")
         self.refused("--formats: expected f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, int4a:128, nu4, found 'int3'", DEMO, "--formats", "int3")
         self.refused("--formats: expected f32 or bf16 for the 2x2, found 'int8'", DEMO, "--formats", "int8")
+        self.refused("--activations: expected -p, -n, --depth, --batch or --roofline, found none", DEMO, "--activations", "int8:row")
+        self.refused("--kv-cache: expected auto, f32, bf16, int8, found 'int4'", DEMO, "-n", "2", "--kv-cache", "int4")
         self.refused("--batch: expected 1 to 512, found 0", DEMO, "--batch", "0")
         self.refused("--depth: expected 0 to 16777216, found -1", DEMO, "--depth", "-1")
         self.refused("--plot: expected -p, -n, --depth or --batch, found none", DEMO, "--plot", "x.svg")

@@ -76,7 +76,8 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
       {"--weights=f64"});
   ExpectFolderRefused("--activations: expected auto, f32, bf16, int8, int8:row, found 'f16'",
                       {"--activations=f16"});
-  ExpectFolderRefused("--kv-cache: expected auto, f32, bf16, int8, found 'int4'", {"--kv-cache=int4"});
+  ExpectFolderRefused("--kv-cache: expected auto, f32, bf16, int8, found 'int4'",
+                      {"--kv-cache=int4"});
   ExpectFolderRefused("--attention: expected naive, efficient, flash, found 'fast'",
                       {"--attention=fast"});
   ExpectFolderRefused("--target: expected native, sapphirerapids, zen4, ",

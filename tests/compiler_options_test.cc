@@ -145,6 +145,9 @@ TEST(CompilerOptions, AutoFollowsWhatIsStored) {
             "stored bf16: weights nu4_g32, activations bf16, cache bf16");
   EXPECT_EQ(Resolve("F32", {{"weights", "int4a:128"}, {"activations", "int8"}}).explanation,
             "stored f32: weights int4a_g128, activations int8 into linears, else f32, cache f32");
+  EXPECT_EQ(
+      Resolve("F32", {{"weights", "int8:channel"}, {"activations", "int8:row"}}).explanation,
+      "stored f32: weights int8_channel, activations int8:row into linears, else f32, cache f32");
 }
 
 TEST(CompilerOptions, TypesOfSomeWeightsComeFromFlagsOrAFileAndTheLastHolds) {

@@ -79,7 +79,8 @@ TEST(CodegenLines, CoverHelperFunctions) {
   const std::map<int, int64_t> bytes = BytesByLine(harness, "x86-64-v3", attention);
   ASSERT_EQ(bytes.count(1), 1u);
   const uint64_t size = harness.image("x86-64-v3")->kernels[attention].size;
-  EXPECT_GT(bytes.at(1), static_cast<int64_t>(size * 9 / 10));
+  // What is left lies between functions.
+  EXPECT_GT(bytes.at(1), static_cast<int64_t>(size * 7 / 8));
 }
 
 }  // namespace

@@ -90,8 +90,14 @@ class AttentionEmitter {
     llvm::IRBuilder<>& b = e_.b();
     LV tokens = e_.DimValue(node_->result()->type().shape[0]);
     LV blocks = b.CreateUDiv(b.CreateAdd(tokens, e_.I64(kRowBlock - 1)), e_.I64(kRowBlock));
-    StoreIndex(b.CreateUDiv(unit, blocks), tile_.Head());
-    StoreIndex(b.CreateURem(unit, blocks), tile_.Block());
+    // Blocks of a prompt have the more positions to see the later they are: from both ends in turn,
+    // so that any range of units has as much to do as another of its length.
+    LV turn = b.CreateUDiv(unit, e_.I64(kv_.heads));
+    LV half = b.CreateUDiv(turn, e_.I64(2));
+    LV from_end = b.CreateSub(b.CreateSub(blocks, e_.I64(1)), half);
+    LV odd = b.CreateICmpNE(b.CreateAnd(turn, e_.I64(1)), e_.I64(0));
+    StoreIndex(b.CreateURem(unit, e_.I64(kv_.heads)), tile_.Head());
+    StoreIndex(b.CreateSelect(odd, from_end, half), tile_.Block());
     LV sequences = e_.DimValue(ir::Dim::Symbolic(SymbolIndex(e_.program(), "S")));
     e_.For(e_.I64(0), sequences, 1, [&](LV s) {
       e_.Call("sequence", {s}, [this](const std::vector<LV>& p) { Sequence(p[0]); });

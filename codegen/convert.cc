@@ -8,6 +8,9 @@
 namespace ninfer::codegen {
 namespace {
 
+// 1.5 * 2^23: of what is added to it the whole part is left, in the low bits.
+constexpr double kRoundsToWhole = 12582912.0;
+
 llvm::Type* Vector(llvm::Type* scalar, int lanes) {
   return lanes == 1 ? scalar : llvm::FixedVectorType::get(scalar, lanes);
 }
@@ -91,8 +94,16 @@ LV Emitter::Floor(LV x) {
 LV Emitter::RoundEven(LV x) {
   llvm::IRBuilder<>& b = builder_;
   if (target_.rounds) return b.CreateUnaryIntrinsic(llvm::Intrinsic::nearbyint, x);
-  LV magic = llvm::ConstantFP::get(x->getType(), 12582912.0);  // 1.5 * 2^23
+  LV magic = llvm::ConstantFP::get(x->getType(), kRoundsToWhole);
   return b.CreateFSub(b.CreateFAdd(x, magic), magic);
+}
+
+LV Emitter::RoundToWhole(LV x) {
+  llvm::IRBuilder<>& b = builder_;
+  LV magic = llvm::ConstantFP::get(x->getType(), kRoundsToWhole);
+  llvm::Type* integers = x->getType()->getWithNewType(b.getInt32Ty());
+  return b.CreateSub(b.CreateBitCast(b.CreateFAdd(x, magic), integers),
+                     b.CreateBitCast(magic, integers));
 }
 
 }  // namespace ninfer::codegen

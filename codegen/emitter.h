@@ -88,7 +88,8 @@ class Emitter {
 
   LV Fma(LV a, LV b, LV c);  // a * b + c, rounded once where the target can, else twice
   LV Floor(LV x);
-  LV RoundEven(LV x);  // of |x| < 2^22
+  LV RoundEven(LV x);     // of |x| < 2^22
+  LV RoundToWhole(LV x);  // the same as i32
   LV Max(LV a, LV b);
   LV ReduceAdd(LV vector, int lanes);  // a fixed tree
   LV ReduceMax(LV vector, int lanes);

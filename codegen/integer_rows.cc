@@ -29,7 +29,7 @@ class Rounder {
     LV sum =
         e_.ForCarry(e_.I64(0), e_.I64(count_), e_.lanes(), {llvm::Constant::getNullValue(type)},
                     [&](LV i, const std::vector<LV>& so_far) {
-                      LV integers = b.CreateFPToSI(Rounded(i), type);
+                      LV integers = Rounded(i);
                       store(i, integers);
                       return std::vector<LV>{b.CreateAdd(so_far[0], integers)};
                     })[0];
@@ -65,7 +65,7 @@ class Rounder {
     // Of NaN, which does not compare, the second operand is left.
     x = b.CreateSelect(b.CreateFCmpOGT(x, lowest), x, lowest);
     x = b.CreateSelect(b.CreateFCmpOLT(x, highest), x, highest);
-    return e_.RoundEven(x);
+    return e_.RoundToWhole(x);
   }
 
   Emitter& e_;

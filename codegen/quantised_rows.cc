@@ -1,5 +1,7 @@
 // How a row of the input of a quantised linear is prepared.
 // Tested by tests/codegen_quantised_test.cc.
+#include <functional>
+
 #include "codegen/quantised.h"
 #include "codegen/quantised_layout.h"
 
@@ -7,6 +9,8 @@ namespace ninfer::codegen {
 namespace {
 
 constexpr int64_t kBlock = kQuantiseBlock;
+constexpr int64_t kAhead = 2048;  // bytes of the input that are asked for before they are read
+constexpr int kFour = 4;
 
 class RowPreparer {
  public:
@@ -35,19 +39,38 @@ class RowPreparer {
     return {scale, b.CreateSelect(normal, b.CreateFDiv(e_.Splat(1, 1), scale), zero)};
   }
 
+  // Four blocks at once: what is done once for a block, reductions over lanes and divisions, takes
+  // as long as all else together.
+  void FourBlocks(const std::function<LV(int)>& source, DType dtype,
+                  const std::function<LV(int)>& target) {
+    llvm::IRBuilder<>& b = e_.b();
+    std::vector<LV> largest, sums;
+    for (int i = 0; i < kFour; ++i) largest.push_back(Largest(source(i), dtype));
+    const auto larger = [this](LV x, LV y) { return e_.Max(x, y); };
+    LV scale = b.CreateFDiv(ReduceFour(largest, larger), e_.Splat(127.0, kFour));
+    LV zero = e_.Splat(0, kFour);
+    LV normal = b.CreateFCmpOGE(scale, e_.Splat(kSmallestQuantiseScale, kFour));
+    scale = b.CreateSelect(normal, scale, zero);
+    LV inverse = b.CreateSelect(normal, b.CreateFDiv(e_.Splat(1, kFour), scale), zero);
+    for (int i = 0; i < kFour; ++i) {
+      sums.push_back(
+          StoreIntegers(source(i), dtype, b.CreateExtractElement(inverse, i), target(i)));
+    }
+    LV bias = ReduceFour(sums, [&](LV x, LV y) { return b.CreateAdd(x, y); });
+    bias = b.CreateMul(bias, b.CreateVectorSplat(kFour, b.getInt32(-ZeroPoint())));
+    for (int i = 0; i < kFour; ++i) {
+      StoreScalar(b.CreateExtractElement(scale, i),
+                  e_.Offset(target(i), quantised::ScaleAt(e_.target())));
+      StoreBias(b.CreateExtractElement(bias, i), target(i));
+    }
+  }
+
   // Stores a block; returns what its products begin with.
   LV Block(LV source, DType dtype, const Scale& scale, LV target) {
     llvm::IRBuilder<>& b = e_.b();
-    const std::vector<LV> x = Values(source, dtype);
-    LV sum = nullptr;
-    for (size_t i = 0; i < x.size(); ++i) {
-      LV integers = Round(x[i], scale.inverse, e_.lanes());
-      sum = sum == nullptr ? integers : b.CreateAdd(sum, integers);
-      Store(integers, target, static_cast<int64_t>(i) * e_.lanes(), e_.lanes());
-    }
+    LV sum = StoreIntegers(source, dtype, scale.inverse, target);
     StoreScalar(scale.value, e_.Offset(target, quantised::ScaleAt(e_.target())));
-    const int point = weights_.grid == QuantiseGrid::kShifted ? 1 : weights_.zero_point();
-    LV bias = b.CreateMul(b.CreateAddReduce(sum), b.getInt32(-point));
+    LV bias = b.CreateMul(b.CreateAddReduce(sum), b.getInt32(-ZeroPoint()));
     StoreBias(bias, target);
     return bias;
   }
@@ -57,6 +80,52 @@ class RowPreparer {
   }
 
  private:
+  int ZeroPoint() const {
+    return weights_.grid == QuantiseGrid::kShifted ? 1 : weights_.zero_point();
+  }
+
+  // The integers of a block; their sums by lane.
+  LV StoreIntegers(LV source, DType dtype, LV inverse, LV target) {
+    const std::vector<LV> x = Values(source, dtype);
+    LV sum = nullptr;
+    for (size_t i = 0; i < x.size(); ++i) {
+      LV integers = Round(x[i], inverse, e_.lanes());
+      sum = sum == nullptr ? integers : e_.b().CreateAdd(sum, integers);
+      Store(integers, target, static_cast<int64_t>(i) * e_.lanes(), e_.lanes());
+    }
+    return sum;
+  }
+
+  // Of four vectors each one's lanes, combined, as a vector of four.
+  LV ReduceFour(const std::vector<LV>& x, const std::function<LV(LV, LV)>& combine) {
+    LV all = Halved(Halved(x[0], x[1], 1, combine), Halved(x[2], x[3], 1, combine), 2, combine);
+    const int lanes = e_.lanes(), own = lanes / kFour;
+    for (int step = own / 2; step > 0; step /= 2) {
+      std::vector<int> other(lanes);
+      for (int i = 0; i < lanes; ++i) other[i] = i ^ step;
+      all = combine(all, e_.b().CreateShuffleVector(all, other));
+    }
+    std::vector<int> firsts;
+    for (int i = 0; i < kFour; ++i) firsts.push_back(i * own);
+    return e_.b().CreateShuffleVector(all, firsts);
+  }
+
+  // Of x, which has so many parts, each part's halves combined; then those of y.
+  LV Halved(LV x, LV y, int parts, const std::function<LV(LV, LV)>& combine) {
+    const int lanes = e_.lanes();
+    std::vector<int> low, high;
+    for (int of : {0, lanes}) {
+      for (int part = 0; part < parts; ++part) {
+        const int size = lanes / parts;
+        for (int i = 0; i < size / 2; ++i) {
+          low.push_back(of + part * size + i);
+          high.push_back(of + part * size + size / 2 + i);
+        }
+      }
+    }
+    return combine(e_.b().CreateShuffleVector(x, y, low), e_.b().CreateShuffleVector(x, y, high));
+  }
+
   std::vector<LV> Values(LV source, DType dtype) {
     std::vector<LV> x;
     for (int64_t i = 0; i < kBlock; i += e_.lanes()) {
@@ -72,7 +141,7 @@ class RowPreparer {
     LV lowest = e_.Splat(-127, lanes), highest = e_.Splat(127, lanes);
     scaled = b.CreateSelect(b.CreateFCmpOGT(scaled, lowest), scaled, lowest);
     scaled = b.CreateSelect(b.CreateFCmpOLT(scaled, highest), scaled, highest);
-    return b.CreateFPToSI(e_.RoundEven(scaled), llvm::FixedVectorType::get(b.getInt32Ty(), lanes));
+    return e_.RoundToWhole(scaled);
   }
 
   void Store(LV integers, LV target, int64_t at, int lanes) {
@@ -140,10 +209,20 @@ void EmitPrepareRow(Emitter& e, const QuantisedProduct& product, LV source, DTyp
   const int64_t whole = columns / kBlock, left = columns % kBlock;
   const int64_t size = DTypeSize(dtype), block_bytes = PreparedBlockBytes(e.target());
   const auto from = [&](LV g) { return e.Offset(source, b.CreateMul(g, e.I64(kBlock * size))); };
+  const auto ask = [&](LV g) {
+    for (int64_t at = 0; at < kBlock * size; at += 64) e.Prefetch(e.Offset(from(g), kAhead + at));
+  };
   const auto to = [&](LV g) { return e.Offset(target, b.CreateMul(g, e.I64(block_bytes))); };
   if (left > 0) CopyPadded(e, e.Offset(source, whole * kBlock * size), dtype, left, padded);
   if (product.rows == QuantisedRows::kByBlock) {
-    e.For(e.I64(0), e.I64(whole), 1, [&](LV g) {
+    const int64_t fours = e.lanes() == 16 ? whole / kFour * kFour : 0;  // registers for four
+    e.For(e.I64(0), e.I64(fours), kFour, [&](LV g) {
+      const auto next = [&](int i) { return b.CreateAdd(g, e.I64(i)); };
+      for (int i = 0; i < kFour; ++i) ask(next(i));
+      preparer.FourBlocks([&](int i) { return from(next(i)); }, dtype,
+                          [&](int i) { return to(next(i)); });
+    });
+    e.For(e.I64(fours), e.I64(whole), 1, [&](LV g) {
       preparer.Block(from(g), dtype, preparer.ScaleOf(preparer.Largest(from(g), dtype)), to(g));
     });
     if (left == 0) return;
@@ -154,6 +233,7 @@ void EmitPrepareRow(Emitter& e, const QuantisedProduct& product, LV source, DTyp
   LV none = e.Splat(0, e.lanes());
   LV largest =
       e.ForCarry(e.I64(0), e.I64(whole), 1, {none}, [&](LV g, const std::vector<LV>& so_far) {
+        ask(g);
         return std::vector<LV>{e.Max(preparer.Largest(from(g), dtype), so_far[0])};
       })[0];
   if (left > 0) largest = e.Max(preparer.Largest(padded, DType::kF32), largest);

@@ -332,6 +332,9 @@ absl::Status LoadPeers(const RunOptions& options, const std::string& format, con
   PeerShape shape;
   NINFER_ASSIGN_OR_RETURN(shape.config_json, ConfigurationOf(options.model));
   shape.weights = format.empty() ? engine.executor()->metadata().weights_dtype : format;
+  // Of 8 bits every peer has a form of its own, whichever ours is.
+  const QuantiseScheme* scheme = FindWeightScheme(format);
+  if (scheme != nullptr && scheme->bits == 8) shape.weights = "int8";
   shape.threads = engine.pool()->size();
   shape.context = works.TextLengths()[0] + 1;
   shape.cache_folder = JoinPath(FoldersOf(options).installed, "cache");

@@ -80,6 +80,12 @@ class PeersTest(unittest.TestCase):
         self.assertIn("llama.cpp: fake 1, W-int8 weights of 8.50 bits overall, llama_cpp_peer.py.", table["notes"])
         self.assertIn("openvino: fake 1, W-int8 weights of 8.50 bits overall, openvino_peer.py.", table["notes"])
 
+    def test_whatever_our_form_of_eight_bits_is_it_is_asked_for_its_own(self):
+        self.engine("openvino")
+        table, = self.tables(DEMO, "-n", "3", "--formats", "int8:channel", "--activations", "int8:row", "--peers=openvino")
+        self.assertEqual([(row["engine"], row["weights"]) for row in table["rows"]],
+                         [("ninfer", "int8_channel"), ("openvino", "W-int8")])
+
     def test_it_is_asked_for_the_shape_and_in_turns(self):
         self.engine("llama.cpp")
         self.tables(DEMO, "-p", "20", "-n", "5", "-d", "7", "--formats", "bf16", "-t", "1", "--peers=llama.cpp")

@@ -9,8 +9,7 @@ namespace ninfer {
 namespace {
 
 constexpr QuantiseScheme kSchemes[] = {
-#define QUANTISE(enumerator, text, flag, grid, bits, group, scale) \
-  {text, flag, QuantiseGrid::grid, bits, group, DType::scale},
+#define QUANTISE(enumerator, text, flag, grid, bits, group, scale) k##enumerator,
 #include "base/quantise.def"
 };
 

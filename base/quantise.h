@@ -30,6 +30,11 @@ struct QuantiseScheme {
   int64_t GroupOf(int64_t columns) const { return group == 0 ? columns : group; }
 };
 
+#define QUANTISE(enumerator, text, flag, grid, bits, group, scale)                  \
+  inline constexpr QuantiseScheme k##enumerator = {text, flag,  QuantiseGrid::grid, \
+                                                   bits, group, DType::scale};
+#include "base/quantise.def"
+
 inline constexpr int64_t kQuantiseBlock = 32;
 
 // Sixteen integers, ascending. Found by Lloyd's method for groups of 32 normally distributed values
@@ -53,8 +58,7 @@ struct QuantisedGroup {
 };
 
 // How a KV cache of integers keeps one position's keys, or values, of one head: one scale for all.
-inline constexpr QuantiseScheme kCacheScheme = {"int8_row_f32", "", QuantiseGrid::kSymmetric, 8, 0,
-                                                DType::kF32};
+inline constexpr QuantiseScheme kCacheScheme = kInt8RowF32;
 inline constexpr int kCacheZero = 128;  // of the byte that stands for an integer there
 
 // The integers of one group of `count` values. Each is the multiple of the returned scale that is

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -79,11 +80,6 @@ absl::Status CheckModel(const RunOptions& options) {
                            ": expected a model folder for the 2x2, found a file (with -p, -n or "
                            "--roofline a plan will do)");
   }
-  if (!IsDirectory(model.path) && !options.formats.empty()) {
-    return InvalidArgument(
-        "--formats: expected a model folder, whose types can be chosen; found a "
-        "plan");
-  }
   return absl::OkStatus();
 }
 
@@ -101,15 +97,17 @@ absl::Status CheckFormats(const RunOptions& options) {
   return absl::OkStatus();
 }
 
-// The types that formats leave to be chosen.
 absl::Status CheckTypes(const RunOptions& options) {
-  for (const auto& [flag, value] : {std::pair("--activations", options.activations),
-                                    std::pair("--kv-cache", options.kv_cache)}) {
-    if (value.empty()) continue;
-    if (IsStory(options)) {
+  const bool is_plan = !options.model.path.empty() && !IsDirectory(options.model.path);
+  for (const auto& [flag, given, of_story] :
+       {std::tuple("--formats", !options.formats.empty(), true),
+        std::tuple("--activations", !options.activations.empty(), false),
+        std::tuple("--kv-cache", !options.kv_cache.empty(), false)}) {
+    if (!given) continue;
+    if (IsStory(options) && !of_story) {
       return InvalidArgument(flag, ": expected -p, -n, --depth, --batch or --roofline, found none");
     }
-    if (!options.model.path.empty() && !IsDirectory(options.model.path)) {
+    if (is_plan) {
       return InvalidArgument(flag,
                              ": expected a model folder, whose types can be chosen; found a plan");
     }

@@ -171,8 +171,7 @@ class AttentionEmitter {
   void Tile(LV first, LV rows) {
     llvm::IRBuilder<>& b = e_.b();
     StoreIndex(rows, tile_.Rows());
-    e_.Call("begin_rows", {first, rows},
-            [this](const std::vector<LV>& p) { BeginRows(p[0], p[1]); });
+    e_.Call("begin_rows", {first}, [this](const std::vector<LV>& p) { BeginRows(p[0]); });
     LV last = b.CreateZExt(e_.LoadI32(tile_.LastPosition()), b.getInt64Ty());
     LV pages = b.CreateAdd(b.CreateUDiv(last, e_.I64(kPage)), e_.I64(1));
     LV begin = FirstPage();
@@ -187,7 +186,7 @@ class AttentionEmitter {
     } else {
       AllPages(first, begin, pages);
     }
-    e_.Call("output_rows", {first, rows},
+    e_.Call("output_rows", {first},
             [this](const std::vector<LV>& p) { ForEachRow([&](LV r) { Output(p[0], r); }); });
   }
 
@@ -244,8 +243,9 @@ class AttentionEmitter {
     return b.CreateUDiv(begin, e_.I64(kPage));
   }
 
-  void BeginRows(LV first, LV rows) {
+  void BeginRows(LV first) {
     llvm::IRBuilder<>& b = e_.b();
+    LV rows = LoadIndex(tile_.Rows(), e_.I64(0));
     const std::vector<LV> ends =
         e_.ForCarry(e_.I64(0), rows, 1, {e_.I64(0), e_.I64(INT32_MAX)},
                     [&](LV r, const std::vector<LV>& carried) {

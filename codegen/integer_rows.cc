@@ -12,15 +12,9 @@ class Rounder {
   // Takes in the row, multiplied by `factors` in place where there are any.
   Rounder(Emitter& e, LV source, LV factors, int64_t count, int levels)
       : e_(e), source_(source), count_(count), levels_(levels) {
-    llvm::IRBuilder<>& b = e.b();
-    LV largest = LargestOf(factors);
-    LV zero = e.Splat(0, 1);
-    LV quotient = b.CreateFDiv(largest, e.Splat(levels, 1));
-    LV normal = b.CreateFCmpOGE(quotient, e.Splat(kSmallestQuantiseScale, 1));
-    scale_ = b.CreateSelect(normal, quotient, zero);
-    inverse_ = b.CreateSelect(normal, b.CreateFDiv(e.Splat(1, 1), scale_), zero);
+    scale_ = EmitRoundingScale(e, LargestOf(factors), levels);
   }
-  LV scale() const { return scale_; }
+  LV scale() const { return scale_.value; }
 
   // Calls store(place, integers) for each vector of i32; returns their sum.
   LV ForEach(const std::function<void(LV, LV)>& store) {
@@ -58,21 +52,15 @@ class Rounder {
 
   LV Rounded(LV i) {
     llvm::IRBuilder<>& b = e_.b();
-    const int lanes = e_.lanes();
-    LV lowest = e_.Splat(-levels_, lanes), highest = e_.Splat(levels_, lanes);
-    LV x = e_.LoadFloat(e_.Offset(source_, b.CreateMul(i, e_.I64(4))), DType::kF32, lanes);
-    x = b.CreateFMul(x, e_.SplatValue(inverse_, lanes));
-    // Of NaN, which does not compare, the second operand is left.
-    x = b.CreateSelect(b.CreateFCmpOGT(x, lowest), x, lowest);
-    x = b.CreateSelect(b.CreateFCmpOLT(x, highest), x, highest);
-    return e_.RoundToWhole(x);
+    LV x = e_.LoadFloat(e_.Offset(source_, b.CreateMul(i, e_.I64(4))), DType::kF32, e_.lanes());
+    return EmitRounded(e_, x, scale_.inverse, levels_);
   }
 
   Emitter& e_;
   LV source_;
   int64_t count_;
   int levels_;
-  LV scale_, inverse_;
+  RoundingScale scale_;
 };
 
 LV Narrow(Emitter& e, LV integers, llvm::Type* element) {
@@ -95,15 +83,34 @@ LV SplitWords(Emitter& e, LV integers) {
   return b.CreateShuffleVector(b.CreateBitCast(upper, type), b.CreateBitCast(lower, type), order);
 }
 
-LV PairedWords(Emitter& e, LV integers) {
+}  // namespace
+
+RoundingScale EmitRoundingScale(Emitter& e, LV largest, int levels) {
+  llvm::IRBuilder<>& b = e.b();
+  const auto constant = [&](double v) { return llvm::ConstantFP::get(largest->getType(), v); };
+  LV scale = b.CreateFDiv(largest, constant(levels));
+  LV normal = b.CreateFCmpOGE(scale, constant(kSmallestQuantiseScale));
+  scale = b.CreateSelect(normal, scale, constant(0));
+  return {scale, b.CreateSelect(normal, b.CreateFDiv(constant(1), scale), constant(0))};
+}
+
+LV EmitRounded(Emitter& e, LV x, LV inverse, int levels) {
+  llvm::IRBuilder<>& b = e.b();
+  x = b.CreateFMul(x, e.SplatValue(inverse, e.lanes()));
+  // Of NaN, which does not compare, the second operand is left.
+  LV lowest = e.Splat(-levels, e.lanes()), highest = e.Splat(levels, e.lanes());
+  x = b.CreateSelect(b.CreateFCmpOGT(x, lowest), x, lowest);
+  x = b.CreateSelect(b.CreateFCmpOLT(x, highest), x, highest);
+  return e.RoundToWhole(x);
+}
+
+LV EmitPairedWords(Emitter& e, LV integers) {
   std::vector<int> order;
   for (int i = 0; i < e.lanes(); i += 4) {
     for (const int k : {0, 2, 1, 3}) order.push_back(i + k);
   }
   return e.b().CreateShuffleVector(Narrow(e, integers, e.b().getInt16Ty()), order);
 }
-
-}  // namespace
 
 LV EmitCacheRow(Emitter& e, LV source, int64_t count, LV target) {
   llvm::IRBuilder<>& b = e.b();
@@ -120,7 +127,7 @@ FactorScale EmitFactorRow(Emitter& e, const FactorRow& row) {
   Rounder rounder(e, row.source, row.factors, row.count, WordLevels(row.terms));
   LV sum = rounder.ForEach([&](LV i, LV integers) {
     const bool pairs = e.target().integer_dot == IntegerDot::kPairs;
-    LV words = pairs ? PairedWords(e, integers) : SplitWords(e, integers);
+    LV words = pairs ? EmitPairedWords(e, integers) : SplitWords(e, integers);
     b.CreateAlignedStore(words, e.Offset(row.target, b.CreateMul(i, e.I64(2))), llvm::Align(4));
   });
   return {rounder.scale(), b.CreateMul(sum, b.getInt32(-kCacheZero))};

@@ -1,12 +1,25 @@
-// Rounding of rows of f32 to integers times a scale: as a cache of integers keeps them, and as what
-// is multiplied with it is rounded (base/quantise.h: kCacheScheme, RoundToWords).
-// Tested by tests/codegen_kv_test.cc, tests/codegen_attention_test.cc.
+// Rounding of rows of f32 to integers times a scale: as a cache of integers keeps them, as what is
+// multiplied with it is rounded (base/quantise.h: kCacheScheme, RoundToWords), and as the inputs of
+// quantised linears are (quantised_rows.cc).
+// Tested by tests/codegen_kv_test.cc, tests/codegen_attention_test.cc,
+// tests/codegen_quantised_test.cc.
 #ifndef NINFER_CODEGEN_INTEGER_ROWS_H_
 #define NINFER_CODEGEN_INTEGER_ROWS_H_
 
 #include "codegen/emitter.h"
 
 namespace ninfer::codegen {
+
+// The scale of values whose largest magnitude is `largest`, and what they are multiplied with to be
+// rounded; both are 0 where the scale would be too small. Scalars, or a vector's worth of them.
+struct RoundingScale {
+  LV value, inverse;
+};
+RoundingScale EmitRoundingScale(Emitter& e, LV largest, int levels);
+// f32 [lanes] times `inverse`, a scalar, as i32 within [-levels, levels]; of NaN the lowest.
+LV EmitRounded(Emitter& e, LV x, LV inverse, int levels);
+// i32 [lanes] in 16 bits: of each four the first and third, then the second and fourth.
+LV EmitPairedWords(Emitter& e, LV integers);
 
 // Stores `count` f32, a multiple of 32, as bytes of the cache; returns the scale, a scalar.
 LV EmitCacheRow(Emitter& e, LV source, int64_t count, LV target);

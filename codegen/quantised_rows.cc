@@ -2,6 +2,7 @@
 // Tested by tests/codegen_quantised_test.cc.
 #include <functional>
 
+#include "codegen/integer_rows.h"
 #include "codegen/quantised.h"
 #include "codegen/quantised_layout.h"
 
@@ -11,13 +12,10 @@ namespace {
 constexpr int64_t kBlock = kQuantiseBlock;
 constexpr int64_t kAhead = 2048;  // bytes of the input that are asked for before they are read
 constexpr int kFour = 4;
+constexpr int kLevels = 127;
 
 class RowPreparer {
  public:
-  struct Scale {
-    LV value, inverse;
-  };
-
   RowPreparer(Emitter& e, const QuantiseScheme& weights) : e_(e), weights_(weights) {}
 
   // The largest magnitudes in a block, by lane; 0 for NaN.
@@ -30,13 +28,8 @@ class RowPreparer {
     return largest;
   }
 
-  Scale ScaleOf(LV largest) {
-    llvm::IRBuilder<>& b = e_.b();
-    LV scale = b.CreateFDiv(e_.ReduceMax(largest, e_.lanes()), e_.Splat(127.0, 1));
-    LV zero = e_.Splat(0, 1);
-    LV normal = b.CreateFCmpOGE(scale, e_.Splat(kSmallestQuantiseScale, 1));
-    scale = b.CreateSelect(normal, scale, zero);
-    return {scale, b.CreateSelect(normal, b.CreateFDiv(e_.Splat(1, 1), scale), zero)};
+  RoundingScale ScaleOf(LV largest) {
+    return EmitRoundingScale(e_, e_.ReduceMax(largest, e_.lanes()), kLevels);
   }
 
   // Four blocks at once: what is done once for a block, reductions over lanes and divisions, takes
@@ -47,26 +40,22 @@ class RowPreparer {
     std::vector<LV> largest, sums;
     for (int i = 0; i < kFour; ++i) largest.push_back(Largest(source(i), dtype));
     const auto larger = [this](LV x, LV y) { return e_.Max(x, y); };
-    LV scale = b.CreateFDiv(ReduceFour(largest, larger), e_.Splat(127.0, kFour));
-    LV zero = e_.Splat(0, kFour);
-    LV normal = b.CreateFCmpOGE(scale, e_.Splat(kSmallestQuantiseScale, kFour));
-    scale = b.CreateSelect(normal, scale, zero);
-    LV inverse = b.CreateSelect(normal, b.CreateFDiv(e_.Splat(1, kFour), scale), zero);
+    const RoundingScale scale = EmitRoundingScale(e_, ReduceFour(largest, larger), kLevels);
     for (int i = 0; i < kFour; ++i) {
       sums.push_back(
-          StoreIntegers(source(i), dtype, b.CreateExtractElement(inverse, i), target(i)));
+          StoreIntegers(source(i), dtype, b.CreateExtractElement(scale.inverse, i), target(i)));
     }
     LV bias = ReduceFour(sums, [&](LV x, LV y) { return b.CreateAdd(x, y); });
     bias = b.CreateMul(bias, b.CreateVectorSplat(kFour, b.getInt32(-ZeroPoint())));
     for (int i = 0; i < kFour; ++i) {
-      StoreScalar(b.CreateExtractElement(scale, i),
+      StoreScalar(b.CreateExtractElement(scale.value, i),
                   e_.Offset(target(i), quantised::ScaleAt(e_.target())));
       StoreBias(b.CreateExtractElement(bias, i), target(i));
     }
   }
 
   // Stores a block; returns what its products begin with.
-  LV Block(LV source, DType dtype, const Scale& scale, LV target) {
+  LV Block(LV source, DType dtype, const RoundingScale& scale, LV target) {
     llvm::IRBuilder<>& b = e_.b();
     LV sum = StoreIntegers(source, dtype, scale.inverse, target);
     StoreScalar(scale.value, e_.Offset(target, quantised::ScaleAt(e_.target())));
@@ -89,9 +78,9 @@ class RowPreparer {
     const std::vector<LV> x = Values(source, dtype);
     LV sum = nullptr;
     for (size_t i = 0; i < x.size(); ++i) {
-      LV integers = Round(x[i], inverse, e_.lanes());
+      LV integers = EmitRounded(e_, x[i], inverse, kLevels);
       sum = sum == nullptr ? integers : e_.b().CreateAdd(sum, integers);
-      Store(integers, target, static_cast<int64_t>(i) * e_.lanes(), e_.lanes());
+      Store(integers, target, static_cast<int64_t>(i) * e_.lanes());
     }
     return sum;
   }
@@ -134,28 +123,12 @@ class RowPreparer {
     return x;
   }
 
-  LV Round(LV x, LV inverse, int lanes) {
-    llvm::IRBuilder<>& b = e_.b();
-    LV scaled = b.CreateFMul(x, e_.SplatValue(inverse, lanes));
-    // Of NaN, which does not compare, the second operand is left.
-    LV lowest = e_.Splat(-127, lanes), highest = e_.Splat(127, lanes);
-    scaled = b.CreateSelect(b.CreateFCmpOGT(scaled, lowest), scaled, lowest);
-    scaled = b.CreateSelect(b.CreateFCmpOLT(scaled, highest), scaled, highest);
-    return e_.RoundToWhole(scaled);
-  }
-
-  void Store(LV integers, LV target, int64_t at, int lanes) {
+  void Store(LV integers, LV target, int64_t at) {
     llvm::IRBuilder<>& b = e_.b();
     const int64_t size = quantised::IntegerBytes(e_.target());
-    llvm::Type* narrow = size == 1 ? b.getInt8Ty() : b.getInt16Ty();
-    LV values = b.CreateTrunc(integers, llvm::FixedVectorType::get(narrow, lanes));
-    if (size == 2) {
-      std::vector<int> order;
-      for (int i = 0; i < lanes; i += quantised::kNeighbours) {
-        for (int k : {0, 2, 1, 3}) order.push_back(i + k);
-      }
-      values = b.CreateShuffleVector(values, order);
-    }
+    LV values =
+        size == 2 ? EmitPairedWords(e_, integers)
+                  : b.CreateTrunc(integers, llvm::FixedVectorType::get(b.getInt8Ty(), e_.lanes()));
     b.CreateAlignedStore(values, e_.Offset(target, at * size), llvm::Align(4));
   }
 
@@ -223,6 +196,7 @@ void EmitPrepareRow(Emitter& e, const QuantisedProduct& product, LV source, DTyp
                           [&](int i) { return to(next(i)); });
     });
     e.For(e.I64(fours), e.I64(whole), 1, [&](LV g) {
+      ask(g);
       preparer.Block(from(g), dtype, preparer.ScaleOf(preparer.Largest(from(g), dtype)), to(g));
     });
     if (left == 0) return;

@@ -74,15 +74,12 @@ int64_t AttentionBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbol
 
 }  // namespace
 
-int64_t AttentionRowBytes(const KvLayout& kv) {
+int64_t AttentionTileBytes(const KvLayout& kv) {
   const int64_t floats =
       kAttentionSpan * KvLayout::kPagePositions + 2 * kv.v_columns() + kAttentionFields;
-  return floats * 4 + (kv.integers() ? KvLayout::kPagePositions * 2 : 0);
-}
-
-int64_t AttentionTileBytes(const KvLayout& kv) {
+  const int64_t row = floats * 4 + (kv.integers() ? KvLayout::kPagePositions * 2 : 0);
   const int64_t page = KvLayout::kPagePositions * kv.v_columns() * int64_t{4};
-  return kAttentionRows * AttentionRowBytes(kv) + (kv.dtype == DType::kBF16 ? page : 0);
+  return kAttentionRows * row + (kv.dtype == DType::kBF16 ? page : 0);
 }
 
 int64_t QuantisedRowBytes(int64_t columns) {

@@ -23,10 +23,8 @@ inline constexpr int64_t kAttentionTokens = 16;
 inline constexpr int64_t kAttentionRows = 48;
 inline constexpr int64_t kAttentionSpan = 2;
 inline constexpr int64_t kAttentionFields = 10;  // numbers kept for each row
-// Of a row: scores, query, weighted values, fields; of a cache of integers rounded weights of a
-// page.
-int64_t AttentionRowBytes(const KvLayout& kv);
-// Of all rows, and a page of keys or values in f32 where the cache is bf16.
+// For each row scores, query, weighted values, fields and, of a cache of integers, rounded weights
+// of a page; for all of them a page of keys or values in f32 where the cache is bf16.
 int64_t AttentionTileBytes(const KvLayout& kv);
 
 // Bytes of a quantised row of a linear's input: for each group of 32 columns the integers, widened

@@ -30,6 +30,13 @@ class CompileFlagsTest : public ::testing::Test {
     EXPECT_EQ(run.status, 0) << run.err;
     return run;
   }
+  void ExpectNoCuda(std::vector<std::string> flags, absl::string_view reason) {
+    flags.insert(flags.end(),
+                 {folder_.path(), "-q", "-o", plan(), "--dump-cuda=" + folder_.File("cuda")});
+    const ProgramRun run = RunProgram("ninfer-compile", flags);
+    EXPECT_EQ(run.status, 2);
+    EXPECT_THAT(run.err, HasSubstr(absl::StrCat(reason, "\n")));
+  }
   plan::Plan ReadBack() {
     auto loaded = plan::ReadPlan(plan(), {});
     EXPECT_TRUE(loaded.ok()) << loaded.status();
@@ -206,29 +213,17 @@ TEST_F(CompileFlagsTest, CudaIsDumpedAsOneSourceAndAsPtxWhereNvrtcIsFound) {
 }
 
 TEST_F(CompileFlagsTest, AttentionThatHasNoCudaIsRefusedWhereItsSourceIsAskedFor) {
-  const ProgramRun run =
-      RunProgram("ninfer-compile", {folder_.path(), "-q", "-o", plan(), "--attention=efficient",
-                                    "--dump-cuda=" + folder_.File("cuda")});
-  EXPECT_EQ(run.status, 2);
-  EXPECT_THAT(run.err, HasSubstr("expected attention of form flash for CUDA, found efficient\n"));
+  ExpectNoCuda({"--attention=efficient"},
+               "expected attention of form flash for CUDA, found efficient");
 }
 
 TEST_F(CompileFlagsTest, ACacheThatHasNoCudaIsRefusedWhereItsSourceIsAskedFor) {
-  const ProgramRun run =
-      RunProgram("ninfer-compile", {folder_.path(), "-q", "-o", plan(), "--kv-cache=int8",
-                                    "--dump-cuda=" + folder_.File("cuda")});
-  EXPECT_EQ(run.status, 2);
-  EXPECT_THAT(run.err, HasSubstr("expected a cache of f32 or bf16 for CUDA, found i8\n"));
+  ExpectNoCuda({"--kv-cache=int8"}, "expected a cache of f32 or bf16 for CUDA, found i8");
 }
 
 TEST_F(CompileFlagsTest, InputsThatHaveNoCudaAreRefusedWhereItsSourceIsAskedFor) {
-  const ProgramRun run = RunProgram(
-      "ninfer-compile", {folder_.path(), "-q", "-o", plan(), "--weights=int8:channel",
-                         "--activations=int8:row", "--dump-cuda=" + folder_.File("cuda")});
-  EXPECT_EQ(run.status, 2);
-  EXPECT_THAT(
-      run.err,
-      HasSubstr("expected inputs with a scale for each 32 values for CUDA, found int8_row_f32\n"));
+  ExpectNoCuda({"--weights=int8:channel", "--activations=int8:row"},
+               "expected inputs with a scale for each 32 values for CUDA, found int8_row_f32");
 }
 
 TEST_F(CompileFlagsTest, TextsAndChangesArePrintedOnStdout) {

@@ -147,7 +147,21 @@ TEST_P(GoldensTest, TheInterpreterOfVisionEqualsTransformers) {
 
 // --- variants ------------------------------------------------------------------------------------
 
-class GoldenVariantsTest : public GoldensTest {};
+class GoldenVariantsTest : public GoldensTest {
+ protected:
+  void ExpectRoundedWithin(double bound, const Json& options) {
+    const auto plan = CompileInPlace(options);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    const auto executor = Execute(*plan);
+    ASSERT_TRUE(executor.ok()) << executor.status();
+    const auto pictures = SeeGolden(**executor, model_);
+    ASSERT_TRUE(pictures.ok()) << pictures.status();
+    const auto logits = RunText(**executor, ids_, 0, &model_, *pictures);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    EXPECT_LE(LargestError(*logits, expected_), bound);
+    EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";
+  }
+};
 
 std::vector<std::string> OptionalPasses() {
   std::vector<std::string> names;
@@ -220,16 +234,7 @@ TEST_P(GoldenVariantsTest, HalfPrecisionStaysWithinItsBound) {
   options["weights"] = options["activations"] = "bf16";
   for (const bool cached : {true, false}) {
     options["disable_passes"] = cached ? Json::array() : Json{"kv-cache"};
-    const auto plan = CompileInPlace(options);
-    ASSERT_TRUE(plan.ok()) << plan.status();
-    const auto executor = Execute(*plan);
-    ASSERT_TRUE(executor.ok()) << executor.status();
-    const auto pictures = SeeGolden(**executor, model_);
-    ASSERT_TRUE(pictures.ok()) << pictures.status();
-    const auto logits = RunText(**executor, ids_, 0, &model_, *pictures);
-    ASSERT_TRUE(logits.ok()) << logits.status();
-    EXPECT_LE(LargestError(*logits, expected_), 0.06);
-    EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";
+    ExpectRoundedWithin(0.06, options);
   }
 }
 
@@ -238,16 +243,7 @@ TEST_P(GoldenVariantsTest, ACacheOfIntegersStaysWithinItsBound) {
   options["kv_cache"] = "int8";
   for (const char* attention : {"flash", "efficient", "naive"}) {
     options["attention"] = attention;
-    const auto plan = CompileInPlace(options);
-    ASSERT_TRUE(plan.ok()) << plan.status();
-    const auto executor = Execute(*plan);
-    ASSERT_TRUE(executor.ok()) << executor.status();
-    const auto pictures = SeeGolden(**executor, model_);
-    ASSERT_TRUE(pictures.ok()) << pictures.status();
-    const auto logits = RunText(**executor, ids_, 0, &model_, *pictures);
-    ASSERT_TRUE(logits.ok()) << logits.status();
-    EXPECT_LE(LargestError(*logits, expected_), 0.03);
-    EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";
+    ExpectRoundedWithin(0.03, options);
   }
 }
 

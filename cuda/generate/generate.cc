@@ -14,10 +14,6 @@ namespace ninfer::cuda {
 namespace {
 
 absl::Status Write(KernelWriter& w) {
-  if (w.kernel().kv.integers()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(w.kernel().name, ": expected a cache of f32 or bf16 for CUDA, found i8"));
-  }
   switch (w.kernel().family) {
     case program::Family::kLinear:
     case program::Family::kGroupedLinear:
@@ -36,7 +32,12 @@ absl::Status Write(KernelWriter& w) {
   return absl::InternalError("unknown family");
 }
 
-absl::Status CheckInputs(const program::Kernel& kernel) {
+// What other targets have and this one does not.
+absl::Status CheckKernel(const program::Kernel& kernel) {
+  if (kernel.kv.integers()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(kernel.name, ": expected a cache of f32 or bf16 for CUDA, found i8"));
+  }
   const ir::Node* linear = program::LinearOf(*kernel.body);
   const ir::Node* quantiser = linear == nullptr ? nullptr : program::InputQuantiser(*linear);
   if (quantiser == nullptr) return absl::OkStatus();
@@ -63,7 +64,7 @@ absl::StatusOr<Source> Generate(const program::Program& program) {
   source.text = Prelude();
   if (HasIntegers(program)) source.text += IntegerPrelude();
   for (size_t i = 0; i < program.kernels.size(); ++i) {
-    NINFER_RETURN_IF_ERROR(CheckInputs(program.kernels[i]));
+    NINFER_RETURN_IF_ERROR(CheckKernel(program.kernels[i]));
     KernelWriter writer(program, static_cast<int>(i), &source);
     NINFER_RETURN_IF_ERROR(Write(writer));
   }

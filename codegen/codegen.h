@@ -15,12 +15,13 @@
 
 namespace ninfer::codegen {
 
-enum class Architecture : uint8_t { kX86 };
+enum class Architecture : uint8_t { kX86, kAArch64 };
 
 // How sums of products of integers are made.
 enum class IntegerDot : uint8_t {
   kPairs,             // two neighbours of 16 bits, as PMADDWD
   kUnsignedBySigned,  // four neighbours of 8 bits, weights without a sign: VPDPBUSD
+  kSignedBySigned,    // the same, both with a sign: SDOT
 };
 
 // A row of targets.def, or what --target=native found.

@@ -34,6 +34,10 @@ void InitialiseLlvm() {
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     LLVMInitializeX86AsmParser();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64AsmParser();
     // Constants are memory operands of the instructions that use them; hoisted out of loops they
     // would be held in registers, or spilled. LLVM has no switch for this but its command line.
     const char* arguments[] = {"ninfer", "-disable-machine-licm"};

@@ -28,7 +28,7 @@ LV Words(Emitter& e, LV address) {
 // moves the loads of all unrolled steps to the front, and spills them. So it does with what it adds
 // up of several steps' pairs before it adds that to the sums.
 int64_t UnrolledSteps(const Target& target, DotMode mode) {
-  if (target.vector_registers < 32) return 1;
+  if (target.vector_bits < 512) return 1;
   if (mode == DotMode::kInt8) return target.integer_dot == IntegerDot::kPairs ? 1 : 2;
   return 4;
 }
@@ -97,7 +97,7 @@ class TileEmitter {
 
   // --- integers
 
-  // VPDPBUSD takes words as two bytes, whose sums are apart until the end.
+  // Products of bytes take words as two bytes, whose sums are apart until the end.
   bool SplitsWords() const {
     return tile_.mode == DotMode::kInt8 && e_.target().integer_dot != IntegerDot::kPairs;
   }
@@ -138,6 +138,9 @@ class TileEmitter {
     std::vector<LV> words(slots);
     for (size_t s = 0; s < slots; ++s) words[s] = BWords(s, i, u);
     if (!SplitsWords()) return WidenedStep(i, u, words, acc);
+    if (e_.target().integer_dot == IntegerDot::kSignedBySigned) {
+      for (LV& word : words) word = quantised::WithSign(e_, word);
+    }
     for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
       for (const int lower : {0, 1}) {
         LV a = AWord(r, i, u, 4 * lower);
@@ -269,9 +272,11 @@ DotMode DotModeOf(const Target& target, formats::Format format, DType a_dtype) {
 TileShape LargestTile(const Target& target, DotMode mode) {
   const bool pairs = mode == DotMode::kBf16Pairs, wide = target.vector_registers == 32;
   if (mode == DotMode::kInt8) {
-    return {target.integer_dot == IntegerDot::kPairs ? 4 : 6, wide ? 2 : 1};
+    const bool bytes = target.integer_dot != IntegerDot::kPairs;
+    return {bytes && target.vector_bits > 128 ? 6 : 4, wide ? 2 : 1};
   }
-  if (wide) return {pairs ? 5 : 6, 4};
+  if (target.vector_bits == 512) return {pairs ? 5 : 6, 4};
+  if (wide) return {4, 4};
   // Without FMA a product needs a register of its own.
   if (!target.fma) return {pairs ? 3 : 5, 2};
   return {pairs ? 4 : 6, 2};

@@ -44,6 +44,10 @@ llvm::Function* Emitter::NewFunction(llvm::ArrayRef<llvm::Type*> parameters,
   auto* type = llvm::FunctionType::get(builder_.getVoidTy(), parameters, false);
   auto* function = llvm::Function::Create(type, linkage, name, module_);
   function->addFnAttr(llvm::Attribute::NoUnwind);
+  // Notes on the frame, which lines need, keep AArch64's scheduler from moving what surrounds them.
+  if (target_.architecture == Architecture::kAArch64) {
+    function->setUWTableKind(llvm::UWTableKind::Sync);
+  }
   function->addFnAttr("target-cpu", target_.cpu);
   function->addFnAttr("tune-cpu", target_.tune);
   function->addFnAttr("target-features", target_.features);

@@ -130,7 +130,8 @@ FactorScale EmitFactorRow(Emitter& e, const FactorRow& row) {
     LV words = pairs ? EmitPairedWords(e, integers) : SplitWords(e, integers);
     b.CreateAlignedStore(words, e.Offset(row.target, b.CreateMul(i, e.I64(2))), llvm::Align(4));
   });
-  return {rounder.scale(), b.CreateMul(sum, b.getInt32(-kCacheZero))};
+  const bool with_sign = e.target().integer_dot == IntegerDot::kSignedBySigned;
+  return {rounder.scale(), b.CreateMul(sum, b.getInt32(with_sign ? 0 : -kCacheZero))};
 }
 
 }  // namespace ninfer::codegen

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "codegen/compile.h"
 #include "llvm/ExecutionEngine/JITLink/JITLink.h"
+#include "llvm/ExecutionEngine/JITLink/aarch64.h"
 #include "llvm/ExecutionEngine/JITLink/x86_64.h"
 #include "llvm/ExecutionEngine/Orc/Shared/MemoryFlags.h"
 
@@ -78,15 +79,39 @@ class SlabMemoryManager : public jl::JITLinkMemoryManager {
   Slab* slab_;
 };
 
+// Pages of AArch64's relocations are of 4096 bytes, as the image's are.
+bool IsRelative(const jl::LinkGraph& graph, const jl::Edge& edge) {
+  if (!edge.isRelocation()) return true;
+  if (graph.getTargetTriple().isAArch64()) {
+    switch (edge.getKind()) {
+      case jl::aarch64::Branch26PCRel:
+      case jl::aarch64::Page21:
+      case jl::aarch64::PageOffset12:
+      case jl::aarch64::Delta32:
+      case jl::aarch64::Delta64:
+      case jl::aarch64::NegDelta32:
+        return true;
+      default:
+        return false;
+    }
+  }
+  switch (edge.getKind()) {
+    case jl::x86_64::Delta32:
+    case jl::x86_64::NegDelta32:
+    case jl::x86_64::Delta64:
+    case jl::x86_64::PCRel32:
+    case jl::x86_64::BranchPCRel32:
+      return true;
+    default:
+      return false;
+  }
+}
+
 llvm::Error RefuseAbsoluteEdges(jl::LinkGraph& graph) {
   for (jl::Block* block : graph.blocks()) {
     if (IsLeftOut(block->getSection())) continue;
     for (const jl::Edge& edge : block->edges()) {
-      if (edge.getKind() == jl::x86_64::Delta32 || edge.getKind() == jl::x86_64::NegDelta32 ||
-          edge.getKind() == jl::x86_64::Delta64 || edge.getKind() == jl::x86_64::PCRel32 ||
-          edge.getKind() == jl::x86_64::BranchPCRel32 || !edge.isRelocation()) {
-        continue;
-      }
+      if (IsRelative(graph, edge)) continue;
       return llvm::make_error<llvm::StringError>(
           std::string("expected relative relocations only, found ") +
               graph.getEdgeKindName(edge.getKind()),

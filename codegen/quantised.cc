@@ -199,8 +199,9 @@ class TileEmitter {
     return quantised::LookUpBytes(e_, table, levels);
   }
 
-  // The unsigned bytes of one step.
+  // The bytes of one step, as the target multiplies them.
   LV Part(LV words, LV part) {
+    if (quantised::SignedWeights(e_.target(), scheme_)) return SignedBytes(0, words, part);
     if (scheme_.bits == 8) return words;
     LV levels = Levels(words, part);
     return table() ? LookUp(levels, scheme_.zero_point()) : levels;
@@ -248,9 +249,7 @@ class TileEmitter {
   // Four bytes with signs.
   LV SignedBytes(size_t slot, LV words, LV part) {
     llvm::IRBuilder<>& b = e_.b();
-    if (scheme_.bits == 8) {
-      return b.CreateXor(words, llvm::ConstantInt::get(WordsType(), 0x80808080u));
-    }
+    if (scheme_.bits == 8) return quantised::WithSign(e_, words);
     LV levels = Levels(words, part);
     if (table()) return LookUp(levels, 0);
     LV zeros = shifted() ? zeros_[slot] : llvm::ConstantInt::get(WordsType(), 0x08080808u);
@@ -364,14 +363,15 @@ TileShape LargestQuantisedTile(const Target& target, const QuantisedProduct& pro
   const bool table = weights.grid == QuantiseGrid::kTable;
   if (product.one_sum()) {
     if (target.vector_registers == 16) return {pairs ? 4 : 6, pairs ? 1 : 2};
-    return {pairs ? 4 : 6, 4};
+    return {pairs || target.vector_bits == 128 ? 4 : 6, 4};
   }
-  if (target.vector_bits == 128 && product.widened() && table) return {1, 1};
   if (target.vector_registers == 16) {
+    if (target.vector_bits == 128 && product.widened() && table) return {1, 1};
     const bool bytes = weights.bits == 8;
     return plain && bytes && !pairs ? TileShape{3, 2} : TileShape{plain ? 4 : 2, 1};
   }
   if (pairs) return {plain ? 4 : 3, 2};
+  if (target.vector_bits == 128) return {product.widened() ? 3 : 4, 2};
   return {plain ? 6 : 4, 2};
 }
 
@@ -379,6 +379,7 @@ TileShape QuantisedTileFor(const Target& target, const QuantisedProduct& product
   if (target.vector_registers == 16 || product.one_sum()) {
     return {rows, LargestQuantisedTile(target, product).slots};
   }
+  if (target.vector_bits == 128) return {rows, rows == 1 && !product.widened() ? 4 : 2};
   const bool dot = target.integer_dot != IntegerDot::kPairs;
   const int wide = dot && IsPlain(product) ? 2 : 1;
   return {rows, rows <= wide ? 4 : 2};

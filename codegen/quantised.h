@@ -27,8 +27,9 @@ struct QuantisedProduct {
 
 // A prepared row of integers: for each block of 32 its integers, then its scale (f32) and what its
 // products begin with (i32): minus the weights' zero point times the sum of the integers (of
-// shifted weights: minus the sum). Of one_sum() the first block has that of all. Without VPDPBUSD
-// the integers are i16, of four neighbours the first and third, then the second and fourth.
+// shifted weights: minus the sum; of weights with a sign 0). Of one_sum() the first block has that
+// of all. Where the target multiplies pairs the integers are i16, of four neighbours the first and
+// third, then the second and fourth.
 int64_t PreparedBlockBytes(const Target& target);
 int64_t PreparedRowBytes(const Target& target, int64_t columns);
 

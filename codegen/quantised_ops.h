@@ -17,6 +17,9 @@ LV PairProducts(Emitter& e, LV a, LV b);
 // `integer_dot` says, and of inputs with a sign. For targets with such an instruction.
 LV DotBytes(Emitter& e, LV sum, LV weights, LV x);
 
+// Bytes without a sign, less the 128 that stands for 0 in them.
+LV WithSign(Emitter& e, LV bytes);
+
 // For each byte of `levels`, 0 to 15, that entry of `table`.
 LV LookUpBytes(Emitter& e, const uint8_t (&table)[16], LV levels);
 

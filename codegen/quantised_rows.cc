@@ -70,6 +70,7 @@ class RowPreparer {
 
  private:
   int ZeroPoint() const {
+    if (quantised::SignedWeights(e_.target(), weights_)) return 0;
     return weights_.grid == QuantiseGrid::kShifted ? 1 : weights_.zero_point();
   }
 

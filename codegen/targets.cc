@@ -37,6 +37,8 @@ std::string LlvmFeature(absl::string_view flag) {
   if (flag == "avx512_vnni") return "+avx512vnni";
   if (flag == "avx512_fp16") return "+avx512fp16";
   if (flag == "avx_vnni") return "+avxvnni";
+  if (flag == "asimd") return "+neon";
+  if (flag == "asimddp") return "+dotprod";
   return absl::StrCat("+", flag);
 }
 
@@ -44,9 +46,10 @@ Target FromRow(const Row& row) {
   Target target;
   target.name = std::string(row.name);
   target.architecture = row.architecture;
-  target.triple = "x86_64-unknown-linux-gnu";
+  const bool arm = row.architecture == Architecture::kAArch64;
+  target.triple = arm ? "aarch64-unknown-linux-gnu" : "x86_64-unknown-linux-gnu";
   // The row's cpu only tunes: it has features that the row's flags do not promise.
-  target.cpu = "x86-64";
+  target.cpu = arm ? "generic" : "x86-64";
   target.tune = std::string(row.cpu);
   target.required_features = absl::StrSplit(row.flags, ' ');
   std::vector<std::string> features;
@@ -57,14 +60,14 @@ Target FromRow(const Row& row) {
     return absl::c_linear_search(target.required_features, flag);
   };
   target.vector_bits = row.vector_bits;
-  target.vector_registers = row.vector_bits == 512 ? 32 : 16;
-  target.fma = has("fma");
-  target.f16 = has("f16c");
-  target.rounds = has("avx2");
+  target.vector_registers = arm || row.vector_bits == 512 ? 32 : 16;
+  target.fma = arm || has("fma");
+  target.f16 = arm || has("f16c");
+  target.rounds = arm || has("avx2");
   target.avx512_bf16 = has("avx512_bf16");
   target.bf16_dot = row.bf16_dot;
-  target.integer_dot =
-      has("avx512_vnni") || has("avx_vnni") ? IntegerDot::kUnsignedBySigned : IntegerDot::kPairs;
+  if (has("avx512_vnni") || has("avx_vnni")) target.integer_dot = IntegerDot::kUnsignedBySigned;
+  if (has("asimddp")) target.integer_dot = IntegerDot::kSignedBySigned;
   return target;
 }
 

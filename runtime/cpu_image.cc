@@ -44,7 +44,12 @@ uint8_t* MapCode(const std::string& bytes, uint64_t executable) {
   for (const auto map : {&MapAnonymous, &MapFromMemoryFile}) {
     uint8_t* code = map(bytes);
     if (code == nullptr) continue;
-    if (mprotect(code, executable, PROT_READ | PROT_EXEC) == 0) return code;
+    if (mprotect(code, executable, PROT_READ | PROT_EXEC) == 0) {
+      // What was written as data is to be fetched as instructions; nothing on x86.
+      char* begin = reinterpret_cast<char*>(code);
+      __builtin___clear_cache(begin, begin + executable);
+      return code;
+    }
     munmap(code, bytes.size());
   }
   return nullptr;

@@ -217,7 +217,7 @@ TEST_F(KernelHarnessTest, FailsACaseThatRanOnTheOracleAlone) {
 TEST(CodegenTargets, AreListedBestFirst) {
   EXPECT_THAT(codegen::ListTargets(),
               testing::ElementsAre("sapphirerapids", "zen4", "cascadelake", "x86-64-v4",
-                                   "alderlake", "x86-64-v3", "x86-64"));
+                                   "alderlake", "x86-64-v3", "x86-64", "neoverse-n1"));
 }
 
 TEST(CodegenTargets, NativeIsTheFirstThatTheHostCanRun) {
@@ -241,7 +241,7 @@ TEST(CodegenTargets, UnknownNamesAreRefusedWithTheKnown) {
   const auto target = codegen::FindTarget("pentium");
   EXPECT_EQ(target.status().message(),
             "--target: expected native, sapphirerapids, zen4, cascadelake, x86-64-v4, alderlake, "
-            "x86-64-v3, x86-64, found 'pentium'");
+            "x86-64-v3, x86-64, neoverse-n1, found 'pentium'");
 }
 
 TEST(CodegenElementwise, UnaryOpsOfAwkwardWidthsAndExtremeInputs) {

@@ -5,7 +5,7 @@ set -eu
 
 packages=(
   g++ cmake ninja-build ccache pkg-config python3 # the build
-  clang-format gdb                                # the tests
+  clang-format gdb qemu-user g++-aarch64-linux-gnu # the tests
   llvm-19-dev libabsl-dev nlohmann-json3-dev libcli11-dev libxxhash-dev
   libutf8proc-dev libpcre2-dev libdnnl-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev libcurl4-openssl-dev libssl-dev libedit-dev libncurses-dev
   libgtest-dev libgmock-dev libbenchmark-dev

@@ -1,12 +1,13 @@
-// Memory between two pages that may not be touched, and calls of code that may stray into them.
+// Memory between two pages that may not be touched, and runs of kernels that may stray into them.
+// The C++ library is all that this needs: it is built for emulated CPUs, too.
 #ifndef NINFER_TESTS_SUPPORT_GUARDED_MEMORY_H_
 #define NINFER_TESTS_SUPPORT_GUARDED_MEMORY_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
-
-#include "absl/functional/function_ref.h"
+#include <vector>
 
 namespace ninfer {
 
@@ -20,6 +21,7 @@ class GuardedMemory {
   GuardedMemory& operator=(const GuardedMemory&) = delete;
 
   uint8_t* data() const { return data_; }
+  size_t size() const { return bytes_; }
   const std::string& name() const { return name_; }
   std::string Bytes() const { return {reinterpret_cast<const char*>(data_), bytes_}; }
   void Fill();
@@ -39,14 +41,21 @@ class GuardedMemory {
   uint8_t* data_;
 };
 
-// A fault that ended a call: the signal, or 0, and the address that was touched.
-struct Stray {
-  int signal = 0;
-  const void* address = nullptr;
+// What a generated kernel is (program/program.h).
+using KernelFunction = void (*)(void* const* operands, const int32_t* dims, int64_t begin,
+                                int64_t end, void* scratch);
+
+// How a run ended. Memory is named by its place among the operands; scratch is behind them.
+struct RunOutcome {
+  int64_t signal = 0;           // that stopped it, else 0
+  int64_t memory = -1, at = 0;  // where it strayed, if near one: a byte counted from its start
+  int64_t written_beside = -1;  // which was
 };
 
-// Calls `code`, which has nothing to destroy, and comes back when it faults.
-Stray CallWatched(absl::FunctionRef<void()> code);
+// Runs units from each bound to the next, each time on fresh scratch, the last of `memory`.
+RunOutcome RunWatched(KernelFunction function,
+                      const std::vector<std::unique_ptr<GuardedMemory>>& memory,
+                      const std::vector<int32_t>& dims, const std::vector<int64_t>& bounds);
 
 }  // namespace ninfer
 

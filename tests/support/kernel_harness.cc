@@ -15,6 +15,7 @@
 #include "ir/verifier.h"
 #include "program/body.h"
 #include "program/scratch.h"
+#include "tests/support/emulator.h"
 #include "tests/support/guarded_memory.h"
 #include "tests/support/kernel_operands.h"
 
@@ -40,10 +41,25 @@ bool SameNumber(float found, float expected, double bound) {
 
 }  // namespace
 
+// Mapped here, or in an emulator.
 struct KernelHarness::Code {
-  explicit Code(codegen::CodeImage i) : image(std::move(i)), mapped(image) {}
+  Code(codegen::CodeImage i, bool emulated) : image(std::move(i)) {
+    if (emulated) {
+      emulator = std::make_unique<Emulator>(image);
+    } else {
+      mapped = std::make_unique<MappedCode>(image);
+    }
+  }
+  RunOutcome Run(int kernel, const std::vector<std::unique_ptr<GuardedMemory>>& memory,
+                 const std::vector<int32_t>& dims, const std::vector<int64_t>& bounds) const {
+    const uint64_t offset = image.kernels[kernel].offset;
+    if (emulator != nullptr) return emulator->Run(offset, memory, dims, bounds, eager::kPoison);
+    return RunWatched(mapped->At(offset), memory, dims, bounds);
+  }
+
   codegen::CodeImage image;
-  MappedCode mapped;
+  std::unique_ptr<MappedCode> mapped;
+  std::unique_ptr<Emulator> emulator;
 };
 
 KernelHarness::KernelHarness(std::vector<std::string> targets, int64_t pages) : pages_(pages) {
@@ -58,7 +74,8 @@ KernelHarness::KernelHarness(std::vector<std::string> targets, int64_t pages) : 
   for (const std::string& name : targets) {
     const auto target = codegen::FindTarget(name);
     NINFER_CHECK(target.ok()) << target.status().ToString();
-    engines_.push_back({name, WhyNotHere(*target)});
+    const bool emulated = Emulator::IsFor(*target);
+    engines_.push_back({name, emulated ? Emulator::WhyNot() : WhyNotHere(*target)});
   }
 }
 
@@ -138,10 +155,11 @@ int KernelHarness::Finish(program::Kernel kernel, std::unique_ptr<ir::Function> 
 void KernelHarness::Compile(const codegen::CodegenOptions& options) {
   for (const Engine& engine : engines_) {
     if (engine.is_oracle() || !engine.skipped.empty()) continue;
-    auto image = codegen::GenerateCode(program_, *codegen::FindTarget(engine.name), options);
+    const codegen::Target target = *codegen::FindTarget(engine.name);
+    auto image = codegen::GenerateCode(program_, target, options);
     ASSERT_TRUE(image.ok()) << engine.name << ": " << image.status();
     ASSERT_EQ(image->kernels.size(), program_.kernels.size());
-    code_[engine.name] = std::make_unique<Code>(std::move(*image));
+    code_[engine.name] = std::make_unique<Code>(std::move(*image), Emulator::IsFor(target));
   }
 }
 
@@ -296,10 +314,8 @@ absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
   const program::Kernel& kernel = program_.kernels[index];
   NINFER_ASSIGN_OR_RETURN(const std::vector<int64_t> dims, DimsOf(index, operands));
   auto memory = Place(index, operands, dims);
-  std::vector<void*> addresses;
   std::vector<std::string> before;  // of what the kernel may only read
   for (size_t i = 0; i < memory.size(); ++i) {
-    addresses.push_back(memory[i]->data());
     before.push_back(kernel.params[i].written ? "" : memory[i]->Bytes());
   }
   memory.push_back(
@@ -310,25 +326,20 @@ absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
   std::vector<int64_t> bounds = {0};
   bounds.insert(bounds.end(), cuts.begin(), cuts.end());
   bounds.push_back(kernel.units.Count(values.data()));
-  const MappedCode::Function function = code.mapped.At(code.image.kernels[index].offset);
-  for (size_t i = 0; i + 1 < bounds.size(); ++i) {
-    memory.back()->Fill();
-    const Stray stray = CallWatched([&] {
-      function(addresses.data(), values.data(), bounds[i], bounds[i + 1], memory.back()->data());
-    });
-    if (stray.signal == 0) continue;
-    for (const auto& block : memory) {
-      if (!block->Near(stray.address)) continue;
-      return absl::OutOfRangeError(absl::StrCat(
-          "reads or writes at byte ", block->OffsetOf(stray.address), " of ", block->name()));
-    }
-    return absl::OutOfRangeError(absl::StrCat("stopped by signal ", stray.signal));
+  const RunOutcome outcome = code.Run(index, memory, values, bounds);
+  if (outcome.memory >= 0) {
+    return absl::OutOfRangeError(absl::StrCat("reads or writes at byte ", outcome.at, " of ",
+                                              memory[outcome.memory]->name()));
   }
-  for (size_t i = 0; i < memory.size(); ++i) {
-    if (!memory[i]->Intact()) {
-      return absl::OutOfRangeError(absl::StrCat("writes beside ", memory[i]->name()));
-    }
-    if (i < before.size() && !kernel.params[i].written && memory[i]->Bytes() != before[i]) {
+  if (outcome.signal != 0) {
+    return absl::OutOfRangeError(absl::StrCat("stopped by signal ", outcome.signal));
+  }
+  if (outcome.written_beside >= 0) {
+    return absl::OutOfRangeError(
+        absl::StrCat("writes beside ", memory[outcome.written_beside]->name()));
+  }
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (!kernel.params[i].written && memory[i]->Bytes() != before[i]) {
       return absl::OutOfRangeError(absl::StrCat("writes to its input ", memory[i]->name()));
     }
   }

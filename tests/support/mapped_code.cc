@@ -37,8 +37,8 @@ MappedCode::MappedCode(const codegen::CodeImage& image, int64_t pages_before) {
 
 MappedCode::~MappedCode() { munmap(mapping_, bytes_); }
 
-MappedCode::Function MappedCode::At(uint64_t offset) const {
-  return reinterpret_cast<Function>(base_ + offset);
+KernelFunction MappedCode::At(uint64_t offset) const {
+  return reinterpret_cast<KernelFunction>(base_ + offset);
 }
 
 std::string WhyNotHere(const codegen::Target& target) {

@@ -7,20 +7,19 @@
 #include <string>
 
 #include "codegen/codegen.h"
+#include "tests/support/guarded_memory.h"
 
 namespace ninfer {
 
 // Lies `pages_before` pages behind the start of its mapping.
 class MappedCode {
  public:
-  using Function = void (*)(void* const* operands, const int32_t* dims, int64_t begin, int64_t end,
-                            void* scratch);
   MappedCode(const codegen::CodeImage& image, int64_t pages_before = 0);
   ~MappedCode();
   MappedCode(const MappedCode&) = delete;
   MappedCode& operator=(const MappedCode&) = delete;
 
-  Function At(uint64_t offset) const;
+  KernelFunction At(uint64_t offset) const;
   const uint8_t* base() const { return base_; }
 
  private:

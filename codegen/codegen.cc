@@ -17,16 +17,20 @@ absl::StatusOr<CodeImage> GenerateCode(const program::Program& program, const Ta
   std::vector<int> lines(count, 0);
   if (options.lines) lines = program::KernelLines(program::Print(program));
   std::vector<absl::StatusOr<KernelObject>> objects(count, absl::InternalError("not compiled"));
-  std::atomic<size_t> next{0};
-  auto work = [&] {
-    for (size_t i = next++; i < count; i = next++) {
+  std::atomic<size_t> next{0}, done{0};
+  std::atomic<bool> stopped{false};
+  const auto work = [&](bool reports) {
+    for (size_t i = next++; i < count && !stopped; i = next++) {
       objects[i] = CompileKernel(program, program.kernels[i], target, lines[i], options);
+      const double share = static_cast<double>(++done) / static_cast<double>(count);
+      if (reports && options.progress && !options.progress(share)) stopped = true;
     }
   };
   std::vector<std::thread> threads;
-  for (int i = 1; i < options.threads; ++i) threads.emplace_back(work);
-  work();
+  for (int i = 1; i < options.threads; ++i) threads.emplace_back(work, false);
+  work(true);
   for (std::thread& thread : threads) thread.join();
+  if (stopped) return absl::CancelledError("cancelled");
   std::vector<KernelObject> compiled;
   for (absl::StatusOr<KernelObject>& object : objects) {
     if (!object.ok()) return object.status();

@@ -76,6 +76,9 @@ struct CodegenOptions {
   std::string dump_asm_dir;   // NAME.s for each kernel when set
   int threads = 1;
   bool lines = true;  // KernelCode::lines; the code itself is the same without
+  // Told the share that is done after every kernel of the calling thread; false stops, and the
+  // result is a cancelled status.
+  std::function<bool(double done)> progress = nullptr;
 };
 
 // Fails, naming the kernel, when code would call out of the object or needs an absolute relocation.

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "base/version.h"
@@ -79,6 +81,15 @@ absl::Status PackAndGenerate(const program::Program& program, LoweredVision* vis
                                           : plan::Memory::Allocate(bytes, "the packed weights"));
   const int threads = ThreadsOrDefault(options.threads);
   absl::Status packed;
+  std::mutex mutex;  // of the phase that is shown: packing, then what is left of the code
+  bool shows_code = false;
+  double code_done = 0;
+  const auto code_progress = [&](double done) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    code_done = done;
+    if (shows_code) callbacks.Progress("generate code", done);
+    return callbacks.CheckCancelled().ok();
+  };
   std::thread packer([&] {
     const double total = std::max<double>(1, static_cast<double>(bytes));
     uint64_t base = 0;
@@ -92,13 +103,17 @@ absl::Status PackAndGenerate(const program::Program& program, LoweredVision* vis
     pack(program);
     base = VisionWeightsAt(program);
     if (vision != nullptr) pack(vision->program);
-    callbacks.Progress("generate code", 0);  // what is left of it
+    const std::lock_guard<std::mutex> lock(mutex);
+    shows_code = true;
+    callbacks.Progress("generate code", code_done);
   });
-  absl::Status generated = GenerateForTargets(program, options, &compiled->plan.images);
+  absl::Status generated =
+      GenerateForTargets(program, options, code_progress, &compiled->plan.images);
   if (vision != nullptr && generated.ok()) {
     const absl::StatusOr<Options> own = VisionOptions(options);
-    generated =
-        own.ok() ? GenerateForTargets(vision->program, *own, &vision->plan.images) : own.status();
+    generated = own.ok()
+                    ? GenerateForTargets(vision->program, *own, code_progress, &vision->plan.images)
+                    : own.status();
   }
   packer.join();
   NINFER_RETURN_IF_ERROR(packed);
@@ -108,13 +123,16 @@ absl::Status PackAndGenerate(const program::Program& program, LoweredVision* vis
 }  // namespace
 
 absl::Status GenerateForTargets(const program::Program& program, const Options& options,
+                                const std::function<bool(double done)>& progress,
                                 std::vector<plan::CodeImage>* images) {
   codegen::CodegenOptions code;
   code.dump_llvm_dir = options.dump_llvm;
   code.dump_asm_dir = options.dump_asm;
   code.threads = ThreadsOrDefault(options.threads);
-  for (const std::string& name : options.targets) {
-    NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(name));
+  const auto all = static_cast<double>(options.targets.size());
+  for (size_t i = 0; i < options.targets.size(); ++i) {
+    code.progress = [&, i](double done) { return progress((static_cast<double>(i) + done) / all); };
+    NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(options.targets[i]));
     NINFER_ASSIGN_OR_RETURN(const codegen::CodeImage image,
                             codegen::GenerateCode(program, target, code));
     images->push_back(ImageOf(image));
@@ -188,6 +206,8 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.temperature = info.temperature;
   out.top_p = info.top_p;
   out.top_k = info.top_k;
+  out.min_p = info.min_p;
+  out.repetition_penalty = info.repetition_penalty;
   out.weights_dtype = options.weights_name();
   out.activations_dtype = options.activations_name();
   out.kv_dtype = options.kv_cache_name();
@@ -218,6 +238,11 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
   FillMetadata(source, pass_options, &plan);
   NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &plan));
+  if (!source.model.info.not_generated_with.empty()) {
+    callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
+                               absl::StrJoin(source.model.info.not_generated_with, ", "),
+                               ": not done here, so texts may be other than generate()'s"));
+  }
   passes::PassOptions vision_options;
   if (source.model.vision.has_value()) {
     vision_options = TakeVisionOptions(source.model, &pass_options);
@@ -318,7 +343,11 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
   }
   callbacks.Progress("generate code", 0);
   plan->images.clear();
-  NINFER_RETURN_IF_ERROR(GenerateForTargets(program, options, &plan->images));
+  const auto progress = [&callbacks](double done) {
+    callbacks.Progress("generate code", done);
+    return callbacks.CheckCancelled().ok();
+  };
+  NINFER_RETURN_IF_ERROR(GenerateForTargets(program, options, progress, &plan->images));
   if (!plan->vision.has_value() || plan->vision->function == nullptr) return absl::OkStatus();
   auto function = std::make_shared<plan::Plan>(*plan->vision->function);
   NINFER_ASSIGN_OR_RETURN(const Options own, VisionOptions(options));

@@ -26,8 +26,9 @@ struct Compiled {
   std::string pass_table;  // what -v and --verify-each end in
 };
 
-// Code for each of the options' targets.
+// Code for each of the options' targets; `progress` as CodegenOptions have it, for all of them.
 absl::Status GenerateForTargets(const program::Program& program, const Options& options,
+                                const std::function<bool(double done)>& progress,
                                 std::vector<plan::CodeImage>* images);
 // The program's CUDA C++, and its PTX for the oldest card, into the options' folders where these
 // are given (compiler/cuda.cc).

@@ -149,13 +149,14 @@ absl::StatusOr<DType> ResolveType(absl::string_view key, const std::string& valu
 }
 
 absl::StatusOr<frontend::ImportedModel> RandomModel(const Options& options,
-                                                    const frontend::ImportOptions& import) {
+                                                    frontend::ImportOptions import) {
   NINFER_RETURN_IF_ERROR(OneOf("random_dtype", options.random_dtype, {"f32", "bf16", "f16"}));
   std::string config;
   if (const frontend::Preset* preset = frontend::FindPreset(options.random_weights)) {
     config = std::string(preset->config_json);
   } else if (FileExists(options.random_weights)) {
     NINFER_ASSIGN_OR_RETURN(config, ReadFile(options.random_weights, 1 << 24));
+    import.config_file = options.random_weights;
   } else {
     std::vector<std::string> names;
     for (const frontend::Preset& known : frontend::Presets()) names.emplace_back(known.name);
@@ -281,6 +282,10 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
   if (document.contains("default_prompt") && options.default_prompt.empty()) {
     return InvalidArgument("--default-prompt: expected some text, found none");
   }
+  for (const char* key : {"random_dtype", "random_seed"}) {
+    if (!document.contains(key) || !options.random_weights.empty()) continue;
+    return InvalidArgument(FlagOf(key), ": expected --random-weights, found none");
+  }
   if (!options.print_changed.empty()) {
     NINFER_RETURN_IF_ERROR(OneOf("print_changed", options.print_changed, {"diff"}));
   }
@@ -364,8 +369,10 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   passes::PassOptions out;
   out.weights = weights;
   if (options.weights != "auto") {
-    NINFER_RETURN_IF_ERROR(
-        Annotate(passes::ParseWeightType(options.weights).status(), "--weights"));
+    if (!passes::ParseWeightType(options.weights).ok()) {
+      return InvalidArgument("--weights: expected auto, ", passes::WeightTypeNames(), ", found '",
+                             options.weights, "'");
+    }
     out.SetWeights(options.weights);
   }
   for (const std::string& text : options.weights_for) {

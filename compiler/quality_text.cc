@@ -73,7 +73,7 @@ class TextSampler {
         const int64_t vocab = executor_.metadata().vocab_size;
         NINFER_ASSIGN_OR_RETURN(
             const int32_t id,
-            samplers[s].Choose(absl::MakeConstSpan(logits).subspan(s * vocab, vocab)));
+            samplers[s].Choose(absl::MakeConstSpan(logits).subspan(s * vocab, vocab), texts_[s]));
         texts_[s].push_back(id);
       }
     }

@@ -141,8 +141,11 @@ LogitsError CodeBound(const ir::Module& imported, const passes::PassOptions& cho
                       const LogitsError& rounding) {
   LogitsError bound = ErrorBound(imported, choice, /*settled=*/false);
   if (!ChoiceRounds(imported, choice)) return bound;
-  bound.typical = std::max({bound.typical, kCodeBound, kCodeTypical * rounding.typical});
-  bound.worst = std::max({bound.worst, kCodeBound, kCodeWorst * rounding.worst});
+  // Weights are rounded alike on both sides: what they lose with 4 bits is no excuse.
+  const double typical = std::min(kCodeTypical * rounding.typical, kInt8Bound);
+  const double worst = std::min(kCodeWorst * rounding.worst, kInt8Bound * kWorst);
+  bound.typical = std::max({bound.typical, kCodeBound, typical});
+  bound.worst = std::max({bound.worst, kCodeBound, worst});
   if (IsRouted(imported)) bound.worst = std::max(bound.worst, kRoutedBound);
   return bound;
 }

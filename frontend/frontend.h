@@ -52,9 +52,11 @@ struct ModelInfo {
   // Defaults of generation_config.json; absent keys stay unset.
   absl::optional<bool> do_sample;
   absl::optional<double> temperature;
-  absl::optional<double> top_p;
+  absl::optional<double> top_p, min_p, repetition_penalty;
   absl::optional<int64_t> top_k;
   std::string default_prompt;  // of generation_config.json, ninfer's own key, or empty
+  // Of generation_config.json, what would change the text and is not done: "num_beams = 4".
+  std::vector<std::string> not_generated_with;
   // Most frequent dtype of the stored weights: decides `--weights=auto`.
   DType stored_dtype = DType::kF32;
   int64_t parameters = 0;  // elements of all claimed tensors, tied ones once
@@ -72,6 +74,8 @@ struct ImportedModel {
 struct ImportOptions {
   // Longest context to compile for; 0 means the model's own.
   int64_t context_length = 0;
+  // What errors call the configuration of random weights.
+  std::string config_file = "config.json";
 };
 
 // Errors name the file, the key or tensor, what was expected and what was found.

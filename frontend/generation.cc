@@ -49,6 +49,46 @@ absl::optional<double> NumberIn(ConfigReader& config, absl::string_view key, dou
   return value;
 }
 
+// What generate() would do and nothing here does, save where the value asks for nothing.
+std::vector<std::string> NotDone(const ConfigReader& config) {
+  static constexpr absl::string_view kKeys[] = {
+      "num_beams",
+      "no_repeat_ngram_size",
+      "min_length",
+      "min_new_tokens",
+      "typical_p",
+      "epsilon_cutoff",
+      "eta_cutoff",
+      "top_h",
+      "bad_words_ids",
+      "sequence_bias",
+      "suppress_tokens",
+      "begin_suppress_tokens",
+      "stop_strings",
+      "forced_bos_token_id",
+      "forced_eos_token_id",
+      "penalty_alpha",
+      "guidance_scale",
+      "exponential_decay_length_penalty",
+      "diversity_penalty",
+      "watermarking_config",
+      "encoder_repetition_penalty",
+  };
+  std::vector<std::string> found;
+  for (const absl::string_view key : kKeys) {
+    const nlohmann::json* value = config.Peek(key);
+    if (value == nullptr || value->is_null() || *value == false || value->empty()) continue;
+    const bool starts_at_one = key == "num_beams" || key == "typical_p" ||
+                               key == "guidance_scale" || key == "encoder_repetition_penalty";
+    if (*value == (starts_at_one ? 1 : 0)) continue;
+    constexpr size_t kMostShown = 60;
+    std::string shown = value->dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+    if (shown.size() > kMostShown) shown = shown.substr(0, kMostShown) + "...";
+    found.push_back(absl::StrCat(key, " = ", shown));
+  }
+  return found;
+}
+
 void DropOutside(ModelInfo& info) {
   info.eos_ids = InVocabulary(std::vector<int64_t>(info.eos_ids.begin(), info.eos_ids.end()), info);
   if (info.bos_id.has_value() && *info.bos_id >= info.vocab_size) info.bos_id.reset();
@@ -76,6 +116,9 @@ absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
   info.temperature = NumberIn(*config, "temperature", 0, 1e9);
   info.top_p = NumberIn(*config, "top_p", 0, 1);
   info.top_k = config->OptionalInt("top_k", 0, INT32_MAX);
+  info.min_p = NumberIn(*config, "min_p", 0, 1);
+  info.repetition_penalty = NumberIn(*config, "repetition_penalty", 1e-3, 1e3);
+  info.not_generated_with = NotDone(*config);
   info.default_prompt = config->StringOr("default_prompt", "");
   return config->status();
 }

@@ -140,7 +140,7 @@ absl::StatusOr<ImportedModel> ImportRandomModel(const std::string& name,
                            DTypeName(dtype));
   }
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<ConfigReader> config,
-                          ConfigReader::Parse("config.json", config_json));
+                          ConfigReader::Parse(options.config_file, config_json));
   const ArchRow* row = ChooseArch(*config);
   if (row == nullptr) return config->status();
   return Build(*row, *config, MakeRandomTensors(dtype, seed), name, options);

@@ -21,7 +21,7 @@ struct Metadata {
   absl::optional<int32_t> bos_id, pad_id;
   std::vector<int32_t> eos_ids;
   absl::optional<bool> do_sample;
-  absl::optional<double> temperature, top_p;
+  absl::optional<double> temperature, top_p, min_p, repetition_penalty;
   absl::optional<int64_t> top_k;
   std::string chat_template, default_prompt;
   // Chat templates beside the default one, and the tokens that templates see: name and text.

@@ -36,6 +36,10 @@ void CodeMetadata(Codec& c, int version, T& m) {
   if (version < 2) return;
   c.Bool("rope by length", m.rope_by_length);
   c.I64("rope crossing", m.rope_crossing);
+  if (version < 3) return;
+  c.Optional("has min p", m.min_p, [](auto& codec, auto& value) { codec.F64("min p", value); });
+  c.Optional("has repetition penalty", m.repetition_penalty,
+             [](auto& codec, auto& value) { codec.F64("repetition penalty", value); });
 }
 
 template <typename Codec, typename T>

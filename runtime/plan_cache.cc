@@ -116,9 +116,10 @@ absl::Status MakeParentFolders(const std::string& path) {
   for (size_t slash = path.find('/', 1); slash != std::string::npos;
        slash = path.find('/', slash + 1)) {
     const std::string folder = path.substr(0, slash);
-    if (mkdir(folder.c_str(), 0777) != 0 && !IsDirectory(folder)) {
-      return InvalidArgument(folder, ": cannot make the folder: ", strerror(errno));
-    }
+    if (mkdir(folder.c_str(), 0777) == 0) continue;
+    const int reason = errno;
+    if (IsDirectory(folder)) continue;
+    return InvalidArgument(folder, ": cannot make the folder: ", strerror(reason));
   }
   return absl::OkStatus();
 }

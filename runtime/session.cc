@@ -158,7 +158,8 @@ absl::Status Decode(Executor* executor, const GenerateOptions& options, double s
       NINFER_RETURN_IF_ERROR(
           stepper->Append(absl::MakeConstSpan(result->ids).last(1), 0, 0, nullptr));
     }
-    NINFER_ASSIGN_OR_RETURN(const int32_t id, sampler.Choose(stepper->last_logits()));
+    NINFER_ASSIGN_OR_RETURN(const int32_t id,
+                            sampler.Choose(stepper->last_logits(), stepper->text()));
     result->ids.push_back(id);
     const double now = Seconds();
     if (result->ids.size() == 1) {

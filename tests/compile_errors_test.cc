@@ -71,7 +71,7 @@ TEST_F(CompileErrorsTest, AFlagThatIsUnknownOrHasAWrongValueIsRefused) {
   ExpectFolderRefused("found several", {"--random-weights=gpt2-124m"});
   ExpectFolderRefused("--frobnicate", {"--frobnicate"});
   ExpectFolderRefused(
-      "--weights: expected f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, "
+      "--weights: expected auto, f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, "
       "int4a:128, nu4, found 'f64'",
       {"--weights=f64"});
   ExpectFolderRefused("--activations: expected auto, f32, bf16, int8, int8:row, found 'f16'",

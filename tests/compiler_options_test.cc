@@ -25,7 +25,6 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
           "verify_each": true, "verbose": true, "dump_ir": "a", "dump_llvm": "b", "dump_asm": "c",
           "dump_cuda": "d", "dump_ptx": "e",
           "print_before": ["x"], "print_after": ["y", "z"], "print_changed": "diff", "threads": 5,
-          "random_seed": 6, "random_dtype": "f32",
           "default_prompt": "p"})",
       Caller::kCompile);
   ASSERT_TRUE(options.ok()) << options.status();
@@ -48,9 +47,14 @@ TEST(CompilerOptions, EveryKeyReachesItsField) {
   EXPECT_THAT(options->print_after, ElementsAre("y", "z"));
   EXPECT_EQ(options->print_changed, "diff");
   EXPECT_EQ(options->threads, 5);
-  EXPECT_EQ(options->random_seed, 6);
-  EXPECT_EQ(options->random_dtype, "f32");
   EXPECT_EQ(options->default_prompt, "p");
+  const auto random = ParseOptions(
+      R"({"random_weights": "r", "random_seed": 6, "random_dtype": "f32"})", Caller::kCompile);
+  ASSERT_TRUE(random.ok()) << random.status();
+  EXPECT_EQ(random->random_seed, 6);
+  EXPECT_EQ(random->random_dtype, "f32");
+  EXPECT_EQ(ErrorOf(R"({"model": "m", "random_dtype": "foo"})"),
+            "--random-dtype: expected --random-weights, found none");
 }
 
 TEST(CompilerOptions, EachCallKnowsItsOwnKeysOnly) {
@@ -177,7 +181,7 @@ TEST(CompilerOptions, ValuesOutsideTheirListAreRefused) {
     return std::string(resolved.options.status().message());
   };
   EXPECT_EQ(error({{"weights", "f8"}}),
-            "--weights: expected f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, "
+            "--weights: expected auto, f32, bf16, f16, int8, int8:channel, int4, int4:128, int4a, "
             "int4a:128, nu4, found 'f8'");
   EXPECT_THAT(error({{"weights_for", {"lm_head=int3"}}}),
               HasSubstr("--weights-for: lm_head: expected f32, bf16, f16, int8"));

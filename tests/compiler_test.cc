@@ -255,6 +255,21 @@ TEST_F(CompilerTest, ProgressRisesAndCancellingEndsIt) {
   EXPECT_EQ(CompileWith(Options(), callbacks).status().code(), absl::StatusCode::kCancelled);
 }
 
+TEST_F(CompilerTest, CodeIsNotMadeToItsEndWhenCancelled) {
+  int asked = 0, kernels = 0;
+  const auto compiled = CompileWith(Options());
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  kernels = static_cast<int>(compiled->plan.kernels.size());
+  plan::Plan plan = compiled->plan;
+  Callbacks callbacks;
+  callbacks.cancelled = [&] { return ++asked == 2; };
+  const auto options =
+      ParseOptions(R"({"targets": ["x86-64-v3"], "threads": 1})", Caller::kGenerateCode);
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(GenerateImages(*options, callbacks, &plan).code(), absl::StatusCode::kCancelled);
+  EXPECT_LT(asked, kernels);
+}
+
 // --- the C interface -----------------------------------------------------------------------------
 
 class CInterface {

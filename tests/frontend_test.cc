@@ -313,6 +313,26 @@ TEST(Info, IdsComeFromTheGenerationConfigurationFirst) {
   EXPECT_EQ(info.default_prompt, "It was");
 }
 
+TEST(Info, WhatGenerateWouldDoAndNothingHereDoesIsNamed) {
+  TemporaryFolder folder;
+  WriteModel(folder.path(), TinyLlama());
+  const auto info = [&](const char* text) {
+    WriteText(folder.File("generation_config.json"), text);
+    return Import(folder.path()).info;
+  };
+  const ModelInfo sampled = info(R"({"repetition_penalty": 1.1, "min_p": 0.05})");
+  EXPECT_EQ(sampled.repetition_penalty, 1.1);
+  EXPECT_EQ(sampled.min_p, 0.05);
+  EXPECT_THAT(sampled.not_generated_with, IsEmpty());
+  EXPECT_THAT(info(R"({"num_beams": 4, "no_repeat_ngram_size": 3, "suppress_tokens": [1, 2]})")
+                  .not_generated_with,
+              ElementsAre("num_beams = 4", "no_repeat_ngram_size = 3", "suppress_tokens = [1,2]"));
+  EXPECT_THAT(info(R"({"num_beams": 1, "no_repeat_ngram_size": 0, "suppress_tokens": null,
+                       "bad_words_ids": [], "typical_p": 1.0, "max_length": 40})")
+                  .not_generated_with,
+              IsEmpty());
+}
+
 TEST(Info, IdsThatAreAbsentAreTheFamilysAndNullMeansNone) {
   TestModel model = TinyLlama();
   model.config.erase("eos_token_id");

@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "base/machine.h"
+#include "compiler/compile.h"
 #include "compiler/run_text.h"
 #include "compiler/vision.h"
 #include "program/text.h"
@@ -149,6 +151,8 @@ TEST_P(GoldensTest, TheInterpreterOfVisionEqualsTransformers) {
 
 class GoldenVariantsTest : public GoldensTest {
  protected:
+  // At half of the positions, and four times that at any; in a mixture of experts rounding may
+  // change which of them a row takes, and with it all of the row.
   void ExpectRoundedWithin(double bound, const Json& options) {
     const auto plan = CompileInPlace(options);
     ASSERT_TRUE(plan.ok()) << plan.status();
@@ -158,8 +162,14 @@ class GoldenVariantsTest : public GoldensTest {
     ASSERT_TRUE(pictures.ok()) << pictures.status();
     const auto logits = RunText(**executor, ids_, 0, &model_, *pictures);
     ASSERT_TRUE(logits.ok()) << logits.status();
-    EXPECT_LE(LargestError(*logits, expected_), bound);
-    EXPECT_GT(LargestError(*logits, expected_), 1e-5) << "nothing was rounded";
+    ASSERT_EQ(logits->size(), expected_.size());
+    const auto rows = static_cast<int64_t>(ids_.size());
+    const LogitsError error = ErrorOf(logits->data(), expected_.data(), rows,
+                                      static_cast<int64_t>(logits->size()) / rows);
+    const bool routed = absl::StrContains((*plan)->plan.imported_graph_text, " top_k ");
+    EXPECT_LE(error.typical, bound);
+    EXPECT_LE(error.worst, routed ? 2 : 4 * bound);
+    EXPECT_GT(error.worst, 1e-5) << "nothing was rounded";
   }
 };
 

@@ -114,6 +114,30 @@ TEST_F(OptTest, TheResultGoesWhereOutputSays) {
   EXPECT_TRUE(FileExists(Path("out.ir")));
 }
 
+// A person may edit the text of a planned program: whoever reads it checks it as it stands.
+TEST_F(OptTest, APlannedProgramIsCheckedForOrderAndForWhatItsBuffersHold) {
+  const std::string text = ReadFile(Dumped("013-plan-buffers.after")).value_or("");
+  const auto edited = [&](const std::string& from, const std::string& to) {
+    const size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from << " in " << text;
+    std::string other = text;
+    if (at != std::string::npos) other.replace(at, from.size(), to);
+    EXPECT_TRUE(WriteFile(Path("edited.ir"), other).ok());
+    return Path("edited.ir");
+  };
+  ExpectRefused({edited("barrier always", "barrier none")}, Path("edited.ir") + ": ");
+  EXPECT_EQ(Opt({Path("edited.ir"), "--no-verify"}).status, 0);
+  ExpectRefused({edited(" at 64", " at 0")}, Path("edited.ir") + ": ");
+}
+
+TEST_F(OptTest, FlagsOfWhatIsNotAskedForAreRefused) {
+  const std::string graph = Dumped("001-canonicalise.before");
+  ExpectRefused({graph, "--logits=" + Path("l.npy")},
+                "--logits: expected --run, which makes them, found none");
+  ExpectRefused({graph, "--stop-after=cse"}, "--stop-after: expected --passes, found none");
+  ExpectRefused({graph, "--dump-ir=" + Path("d")}, "--dump-ir: expected --passes, found none");
+}
+
 TEST_F(OptTest, BadInputIsOneLine) {
   const std::string graph = Dumped("001-canonicalise.before");
   const std::string program = Dumped("011-layout.after");

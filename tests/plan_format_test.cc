@@ -78,6 +78,8 @@ TEST(PlanFormat, EveryFieldStandsInATableWithItsType) {
   plan.metadata.pad_id = 1;
   plan.metadata.top_p = 0.5;
   plan.metadata.top_k = 5;
+  plan.metadata.min_p = 0.1;
+  plan.metadata.repetition_penalty = 1.1;
   const std::string bytes = SerializeSections(plan);
   const absl::StatusOr<PlanDump> dump = DumpPlan(bytes, bytes.size(), "p");
   ASSERT_TRUE(dump.ok()) << dump.status();

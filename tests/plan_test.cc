@@ -245,11 +245,12 @@ TEST(Plan, AnOlderFormOfTheMetadataIsRead) {
   contents.plan = ExamplePlan();
   const std::string bytes = EncodeSection(Section::kMetadata, contents);
   Contents read;
-  const absl::string_view older = absl::string_view(bytes).substr(0, bytes.size() - 9);
-  ASSERT_TRUE(DecodeSection(Section::kMetadata, 1, older, "p", &read, nullptr).ok());
+  const absl::string_view second = absl::string_view(bytes).substr(0, bytes.size() - 2);
+  const absl::string_view first = second.substr(0, second.size() - 9);
+  ASSERT_TRUE(DecodeSection(Section::kMetadata, 1, first, "p", &read, nullptr).ok());
   EXPECT_EQ(read.plan.metadata.weights_dtype, "f32");
   EXPECT_EQ(read.plan.metadata.rope_crossing, 0);
-  ASSERT_TRUE(DecodeSection(Section::kMetadata, 2, bytes, "p", &read, nullptr).ok());
+  ASSERT_TRUE(DecodeSection(Section::kMetadata, 2, second, "p", &read, nullptr).ok());
   EXPECT_TRUE(read.plan.metadata.rope_by_length);
   EXPECT_EQ(read.plan.metadata.rope_crossing, 48);
 }
@@ -264,8 +265,8 @@ uint64_t RowAt(int i) { return kHeaderBytes + i * kRowBytes; }
 
 TEST(Plan, ASectionThatMustBeUnderstoodIsRefusedWhenItIsNot) {
   const std::string bytes = SerializeSections(ExamplePlan());
-  EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 4, 3, 2)),
-            "p: section metadata: expected version 2 at most, found 3");
+  EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 4, 4, 2)),
+            "p: section metadata: expected version 3 at most, found 4");
   EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0), 999, 4)),
             "p: section of type 999: must be understood, and this program does not know it");
 }

@@ -338,10 +338,39 @@ class ProgramsTest(unittest.TestCase):
     def test_sampling_defaults_out_of_bounds_are_refused_by_file_and_key(self):
         for key, value, message in (("temperature", -1, "temperature: expected 0 to 1e+09, found -1"),
                                     ("top_p", 7, "top_p: expected 0 to 1, found 7"),
+                                    ("min_p", -1, "min_p: expected 0 to 1, found -1"),
+                                    ("repetition_penalty", 0, "repetition_penalty: expected 0.001 to 1000, found 0"),
                                     ("eos_token_id", -4, "eos_token_id: expected ids of 0 and above, found -4"),
                                     ("eos_token_id", [0, -4], "eos_token_id: expected ids of 0 and above, found [0,-4]")):
             folder = self.model(generation_config={key: value})
             self.expect_one_line("generation_config.json: " + message, "ninfer-compile", folder, "-o", self.path("x.bin"))
+
+    def test_what_the_model_is_generated_with_and_is_not_done_is_one_line(self):
+        folder = self.model(generation_config={"num_beams": 4, "no_repeat_ngram_size": 2})
+        done = self.run_program("ninfer-compile", folder, "-o", self.path("x.bin"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("generation_config.json: num_beams = 4, no_repeat_ngram_size = 2: not done here", done.stderr)
+
+    def test_a_repetition_penalty_changes_the_most_likely_text_and_is_the_models_by_default(self):
+        greedy = ("--temperature=0", "--prompt-ids=1,2,3", "--max-tokens=40", "--ignore-eos", "--json", "--no-cache")
+
+        def ids(model, *flags):
+            done = self.run_program("ninfer-run", model, *greedy, *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)["ids"]
+
+        plain, told = ids(DEMO), ids(DEMO, "--repetition-penalty=1.8")
+        self.assertNotEqual(plain, told)
+        self.assertGreater(len(set(told)), len(set(plain)))
+        folder = self.model(generation_config={"repetition_penalty": 1.8})
+        self.assertEqual(ids(folder), told)
+        self.assertEqual(ids(folder, "--repetition-penalty=1"), plain)
+
+    def test_random_weights_of_a_file_are_refused_by_its_name(self):
+        config = self.path("odd.json")
+        write_json(config, {"architectures": ["None"]})
+        self.expect_one_line("odd.json: architectures: ", "ninfer-compile", "--random-weights", config,
+                             "-o", self.path("x.bin"))
 
     def test_a_file_of_the_model_that_is_there_and_is_no_file_is_refused_by_what_it_is(self):
         makers = (("a link to nothing", lambda path: os.symlink("nowhere", path)),
@@ -406,6 +435,18 @@ class ProgramsTest(unittest.TestCase):
         self.assertFalse(any(".tmp." in name for _, _, names in os.walk(self.top) for name in names))
 
     # Endings.
+
+    def test_a_plan_that_is_cut_while_it_runs_is_one_line(self):
+        plan = self.path("cut.bin")
+        shutil.copy(self.plan, plan)
+        process = subprocess.Popen([program("ninfer-run"), plan, "--prompt-ids=1", "--ignore-eos", "--no-verify"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
+        process.stdout.read(1)
+        os.truncate(plan, 4096)
+        _, errors = process.communicate(timeout=60)
+        # Weights in memory of their own do not notice.
+        self.assertIn((process.returncode, errors),
+                      ((0, b""), (2, b"ninfer-run: a file was cut short, or became unreadable, while it was in use\n")))
 
     def test_ctrl_c_ends_the_wait_for_a_pipe(self):
         process = subprocess.Popen([program("ninfer-run"), self.plan], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

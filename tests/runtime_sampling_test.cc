@@ -52,9 +52,12 @@ std::vector<float> Scores(const Candidates& candidates, size_t vocab) {
   return scores;
 }
 
-std::vector<float> Apply(const SamplingOptions& options, const std::vector<float>& scores) {
+// By sampling, after `text`.
+std::vector<float> Apply(SamplingOptions options, const std::vector<float>& scores,
+                         const std::vector<int32_t>& text = {}) {
+  options.sample = true;
   Candidates candidates = Make(scores);
-  ApplySamplers(options, &candidates);
+  ApplySamplers(options, text, &candidates);
   return Scores(candidates, scores.size());
 }
 
@@ -91,6 +94,10 @@ TEST(Samplers, AgreeWithTransformers) {
         options.top_k = value;
       } else if (key == "top_p") {
         options.top_p = value;
+      } else if (key == "min_p") {
+        options.min_p = value;
+      } else if (key == "repetition_penalty") {
+        options.repetition_penalty = value;
       } else if (key != "do_sample") {
         known = false;
       }
@@ -102,7 +109,8 @@ TEST(Samplers, AgreeWithTransformers) {
     constexpr size_t kVocab = 200;
     for (size_t row = 0; row < logits.size() / kVocab; ++row) {
       const auto begin = logits.begin() + row * kVocab;
-      const std::vector<float> scores = Apply(options, {begin, begin + kVocab});
+      const std::vector<float> scores =
+          Apply(options, {begin, begin + kVocab}, test["input_ids"][row]);
       for (size_t i = 0; i < kVocab; ++i) {
         const float want = expected[row * kVocab + i];
         ASSERT_EQ(std::isinf(scores[i]), std::isinf(want))
@@ -112,7 +120,30 @@ TEST(Samplers, AgreeWithTransformers) {
       }
     }
   }
-  EXPECT_GE(run, 15);
+  EXPECT_GE(run, 25);
+}
+
+TEST(Samplers, RepetitionIsPenalisedOnceAndWithoutSamplingToo) {
+  SamplingOptions options;
+  options.repetition_penalty = 2;
+  const std::vector<int32_t> text = {0, 2, 2};
+  EXPECT_EQ(Apply(options, {4, 3, -1, -3}, text), (std::vector<float>{2, 3, -2, -3}));
+  const std::vector<float> logits = {4, 3, -1, -3};
+  EXPECT_EQ(*Sampler(options).Choose(logits, text), 1);
+  EXPECT_EQ(*Sampler(options).Choose(logits, {}), 0);
+  options.temperature = 1e-3;  // not without sampling
+  options.min_p = 1;
+  EXPECT_EQ(*Sampler(options).Choose(std::vector<float>{1, 3, 3}, {}), 1);
+}
+
+TEST(Samplers, MinPKeepsWhatHasAShareOfTheMostLikely) {
+  SamplingOptions options;
+  const float a = std::log(0.6f), b = std::log(0.3f), c = std::log(0.1f);
+  constexpr float kOut = -INFINITY;
+  options.min_p = 0.4;
+  EXPECT_EQ(Apply(options, {c, a, b}), (std::vector<float>{kOut, a, b}));
+  options.min_p = 1;
+  EXPECT_EQ(Apply(options, {c, a, b, a}), (std::vector<float>{kOut, a, kOut, a}));
 }
 
 TEST(Samplers, TopKKeepsWhatTiesWithTheKth) {
@@ -142,7 +173,8 @@ TEST(Samplers, TopPOverAFlatLargeVocabularyKeepsItsShare) {
   SamplingOptions options;
   options.top_p = 0.5;
   Candidates candidates = Make(std::vector<float>(10000, 1.0f));
-  ApplySamplers(options, &candidates);
+  options.sample = true;
+  ApplySamplers(options, {}, &candidates);
   EXPECT_EQ(candidates.size(), 5000);
   EXPECT_EQ(candidates.front().id, 0);
   EXPECT_EQ(candidates.back().id, 4999);  // lower ids stay, in order
@@ -165,7 +197,8 @@ TEST(Samplers, ATemperatureNearZeroLeavesTheMostLikelyAndNoInfinities) {
     for (const std::vector<float>& logits :
          {std::vector<float>{-8, 12, 11.5f, -3}, {-9, -1, -2, -1.5f}, {-1, 0, -2, -3}}) {
       Candidates candidates = Make(logits);
-      ApplySamplers(options, &candidates);
+      options.sample = true;
+      ApplySamplers(options, {}, &candidates);
       for (const Candidate& candidate : candidates) {
         EXPECT_TRUE(std::isfinite(candidate.score)) << temperature << " " << candidate.id;
       }
@@ -222,7 +255,7 @@ TEST(Sampler, DrawsFromTheSoftmaxOfTheScaledLogits) {
     total += weights.back();
   }
   constexpr int kDraws = 20000;
-  for (int i = 0; i < kDraws; ++i) counts[*sampler.Choose(logits)] += 1;
+  for (int i = 0; i < kDraws; ++i) counts[*sampler.Choose(logits, {})] += 1;
   double chi = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
     const double expected = kDraws * weights[i] / total;
@@ -240,7 +273,7 @@ TEST(Sampler, ASeedFixesTheDrawsAndTemperatureZeroIsGreedy) {
     options.temperature = temperature;
     Sampler sampler(options);
     std::vector<int32_t> ids;
-    for (int i = 0; i < 50; ++i) ids.push_back(*sampler.Choose(logits));
+    for (int i = 0; i < 50; ++i) ids.push_back(*sampler.Choose(logits, {}));
     return ids;
   };
   EXPECT_EQ(draw(3, 1), draw(3, 1));
@@ -251,13 +284,19 @@ TEST(Sampler, ASeedFixesTheDrawsAndTemperatureZeroIsGreedy) {
 TEST(SamplingOptions, DefaultsAreTheModels) {
   plan::Metadata metadata;
   EXPECT_FALSE(DefaultSampling(metadata).sample);
+  metadata.repetition_penalty = 1.1;
+  EXPECT_EQ(DefaultSampling(metadata).repetition_penalty, 1.1);
+  EXPECT_EQ(DefaultSampling(metadata).top_k, 0);
   metadata.do_sample = true;
+  EXPECT_EQ(DefaultSampling(metadata).top_k, 50);  // as generate() fills it in
   metadata.temperature = 0.7;
+  metadata.min_p = 0.05;
   metadata.top_k = 40;
   const SamplingOptions options = DefaultSampling(metadata);
   EXPECT_TRUE(options.sample);
   EXPECT_EQ(options.temperature, 0.7);
   EXPECT_EQ(options.top_k, 40);
+  EXPECT_EQ(options.min_p, 0.05);
   EXPECT_EQ(options.top_p, 1);
   metadata.temperature = 0;
   EXPECT_FALSE(DefaultSampling(metadata).sample);

@@ -98,6 +98,14 @@ absl::Status Run(Flags& flags) {
   NINFER_RETURN_IF_ERROR(
       CheckOutputs({{"-o", flags.output}, {"--logits", flags.run.logits}},
                    {{"the text", flags.input}, {"--weights", flags.run.weights}}));
+  if (!flags.execute && !flags.run.logits.empty()) {
+    return InvalidArgument("--logits: expected --run, which makes them, found none");
+  }
+  if (flags.passes.empty() &&
+      !(flags.options.stop_after.empty() && flags.options.dump_dir.empty())) {
+    return InvalidArgument(flags.options.dump_dir.empty() ? "--stop-after" : "--dump-ir",
+                           ": expected --passes, found none");
+  }
   NINFER_RETURN_IF_ERROR(CheckDumpFolder(flags.options.dump_dir, {"the text", flags.input}));
   NINFER_ASSIGN_OR_RETURN(OptGraph graph, ReadOptGraph(flags.input));
   if (flags.verify) NINFER_RETURN_IF_ERROR(Annotate(graph.Verify(), flags.input));

@@ -81,7 +81,11 @@ std::string OptGraph::Text() const {
 }
 
 absl::Status OptGraph::Verify() const {
-  return program ? program::Verify(*program) : ir::Verify(module);
+  if (!program) return ir::Verify(module);
+  NINFER_RETURN_IF_ERROR(program::Verify(*program));
+  if (program->arena_bytes == 0) return absl::OkStatus();  // not scheduled and planned yet
+  NINFER_RETURN_IF_ERROR(program::CheckOrder(*program));
+  return program::CheckBuffers(*program);
 }
 
 absl::StatusOr<OptGraph> ReadOptGraph(const std::string& path) {

@@ -71,6 +71,12 @@ class LinearWriter {
     w_.text().Line("constexpr int ", name, " = ", value, ";");
   }
   void Few(const std::string& variant, int rows, int64_t most_rows);
+  // Blocks at a time on a multiprocessor: as many as leave registers for the sums of all rows and
+  // the weights under way.
+  int FewBlocks(int rows) const {
+    if (rows == 1) return format_.dtype == DType::kF32 && format_.scheme == nullptr ? 2 : 3;
+    return segments() > 1 || format_.scheme != nullptr ? 1 : 2;
+  }
   void FewLoop();
   void Many();
   void ManyFma();
@@ -96,7 +102,7 @@ class LinearWriter {
 
 void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) {
   Text& text = w_.text();
-  DeviceKernel& device = w_.Begin(variant, kThreads, rows == 1 ? 3 : 2);
+  DeviceKernel& device = w_.Begin(variant, kThreads, FewBlocks(rows));
   int64_t split = 1;
   while (split < kWarps && split < tiles_.tiles() && tiles_.groups() * split < kBusyWarps) {
     split *= 2;

@@ -343,6 +343,7 @@ __device__ inline float TileInteger(const unsigned char* w, int row, int column,
   unsigned words[W::kChunk / 4];
   Expand(*(const uint4*)(tile + row % 8 * 128 + place * 16), entry, words, W{});
   float y = 0.0f;
+#pragma unroll
   for (int j = 0; j < W::kChunk; ++j) y = j == i ? ByteOf(words[j / 4], j % 4) : y;
   return y * ScaleOf(entry);
 }

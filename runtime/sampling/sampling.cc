@@ -14,14 +14,18 @@ SamplingOptions DefaultSampling(const plan::Metadata& metadata) {
   SamplingOptions options;
   options.sample = metadata.do_sample.value_or(false);
   options.temperature = metadata.temperature.value_or(options.temperature);
-  options.top_k = metadata.top_k.value_or(options.top_k);
+  // What generate() samples with where the file does not say.
+  constexpr int64_t kTopK = 50;
+  options.top_k = metadata.top_k.value_or(options.sample ? kTopK : options.top_k);
   options.top_p = metadata.top_p.value_or(options.top_p);
+  options.min_p = metadata.min_p.value_or(options.min_p);
+  options.repetition_penalty = metadata.repetition_penalty.value_or(options.repetition_penalty);
   if (options.temperature == 0) options.sample = false;
   return options;
 }
 
 absl::Status CheckSampling(const SamplingOptions& options) {
-#define SAMPLER(function, field, type, neutral, least, most, help)                                \
+#define SAMPLER(function, field, type, neutral, least, most, when, help)                          \
   if (!(options.field >= (least) && options.field <= (most))) {                                   \
     return InvalidArgument("--", absl::StrReplaceAll(#field, {{"_", "-"}}), ": expected ", least, \
                            " to ", most, ", found ", options.field);                              \
@@ -30,9 +34,13 @@ absl::Status CheckSampling(const SamplingOptions& options) {
   return absl::OkStatus();
 }
 
-void ApplySamplers(const SamplingOptions& options, Candidates* candidates) {
-#define SAMPLER(function, field, type, neutral, ...) \
-  if (options.field != (neutral)) function(options, candidates);
+void ApplySamplers(const SamplingOptions& options, absl::Span<const int32_t> text,
+                   Candidates* candidates) {
+  constexpr bool kAlways = true, kSampled = false;
+#define SAMPLER(function, field, type, neutral, least, most, when, ...) \
+  if (options.field != (neutral) && (options.sample || (when))) {       \
+    function(options, text, candidates);                                \
+  }
 #include "runtime/sampling/samplers.def"
 }
 
@@ -66,17 +74,21 @@ int32_t Draw(const Candidates& candidates, double uniform) {
   return chosen;
 }
 
-absl::StatusOr<int32_t> Sampler::Choose(absl::Span<const float> logits) {
+absl::StatusOr<int32_t> Sampler::Choose(absl::Span<const float> logits,
+                                        absl::Span<const int32_t> text) {
   NINFER_ASSIGN_OR_RETURN(const int32_t best, Greedy(logits));
-  if (!options_.sample || options_.temperature == 0) return best;
+  const bool draws = options_.sample && options_.temperature != 0;
+  if (!draws && options_.repetition_penalty == 1) return best;
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isnan(logits[i]) && logits[i] != -INFINITY) {
       candidates_.push_back({static_cast<int32_t>(i), logits[i]});
     }
   }
-  ApplySamplers(options_, &candidates_);
-  return Draw(candidates_, PhiloxUniform(options_.seed, drawn_++));
+  ApplySamplers(options_, text, &candidates_);
+  if (draws) return Draw(candidates_, PhiloxUniform(options_.seed, drawn_++));
+  const auto lower = [](const Candidate& a, const Candidate& b) { return a.score < b.score; };
+  return std::max_element(candidates_.begin(), candidates_.end(), lower)->id;
 }
 
 }  // namespace ninfer::runtime

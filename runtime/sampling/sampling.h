@@ -30,15 +30,18 @@ struct Candidate {
   int32_t id;
   float score;
 };
-// Ascending by id. A stage changes scores or takes candidates out, and leaves one at least.
+// Ascending by id. A stage changes scores or takes candidates out, and leaves one at least; `text`
+// is all ids so far.
 using Candidates = std::vector<Candidate>;
 
-#define SAMPLER(function, ...) \
-  void function(const SamplingOptions& options, Candidates* candidates);
+#define SAMPLER(function, ...)                                                  \
+  void function(const SamplingOptions& options, absl::Span<const int32_t> text, \
+                Candidates* candidates);
 #include "runtime/sampling/samplers.def"
 
-// All stages that are not neutral, in order.
-void ApplySamplers(const SamplingOptions& options, Candidates* candidates);
+// All stages that are not neutral, in order; without sampling those that are for greedy, too.
+void ApplySamplers(const SamplingOptions& options, absl::Span<const int32_t> text,
+                   Candidates* candidates);
 
 // The id of the highest logit, the lowest id of those that tie. Refuses logits of which none is a
 // number.
@@ -50,7 +53,8 @@ int32_t Draw(const Candidates& candidates, double uniform);
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options) {}
-  absl::StatusOr<int32_t> Choose(absl::Span<const float> logits);
+  // `text`: the ids before it, prompt and all.
+  absl::StatusOr<int32_t> Choose(absl::Span<const float> logits, absl::Span<const int32_t> text);
 
  private:
   SamplingOptions options_;

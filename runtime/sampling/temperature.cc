@@ -8,7 +8,8 @@
 
 namespace ninfer::runtime {
 
-void ScaleByTemperature(const SamplingOptions& options, Candidates* candidates) {
+void ScaleByTemperature(const SamplingOptions& options, absl::Span<const int32_t> text,
+                        Candidates* candidates) {
   const float temperature = static_cast<float>(options.temperature);
   float most = -INFINITY, largest = 0;
   for (const Candidate& candidate : *candidates) {

@@ -7,7 +7,8 @@
 
 namespace ninfer::runtime {
 
-void KeepTopK(const SamplingOptions& options, Candidates* candidates) {
+void KeepTopK(const SamplingOptions& options, absl::Span<const int32_t> text,
+              Candidates* candidates) {
   const size_t k = static_cast<size_t>(options.top_k);
   if (k >= candidates->size()) return;
   std::vector<float> scores;

@@ -19,7 +19,8 @@ bool MoreLikely(const Candidate& a, const Candidate& b) {
 
 }  // namespace
 
-void KeepTopP(const SamplingOptions& options, Candidates* candidates) {
+void KeepTopP(const SamplingOptions& options, absl::Span<const int32_t> text,
+              Candidates* candidates) {
   float most = -INFINITY;
   for (const Candidate& candidate : *candidates) most = std::max(most, candidate.score);
   double total = 0;

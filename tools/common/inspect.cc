@@ -41,7 +41,8 @@ std::string PrintModel(const Plan& plan) {
   line("padding id", OrNone(m.pad_id));
   line("sampling", absl::StrCat(m.do_sample.value_or(false) ? "on" : "off", ", temperature ",
                                 OrNone(m.temperature), ", top k ", OrNone(m.top_k), ", top p ",
-                                OrNone(m.top_p)));
+                                OrNone(m.top_p), ", min p ", OrNone(m.min_p),
+                                ", repetition penalty ", OrNone(m.repetition_penalty)));
   line("default prompt", absl::StrCat("\"", absl::CEscape(m.default_prompt), "\""));
   line("chat template", absl::StrCat(m.chat_template.size(), " bytes"));
   for (const auto& [name, text] : m.more_chat_templates) {

@@ -1,5 +1,7 @@
 #include "tools/common/program.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
 #include <vector>
@@ -13,6 +15,17 @@
 namespace ninfer::tools {
 
 namespace {
+
+std::string* program_name = nullptr;
+
+// Model files and plans are mapped: what somebody cuts short while it is read cannot be an error of
+// a read.
+void EndAtBusError(int) {
+  constexpr char kLine[] = ": a file was cut short, or became unreadable, while it was in use\n";
+  (void)!write(STDERR_FILENO, program_name->data(), program_name->size());
+  (void)!write(STDERR_FILENO, kLine, sizeof(kLine) - 1);
+  _exit(kBadInput);
+}
 
 // True when the program should go on; else what was asked for is printed or `status` says why not.
 bool Parse(CLI::App& app, std::vector<std::string> arguments, absl::Status* status) {
@@ -34,6 +47,8 @@ int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::S
                const std::set<std::string>& may_be_empty) {
   EndWhenOutOfMemory();
   app.set_version_flag("--version", absl::StrCat(app.get_name(), " ", kVersion));
+  program_name = new std::string(app.get_name());
+  std::signal(SIGBUS, EndAtBusError);
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
   absl::StatusOr<std::vector<std::string>> arguments = SplitValues(app, argc, argv, may_be_empty);
   absl::Status status = arguments.status();

@@ -163,7 +163,9 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
       });
   app->add_option("--prompt", flags->prompt,
                   "the text to continue (else what is piped in, else the model's default)");
-  app->add_option("--prompt-file", flags->prompt_file, "a file with the text to continue");
+  app->add_option("--prompt-file", flags->prompt_file,
+                  "a file with the text to continue, as it stands (of piped text the last line "
+                  "break is left out)");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");
   app->add_option("--image", flags->images,
                   "a PNG or JPEG file, for the next <image> of the text, or before a text without "
@@ -172,7 +174,7 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
   app->add_option("--max-tokens", flags->max_tokens,
                   "most new tokens (until the text or the context ends)")
       ->check(Between(0, INT32_MAX));
-#define SAMPLER(function, field, type, neutral, least, most, help) \
+#define SAMPLER(function, field, type, neutral, least, most, when, help) \
   AddSampler(app, #field, &flags->field, help);
 #include "runtime/sampling/samplers.def"
   AddSeed(app, flags);
@@ -265,10 +267,11 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
 
 runtime::SamplingOptions SamplingOf(const RunFlags& flags, const plan::Metadata& metadata) {
   runtime::SamplingOptions options = runtime::DefaultSampling(metadata);
-#define SAMPLER(function, field, ...) \
-  if (flags.field.has_value()) {      \
-    options.field = *flags.field;     \
-    options.sample = true;            \
+  constexpr bool kAlways = true, kSampled = false;
+#define SAMPLER(function, field, type, neutral, least, most, when, ...) \
+  if (flags.field.has_value()) {                                        \
+    options.field = *flags.field;                                       \
+    options.sample = options.sample || !(when);                         \
   }
 #include "runtime/sampling/samplers.def"
   if (options.temperature == 0) options.sample = false;

@@ -251,8 +251,9 @@ TEST_F(CompileFlagsTest, ListsEndAtOnce) {
   const ProgramRun architectures = RunProgram("ninfer-compile", {"--list-architectures"});
   EXPECT_THAT(architectures.out, HasSubstr("\nLlamaForCausalLM\nMinistralForCausalLM\n"));
   const ProgramRun targets = RunProgram("ninfer-compile", {"--list-targets"});
-  EXPECT_EQ(targets.out,
-            "sapphirerapids\nzen4\ncascadelake\nx86-64-v4\nalderlake\nx86-64-v3\nx86-64\n");
+  EXPECT_EQ(
+      targets.out,
+      "sapphirerapids\nzen4\ncascadelake\nx86-64-v4\nalderlake\nx86-64-v3\nx86-64\nneoverse-n1\n");
   const ProgramRun passes = RunProgram("ninfer-compile", {"--list-passes"});
   EXPECT_THAT(passes.out, HasSubstr("kv-cache       optional  "));
   EXPECT_THAT(passes.out, HasSubstr("plan-buffers   required  "));

@@ -183,7 +183,8 @@ TEST(Activation, AnUnknownOneIsRefusedByKeyAndValue) {
   EXPECT_EQ(
       ErrorOf(Llama({{"hidden_act", "mish"}})),
       "config.json: hidden_act: expected one of gelu, gelu_python, gelu_new, gelu_pytorch_tanh, "
-      "gelu_fast, gelu_python_tanh, quick_gelu, relu, relu2, sigmoid, silu, swish, tanh, found "
+      "gelu_fast, gelu_python_tanh, gelu_accurate, quick_gelu, relu, relu2, sigmoid, silu, swish, "
+      "tanh, found "
       "\"mish\"");
   EXPECT_EQ(ErrorOf(Gpt2({{"activation_function", nullptr}})),
             "config.json: activation_function: expected a string, found null");

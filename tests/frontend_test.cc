@@ -291,6 +291,25 @@ TEST(Claims, FindingAnUnknownWeightIsAnError) {
             folder.File("model.safetensors") + ": expected tensor \"w\", found no such tensor");
 }
 
+TEST(Info, DynamicFrequenciesReachBeyondTheTrainedPositions) {
+  const nlohmann::json rope = {{"rope_type", "dynamic"}, {"factor", 2.0}, {"rope_theta", 10000.0}};
+  for (const char* type : {"gpt_neox", "falcon"}) {
+    nlohmann::json config = {{"model_type", type},
+                             {"vocab_size", 37},
+                             {"hidden_size", 32},
+                             {"intermediate_size", 64},
+                             {"num_hidden_layers", 1},
+                             {"num_attention_heads", 2},
+                             {"max_position_embeddings", 48},
+                             {"rope_parameters", rope}};
+    config["architectures"] = {type == std::string("falcon") ? "FalconForCausalLM"
+                                                             : "GPTNeoXForCausalLM"};
+    const auto model = ImportRandomModel(type, config.dump(), DType::kF32, 1, {});
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ(model->info.context_length, 96) << type;
+  }
+}
+
 // --- what generation needs
 
 TEST(Info, IdsComeFromTheGenerationConfigurationFirst) {

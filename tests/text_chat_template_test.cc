@@ -184,6 +184,22 @@ TEST(ChatTemplateGoldens, TheLanguageCasesGiveTheirTexts) {
   }
 }
 
+// Jinja 3.1: `if value:` stands before the loops of its lazy filters.
+TEST(Jinja, LazyFiltersDoNotLookAtWhatIsFalse) {
+  for (const char* value : {"none", "false", "0", "''", "[]", "missing"}) {
+    for (const char* filter : {"map('no such')", "map(attribute='a')", "select", "reject",
+                               "selectattr('a', 'equalto', 1)", "rejectattr('a')"}) {
+      jinja::Error error;
+      const std::string text = absl::StrCat("{{ ", value, " | ", filter, " | list | length }}");
+      const auto parsed = jinja::Template::Parse(text, &error);
+      ASSERT_NE(parsed, nullptr) << text << ": " << error.message;
+      const auto outcome = parsed->Render(OrderedJson::object(), Time("2025-07-10T00:00:00"));
+      EXPECT_EQ(outcome.error.message, "") << text;
+      EXPECT_EQ(outcome.text, "0") << text;
+    }
+  }
+}
+
 // A model folder's files.
 class Folder {
  public:

@@ -66,6 +66,13 @@ TEST(TextPatternTest, SyntaxMeansWhatOnigurumaMeans) {
   EXPECT_EQ(CutBy(R"(\p{^Letter}+)", "a1 b"), "a|1 |b");
   EXPECT_EQ(CutBy(R"([\P{Uppercase_Letter}]+)", "aB1"), "a|B|1");
   EXPECT_EQ(CutBy(R"([[:punct:]]+)", "a$+!\u00bfb"), "a|$+!\u00bf|b");
+  EXPECT_EQ(CutBy(R"([[:punct:]]+)", "a\u20ac\u00a4b"), "a|\u20ac\u00a4|b");
+  EXPECT_EQ(CutBy(R"([[:graph:]]+)", "a\u20ac b\n"), "a\u20ac| |b|\n");
+  EXPECT_EQ(CutBy(R"([[:print:]]+)", "a\u20ac b\n"), "a\u20ac b|\n");
+  // Numbers that are no digits are words by themselves in Latin-1 alone, and in no class.
+  EXPECT_EQ(CutBy(R"(\w+)", "a\u0d70b"), "a|\u0d70|b");
+  EXPECT_EQ(CutBy(R"([\w']+)", "a\u00b2b'"), "a|\u00b2|b'");
+  EXPECT_EQ(CutBy(R"([^\w\s]+)", "x\u00b2y!"), "x|\u00b2|y|!");
   EXPECT_EQ(CutBy(R"(\p{Punct}+)", "a$+!\u00bfb"), "a$+|!\u00bf|b");
   EXPECT_EQ(CutBy(R"([[:word:]]+)", "a_1-\u00b2"), "a_1|-\u00b2");
   EXPECT_EQ(CutBy(R"(\p{Alnum}+)", "a1\u00b2"), "a1|\u00b2");

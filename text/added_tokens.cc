@@ -71,6 +71,7 @@ void AddedTokenMatcher::Split(absl::string_view text, bool special,
       if (!IsWhitespace(c.value)) break;
       begin -= c.length;
     }
+    if (entry->lstrip) begin = std::max(begin, covered);
     // What lies before `covered` are blanks that the token before took: they are not looked at
     // again.
     if (entry->rstrip) end = std::max(end, covered);
@@ -79,7 +80,9 @@ void AddedTokenMatcher::Split(absl::string_view text, bool special,
       if (!IsWhitespace(c.value)) break;
       end += c.length;
     }
-    // A token whose blanks the one before took keeps its id; no text is left between them.
+    // A token whose blanks the one before took keeps its id, where it has not taken all of it; no
+    // text is left between them.
+    if (begin >= end) continue;
     if (covered < begin) spans->push_back({covered, begin, -1});
     spans->push_back({begin, end, entry->id});
     covered = end;

@@ -21,7 +21,10 @@
 namespace ninfer {
 namespace {
 
-constexpr char kWord[] = "\\p{Alphabetic}\\p{M}\\p{N}\\p{Pc}";
+// \w in a class; by itself, and for \b, it has six numbers of Latin-1 besides.
+constexpr char kWord[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+constexpr char kWordAlone[] =
+    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
 
 // Oniguruma's names, lower case and without blanks, and the members of a class that mean the same.
 struct Property {
@@ -34,7 +37,9 @@ constexpr Property kProperties[] = {
     {"blank", "\\p{Zs}\\t"},
     {"cntrl", "\\p{Cc}"},
     {"digit", "\\p{Nd}"},
+    {"graph", "\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Cf}\\p{Co}"},
     {"lower", "\\p{Lowercase}"},
+    {"print", "\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Zs}\\p{Cf}\\p{Co}"},
     {"punct", "\\p{P}"},
     {"space", "\\p{White_Space}"},
     {"upper", "\\p{Uppercase}"},
@@ -101,10 +106,9 @@ std::string PropertyMembers(absl::string_view name) {
   return absl::StrCat("\\p{", name, "}");
 }
 
-// The same for the bracket [:name:], which differs in two cases.
+// The same for the bracket [:name:], which differs in one case.
 std::string BracketMembers(absl::string_view name) {
-  if (name == "punct") return "\\p{P}$+<=>^`|~";
-  if (name == "word") return "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+  if (name == "punct") return "\\p{P}\\p{S}";
   for (const Property& property : kProperties) {
     if (name == property.name) return property.members;
   }
@@ -324,13 +328,13 @@ class Translator {
         out_ += "\\P{White_Space}";
         return absl::OkStatus();
       case 'w':
-        out_ += in_class ? std::string(kWord) : absl::StrCat("[", kWord, "]");
+        out_ += in_class ? std::string(kWord) : absl::StrCat("[", kWordAlone, "]");
         return absl::OkStatus();
       case 'W':
         if (in_class) {
           AddMembers(kWord, /*negated=*/true, operand);
         } else {
-          out_ += absl::StrCat("[^", kWord, "]");
+          out_ += absl::StrCat("[^", kWordAlone, "]");
         }
         return absl::OkStatus();
       case 'h':
@@ -339,8 +343,9 @@ class Translator {
       case 'b':
       case 'B':
         if (in_class) break;
-        out_ += absl::StrCat("(?:(?<=[", kWord, "])", c == 'b' ? "(?!" : "(?=", "[", kWord,
-                             "])|(?<![", kWord, "])", c == 'b' ? "(?=" : "(?!", "[", kWord, "]))");
+        out_ += absl::StrCat("(?:(?<=[", kWordAlone, "])", c == 'b' ? "(?!" : "(?=", "[",
+                             kWordAlone, "])|(?<![", kWordAlone, "])", c == 'b' ? "(?=" : "(?!",
+                             "[", kWordAlone, "]))");
         return absl::OkStatus();
       case 'u': {
         std::string digits(in_.substr(pos_, 4));
@@ -385,7 +390,7 @@ class Translator {
     if (operand != nullptr) {
       AddMembers(members, negated, operand);
     } else {
-      absl::StrAppend(&out_, negated ? "[^" : "[", members, "]");
+      absl::StrAppend(&out_, negated ? "[^" : "[", members == kWord ? kWordAlone : members, "]");
     }
     pos_ = end + 1;
     return absl::OkStatus();

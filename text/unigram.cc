@@ -1,8 +1,7 @@
 // One pass from left to right keeps the best path to the end of every character; of equal paths the
 // one found first, which starts furthest left. The order of additions and comparisons is that of
-// Hugging Face tokenizers (doubles) and of SentencePiece (sums kept as floats, compared as
-// doubles): pieces with equal sums are told apart by rounding alone. Tested by
-// tests/text_zoo_test.cc and tests/text_sentencepiece_test.cc.
+// Hugging Face tokenizers (doubles) and of SentencePiece (floats): pieces with equal sums are told
+// apart by rounding alone. Tested by tests/text_zoo_test.cc and tests/text_sentencepiece_test.cc.
 #include "text/unigram.h"
 
 #include <algorithm>
@@ -23,10 +22,11 @@ void Unigram::FindPaths(absl::string_view word, ModelScratch* scratch) const {
   const bool as_float = Has(kFloatScoresFlag);
   std::vector<ModelScratch::Node>& nodes = scratch->nodes;
   nodes.assign(word.size() + 1, {0, kUnreached, -1});
-  const auto reach = [&](size_t end, size_t from, int32_t id, double score) {
+  const auto reach = [&](size_t end, size_t from, int32_t id, double sum) {
     ModelScratch::Node& node = nodes[end];
+    const double score = as_float ? static_cast<float>(sum) : sum;
     if (node.from != kUnreached && !(score > node.score)) return;
-    node = {as_float ? static_cast<float>(score) : score, static_cast<uint32_t>(from), id};
+    node = {score, static_cast<uint32_t>(from), id};
   };
   for (size_t start = 0; start < word.size();) {
     const double here = nodes[start].score;
@@ -41,10 +41,7 @@ void Unigram::FindPaths(absl::string_view word, ModelScratch* scratch) const {
       reach(end, start, static_cast<int32_t>(id), tables_->scores[id] + here);
       has_character = has_character || end == next;
     }
-    if (!has_character) {
-      const double score = unk_score + here;
-      reach(next, start, unk_id, as_float ? static_cast<float>(score) : score);
-    }
+    if (!has_character) reach(next, start, unk_id, unk_score + here);
     start = next;
   }
 }

@@ -74,8 +74,15 @@ class LinearWriter {
   // Blocks at a time on a multiprocessor: as many as leave registers for the sums of all rows and
   // the weights under way.
   int FewBlocks(int rows) const {
-    if (rows == 1) return format_.dtype == DType::kF32 && format_.scheme == nullptr ? 2 : 3;
-    return segments() > 1 || format_.scheme != nullptr ? 1 : 2;
+    const bool integers = format_.scheme != nullptr;
+    if (rows == 1) return integers && segments() > 1 ? 2 : 3;
+    return integers || segments() > 1 ? 1 : 2;
+  }
+  // Loads of each row of weights that are under way at a time.
+  int64_t FewLoads(int rows) const {
+    const bool integers = format_.scheme != nullptr;
+    if (rows > 1) return integers ? 1 : 2;
+    return segments() > 1 || (format_.dtype == DType::kF32 && !integers) ? 2 : 4;
   }
   void FewLoop();
   void Many();
@@ -112,7 +119,7 @@ void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) 
   const int64_t x_bytes = quantised_ ? 1 : DTypeSize(x_dtype_);
   const int64_t fits = kRowBytes / (rows * tiles_.tile_k() * x_bytes);
   const int64_t stage = std::min(tiles_.tiles(), std::max(fits / split, int64_t{1}) * split);
-  const int64_t unroll = rows > 1 || segments() > 1 ? 2 : 4;
+  const int64_t unroll = FewLoads(rows);
   device.grid[0] = {(tiles_.groups() + groups - 1) / groups, -1, 1};
   if (grouped_) {
     device.grid[1] = {linear_.result()->type().shape[1].offset, this->rows().symbol, 1};
@@ -228,6 +235,7 @@ for (int stage = 0; stage < kTiles; stage += kStage) {
   // Lane l takes chunk l % 8 of the rows l / 8 and l / 8 + 4 of a tile.
   const int upper = lane / 8 * 8 + (lane % 8 ^ lane / 8);
   const int lower = (lane / 8 + 4) * 8 + (lane % 8 ^ (lane / 8 + 4));
+#pragma unroll 1
   for (int t = stage + part; t < last; t += kSplit * kUnroll) {
     uint4 chunks[kUnroll][kSegments][2];$entries
 #pragma unroll

@@ -37,6 +37,11 @@ Sizes ReadSizes(ModelBuilder& m) {
   s.attention.head_dim = s.hidden / s.attention.heads;
   s.attention.scale = 1.0 / std::sqrt(static_cast<double>(s.attention.head_dim));
   s.eps = m.ReadEpsilon("layer_norm_epsilon", 1e-5);
+  // transformers then leaves out biases; no checkpoint was trained so.
+  const int64_t slices = config.IntOr("pretraining_tp", 1, 1, kMaxSize);
+  if (config.BoolOr("slow_but_exact", false) && slices > 1) {
+    config.Refuse("slow_but_exact", absl::StrCat("false where pretraining_tp is ", slices));
+  }
   s.residual_of_norm = config.BoolOr("apply_residual_connection_post_layernorm", false);
   return s;
 }

@@ -23,12 +23,19 @@ constexpr struct {
   absl::string_view name;
   Op op;
 } kActivations[] = {
-    {"gelu", Op::kGelu},          {"gelu_python", Op::kGelu},
-    {"gelu_new", Op::kGeluTanh},  {"gelu_pytorch_tanh", Op::kGeluTanh},
-    {"gelu_fast", Op::kGeluTanh}, {"gelu_python_tanh", Op::kGeluTanh},
-    {"quick_gelu", Op::kSigmoid}, {"relu", Op::kRelu},
-    {"relu2", Op::kRelu},         {"sigmoid", Op::kSigmoid},
-    {"silu", Op::kSilu},          {"swish", Op::kSilu},
+    {"gelu", Op::kGelu},
+    {"gelu_python", Op::kGelu},
+    {"gelu_new", Op::kGeluTanh},
+    {"gelu_pytorch_tanh", Op::kGeluTanh},
+    {"gelu_fast", Op::kGeluTanh},
+    {"gelu_python_tanh", Op::kGeluTanh},
+    {"gelu_accurate", Op::kGeluTanh},
+    {"quick_gelu", Op::kSigmoid},
+    {"relu", Op::kRelu},
+    {"relu2", Op::kRelu},
+    {"sigmoid", Op::kSigmoid},
+    {"silu", Op::kSilu},
+    {"swish", Op::kSilu},
     {"tanh", Op::kTanh},
 };
 

@@ -42,13 +42,6 @@ void ReadHeads(ConfigReader& config, const DecoderDefaults& defaults, int64_t hi
   shape.scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
 }
 
-// Dynamic frequencies are there to go beyond the length that a model was trained for.
-int64_t ContextOf(const Rope& rope, int64_t positions) {
-  if (rope.growth <= 1) return positions;
-  const double longest = static_cast<double>(positions) * rope.growth;
-  return static_cast<int64_t>(std::min(longest, static_cast<double>(kMaxContext)));
-}
-
 Value* Scaled(ModelBuilder& m, Value* x, double factor) {
   return factor == 1 ? x : m.ops().Mul(x, m.ops().Constant(factor));
 }

@@ -72,6 +72,7 @@ Sizes ReadSizes(ModelBuilder& m) {
   }
   if (!config.ok()) return s;
   s.rope = ReadRope(config, s.attention.head_dim, s.context, {});
+  if (!s.uses_alibi) s.context = ContextOf(s.rope, s.context);
   s.alibi = {AlibiSlopes(s.attention.heads), s.attention.scale, /*round_to_bf16=*/true};
   return s;
 }

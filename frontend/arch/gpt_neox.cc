@@ -49,6 +49,7 @@ Sizes ReadSizes(ModelBuilder& m) {
     config.Refuse("rotary_pct", "a number in (0, 1]");
   }
   if (config.ok()) s.rope = ReadRope(config, s.attention.head_dim, s.context, options);
+  s.context = ContextOf(s.rope, s.context);
   return s;
 }
 

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <string>
 
+#include "frontend/arch/common.h"
+
 namespace ninfer::frontend {
 namespace {
 
@@ -244,6 +246,12 @@ Rope ReadRope(ConfigReader& config, int64_t head_dim, int64_t context, const Rop
   }
   RefuseUnread(*rope);
   return out;
+}
+
+int64_t ContextOf(const Rope& rope, int64_t positions) {
+  if (rope.growth <= 1) return positions;
+  const double longest = static_cast<double>(positions) * rope.growth;
+  return static_cast<int64_t>(std::min(longest, static_cast<double>(kMaxContext)));
 }
 
 }  // namespace ninfer::frontend

@@ -54,6 +54,10 @@ std::vector<float> PlainFrequencies(double theta, int64_t columns);
 // `context` is max_position_embeddings. Errors stand in the reader's status.
 Rope ReadRope(ConfigReader& config, int64_t head_dim, int64_t context, const RopeOptions& options);
 
+// The context of a model that was trained on so many positions: dynamic frequencies are there to go
+// beyond them.
+int64_t ContextOf(const Rope& rope, int64_t positions);
+
 }  // namespace ninfer::frontend
 
 #endif  // NINFER_FRONTEND_ARCH_ROPE_H_

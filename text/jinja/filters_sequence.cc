@@ -258,7 +258,9 @@ Value Slice(Run& run, const Value& self, Args& args) {
   return run.List(std::move(out), Flavour::kGenerator);
 }
 
+// Jinja's lazy filters do not look at what is false, whether or not it has items.
 Value Map(Run& run, const Value& self, Args& args) {
+  if (!Truthy(self)) return run.List({}, Flavour::kGenerator);
   std::vector<Value> items;
   if (!Iterate(run, self, &items)) return Value();
   std::vector<Value> out;
@@ -289,6 +291,7 @@ Value Map(Run& run, const Value& self, Args& args) {
 // Those that pass a test, or are true where none is named.
 template <bool keep, bool by_attribute>
 Value Select(Run& run, const Value& self, Args& args) {
+  if (!Truthy(self)) return run.List({}, Flavour::kGenerator);
   std::vector<Value> items;
   if (!Iterate(run, self, &items)) return Value();
   size_t next = by_attribute ? 1 : 0;

@@ -359,10 +359,10 @@ class ProgramsTest(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             return json.loads(done.stdout)["ids"]
 
-        plain, told = ids(DEMO), ids(DEMO, "--repetition-penalty=1.8")
+        plain, told = ids(DEMO), ids(DEMO, "--repetition-penalty=50")
         self.assertNotEqual(plain, told)
         self.assertGreater(len(set(told)), len(set(plain)))
-        folder = self.model(generation_config={"repetition_penalty": 1.8})
+        folder = self.model(generation_config={"repetition_penalty": 50})
         self.assertEqual(ids(folder), told)
         self.assertEqual(ids(folder, "--repetition-penalty=1"), plain)
 

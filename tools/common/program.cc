@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <vector>
 
@@ -16,14 +17,14 @@ namespace ninfer::tools {
 
 namespace {
 
-std::string* program_name = nullptr;
+std::string* bus_error_line = nullptr;
+std::atomic<bool> at_bus_error{false};
 
 // Model files and plans are mapped: what somebody cuts short while it is read cannot be an error of
 // a read.
 void EndAtBusError(int) {
-  constexpr char kLine[] = ": a file was cut short, or became unreadable, while it was in use\n";
-  (void)!write(STDERR_FILENO, program_name->data(), program_name->size());
-  (void)!write(STDERR_FILENO, kLine, sizeof(kLine) - 1);
+  while (at_bus_error.exchange(true)) pause();  // another thread says so
+  (void)!write(STDERR_FILENO, bus_error_line->data(), bus_error_line->size());
   _exit(kBadInput);
 }
 
@@ -47,7 +48,8 @@ int RunProgram(CLI::App& app, int argc, char** argv, const std::function<absl::S
                const std::set<std::string>& may_be_empty) {
   EndWhenOutOfMemory();
   app.set_version_flag("--version", absl::StrCat(app.get_name(), " ", kVersion));
-  program_name = new std::string(app.get_name());
+  bus_error_line = new std::string(absl::StrCat(
+      app.get_name(), ": a file was cut short, or became unreadable, while it was in use\n"));
   std::signal(SIGBUS, EndAtBusError);
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk's
   absl::StatusOr<std::vector<std::string>> arguments = SplitValues(app, argc, argv, may_be_empty);

@@ -51,36 +51,37 @@ absl::optional<double> NumberIn(ConfigReader& config, absl::string_view key, dou
 
 // What generate() would do and nothing here does, save where the value asks for nothing.
 std::vector<std::string> NotDone(const ConfigReader& config) {
-  static constexpr absl::string_view kKeys[] = {
-      "num_beams",
-      "no_repeat_ngram_size",
-      "min_length",
-      "min_new_tokens",
-      "typical_p",
-      "epsilon_cutoff",
-      "eta_cutoff",
-      "top_h",
-      "bad_words_ids",
-      "sequence_bias",
-      "suppress_tokens",
-      "begin_suppress_tokens",
-      "stop_strings",
-      "forced_bos_token_id",
-      "forced_eos_token_id",
-      "penalty_alpha",
-      "guidance_scale",
-      "exponential_decay_length_penalty",
-      "diversity_penalty",
-      "watermarking_config",
-      "encoder_repetition_penalty",
+  static constexpr struct {
+    absl::string_view key;
+    int neutral;  // of numbers
+  } kKeys[] = {
+      {"num_beams", 1},
+      {"no_repeat_ngram_size", 0},
+      {"min_length", 0},
+      {"min_new_tokens", 0},
+      {"typical_p", 1},
+      {"epsilon_cutoff", 0},
+      {"eta_cutoff", 0},
+      {"top_h", 0},
+      {"bad_words_ids", 0},
+      {"sequence_bias", 0},
+      {"suppress_tokens", 0},
+      {"begin_suppress_tokens", 0},
+      {"stop_strings", 0},
+      {"forced_bos_token_id", 0},
+      {"forced_eos_token_id", 0},
+      {"penalty_alpha", 0},
+      {"guidance_scale", 1},
+      {"exponential_decay_length_penalty", 0},
+      {"diversity_penalty", 0},
+      {"watermarking_config", 0},
+      {"encoder_repetition_penalty", 1},
   };
   std::vector<std::string> found;
-  for (const absl::string_view key : kKeys) {
+  for (const auto& [key, neutral] : kKeys) {
     const nlohmann::json* value = config.Peek(key);
     if (value == nullptr || value->is_null() || *value == false || value->empty()) continue;
-    const bool starts_at_one = key == "num_beams" || key == "typical_p" ||
-                               key == "guidance_scale" || key == "encoder_repetition_penalty";
-    if (*value == (starts_at_one ? 1 : 0)) continue;
+    if (*value == neutral) continue;
     constexpr size_t kMostShown = 60;
     std::string shown = value->dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
     if (shown.size() > kMostShown) shown = shown.substr(0, kMostShown) + "...";

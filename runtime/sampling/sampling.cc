@@ -10,6 +10,25 @@
 
 namespace ninfer::runtime {
 
+namespace {
+
+// Whether a stage that greedy takes, too, is not neutral.
+bool ChangesGreedy(const SamplingOptions& options) {
+  bool changes = false;
+#define SAMPLER(function, field, type, neutral, least, most, when, ...) \
+  changes = changes || ((when) && options.field != (neutral));
+#include "runtime/sampling/samplers.def"
+  return changes;
+}
+
+}  // namespace
+
+float HighestScore(const Candidates& candidates) {
+  float most = -INFINITY;
+  for (const Candidate& candidate : candidates) most = std::max(most, candidate.score);
+  return most;
+}
+
 SamplingOptions DefaultSampling(const plan::Metadata& metadata) {
   SamplingOptions options;
   options.sample = metadata.do_sample.value_or(false);
@@ -36,7 +55,6 @@ absl::Status CheckSampling(const SamplingOptions& options) {
 
 void ApplySamplers(const SamplingOptions& options, absl::Span<const int32_t> text,
                    Candidates* candidates) {
-  constexpr bool kAlways = true, kSampled = false;
 #define SAMPLER(function, field, type, neutral, least, most, when, ...) \
   if (options.field != (neutral) && (options.sample || (when))) {       \
     function(options, text, candidates);                                \
@@ -57,8 +75,7 @@ absl::StatusOr<int32_t> Greedy(absl::Span<const float> logits) {
 }
 
 int32_t Draw(const Candidates& candidates, double uniform) {
-  float most = -INFINITY;
-  for (const Candidate& candidate : candidates) most = std::max(most, candidate.score);
+  const float most = HighestScore(candidates);
   double total = 0;
   for (const Candidate& candidate : candidates) total += std::exp(candidate.score - most);
   const double target = uniform * total;
@@ -78,7 +95,7 @@ absl::StatusOr<int32_t> Sampler::Choose(absl::Span<const float> logits,
                                         absl::Span<const int32_t> text) {
   NINFER_ASSIGN_OR_RETURN(const int32_t best, Greedy(logits));
   const bool draws = options_.sample && options_.temperature != 0;
-  if (!draws && options_.repetition_penalty == 1) return best;
+  if (!draws && !ChangesGreedy(options_)) return best;
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isnan(logits[i]) && logits[i] != -INFINITY) {

@@ -14,6 +14,9 @@
 
 namespace ninfer::runtime {
 
+// When a stage of samplers.def is applied.
+inline constexpr bool kAlways = true, kSampled = false;
+
 struct SamplingOptions {
   bool sample = false;  // false: the most likely token, the lowest id of those that tie
   uint64_t seed = 0;
@@ -33,6 +36,7 @@ struct Candidate {
 // Ascending by id. A stage changes scores or takes candidates out, and leaves one at least; `text`
 // is all ids so far.
 using Candidates = std::vector<Candidate>;
+float HighestScore(const Candidates& candidates);
 
 #define SAMPLER(function, ...)                                                  \
   void function(const SamplingOptions& options, absl::Span<const int32_t> text, \

@@ -21,8 +21,7 @@ bool MoreLikely(const Candidate& a, const Candidate& b) {
 
 void KeepTopP(const SamplingOptions& options, absl::Span<const int32_t> text,
               Candidates* candidates) {
-  float most = -INFINITY;
-  for (const Candidate& candidate : *candidates) most = std::max(most, candidate.score);
+  const float most = HighestScore(*candidates);
   double total = 0;
   for (const Candidate& candidate : *candidates) total += std::exp(candidate.score - most);
 

@@ -267,7 +267,7 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
 
 runtime::SamplingOptions SamplingOf(const RunFlags& flags, const plan::Metadata& metadata) {
   runtime::SamplingOptions options = runtime::DefaultSampling(metadata);
-  constexpr bool kAlways = true, kSampled = false;
+  using runtime::kAlways, runtime::kSampled;
 #define SAMPLER(function, field, type, neutral, least, most, when, ...) \
   if (flags.field.has_value()) {                                        \
     options.field = *flags.field;                                       \

@@ -71,17 +71,20 @@ function(ninfer_test_properties name)
                        TIMEOUT ${timeout} LABELS "${arg_LABELS}" RUN_SERIAL ${arg_SERIAL})
 endfunction()
 
-# ninfer_test(NAME SOURCES... DEPS room... [LIBS library...] [LABELS full] [SERIAL]): one gtest
+# ninfer_test(NAME SOURCES... DEPS room... [LIBS library...] [LABELS full] [SERIAL] [FULL]): one gtest
 # program, one ctest entry. SERIAL is for a test that measures time or needs the machine to itself.
-# Programs that the test runs are named in PROGRAMS. Labels: `full` is left out of the quick tier,
-# `release` runs in the release build alone, not under the sanitisers.
+# With FULL there is a second entry in the full tier, X_full_test for X_test, whose environment says
+# so (tests/tier.h). Programs that the test runs are named in PROGRAMS. Labels: `full` is left out of
+# the quick tier, `release` runs in the release build alone, not under the sanitisers.
 function(ninfer_test name)
-  cmake_parse_arguments(arg "SERIAL" "" "SOURCES;DEPS;LIBS;LABELS;PROGRAMS" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL;FULL" "" "SOURCES;DEPS;LIBS;LABELS;PROGRAMS" ${ARGN})
   ninfer_complete(complete ${name})
   if(NOT complete)
     return()
   endif()
   add_executable(${name} ${arg_SOURCES})
+  # What takes a test's time is the rooms' code: its own is compiled faster than it would be optimised.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   target_compile_definitions(${name} PRIVATE NINFER_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                              NINFER_BINARY_DIR="${CMAKE_BINARY_DIR}")
   foreach(dep ${arg_DEPS})
@@ -98,6 +101,12 @@ function(ninfer_test name)
     set(serial SERIAL)
   endif()
   ninfer_test_properties(${name} ${serial} LABELS ${arg_LABELS})
+  if(arg_FULL)
+    string(REGEX REPLACE "_test$" "_full_test" full ${name})
+    add_test(NAME ${full} COMMAND ${name})
+    ninfer_test_properties(${full} LABELS full)
+    set_property(TEST ${full} APPEND PROPERTY ENVIRONMENT NINFER_FULL_TIER=1)
+  endif()
 endfunction()
 
 # ninfer_script_test(NAME SCRIPT [LABELS full|release]): a Python script as a ctest

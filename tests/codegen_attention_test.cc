@@ -5,15 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "tests/codegen_kv_testing.h"
+#include "tests/tier.h"
 
 namespace ninfer {
 namespace {
-
-#ifdef NINFER_FULL_TIER
-constexpr bool kFullTier = true;
-#else
-constexpr bool kFullTier = false;
-#endif
 
 std::vector<AttentionCase> AttentionCases() {
   constexpr int64_t kDims[] = {8, 20, 24, 64, 80, 96, 128, 256};
@@ -39,7 +34,7 @@ std::vector<AttentionCase> AttentionCases() {
   // Of 480 cases 96 or 20, by steps that have no factor in common with the inner loops: every
   // dimension, group, form and pair of types several times.
   std::vector<AttentionCase> few;
-  for (size_t i = 0; i < cases.size(); i += kFullTier ? 5 : 25) few.push_back(cases[i]);
+  for (size_t i = 0; i < cases.size(); i += FullTier() ? 5 : 25) few.push_back(cases[i]);
   return few;
 }
 
@@ -138,7 +133,7 @@ std::vector<AttentionCase> IntegerCases() {
     }
   }
   std::vector<AttentionCase> few;
-  for (size_t i = 0; i < cases.size(); i += kFullTier ? 1 : 5) few.push_back(cases[i]);
+  for (size_t i = 0; i < cases.size(); i += FullTier() ? 1 : 5) few.push_back(cases[i]);
   return few;
 }
 
@@ -161,7 +156,7 @@ TEST(CodegenAttention, WindowsCapsAndBiasesEqualDoublePrecision) {
     }
   }
   std::vector<AttentionCase> few;
-  for (size_t i = 0; i < cases.size(); i += kFullTier ? 1 : 5) few.push_back(cases[i]);
+  for (size_t i = 0; i < cases.size(); i += FullTier() ? 1 : 5) few.push_back(cases[i]);
   ExpectEqualAndIndependent(few);
 }
 

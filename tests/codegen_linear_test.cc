@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "tests/support/kernel_harness.h"
+#include "tests/tier.h"
 
 namespace ninfer {
 namespace {
@@ -16,12 +17,6 @@ namespace {
 using eager::Tensor;
 using formats::Format;
 using program::Family;
-
-#ifdef NINFER_FULL_TIER
-constexpr bool kFullTier = true;
-#else
-constexpr bool kFullTier = false;
-#endif
 
 constexpr int64_t kRows[] = {1, 2, 3, 4, 5, 6, 7, 12, 17, 64};
 constexpr int64_t kN[] = {1, 31, 32, 33, 64, 96, 173};
@@ -66,7 +61,7 @@ void CheckTypes(size_t index) {
   KernelHarness harness;
   for (size_t i = 0; i < std::size(kN); ++i) {
     for (size_t j = 0; j < std::size(kK); ++j) {
-      if (!kFullTier && (i + 2 * j + index) % std::size(kTypes) != 0) continue;
+      if (!FullTier() && (i + 2 * j + index) % std::size(kTypes) != 0) continue;
       harness.Add(
           {absl::StrCat("linear_", types.weights, "_", types.activations, "_", kN[i], "x", kK[j]),
            Family::kLinear,
@@ -214,7 +209,7 @@ TEST(CodegenLinearEpilogues, EqualTheOracle) {
   for (const Epilogue& epilogue : Epilogues()) {
     for (const size_t types : {0, 2, 3, 4}) {
       for (const auto& [n, k] : kSizes) {
-        if (!kFullTier && count++ % 3 != 0) continue;
+        if (!FullTier() && count++ % 3 != 0) continue;
         KernelSource source{absl::StrCat(epilogue.name, "_", types, "_", n, "x", k),
                             Family::kLinear,
                             Filled(epilogue.text, kTypes[types], n, k),

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/quantise.h"
 #include "tests/support/kernel_harness.h"
+#include "tests/tier.h"
 
 namespace ninfer {
 namespace {
@@ -97,8 +98,9 @@ class CodegenQuantised : public testing::TestWithParam<size_t> {};
 TEST_P(CodegenQuantised, EqualsDoublePrecisionAtAwkwardSizes) {
   const Types& types = kTypes[GetParam()];
   KernelHarness harness;
-  // A third of the pairs for each, all of them over the types.
-  for (size_t pair = GetParam() % 3; pair < std::size(kN) * std::size(kK); pair += 3) {
+  // A ninth of the pairs for each, or a third, and all of them over the types.
+  const size_t step = FullTier() ? 3 : 9;
+  for (size_t pair = GetParam() % step; pair < std::size(kN) * std::size(kK); pair += step) {
     const int64_t n = kN[pair / std::size(kK)], k = kK[pair % std::size(kK)];
     harness.Add({absl::StrCat("linear_", types.name, "_", n, "x", k),
                  Family::kLinear,

@@ -14,18 +14,13 @@
 #include "program/body.h"
 #include "tests/support/kernel_harness.h"
 #include "tests/support/random_graph.h"
+#include "tests/tier.h"
 
 namespace ninfer {
 namespace {
 
 using eager::Tensor;
 using ir::Op;
-
-#ifdef NINFER_FULL_TIER
-constexpr int kRegions = 1000;
-#else
-constexpr int kRegions = 200;
-#endif
 
 passes::PassOptions RandomOptions(Random& random) {
   constexpr DType kWeights[] = {DType::kF32, DType::kBF16, DType::kF16};
@@ -142,7 +137,8 @@ void Measure(const KernelHarness& harness, int index, const Operands& operands,
 TEST(CodegenRandom, RegionsEqualTheOracle) {
   int regions = 0;
   std::set<std::string> ops;
-  for (uint64_t seed = 1; regions < kRegions; ++seed) {
+  const int wanted = FullTier() ? 1000 : 200;
+  for (uint64_t seed = 1; regions < wanted; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     Random random(seed);
     const RandomGraph graph = MakeRandomGraph(seed, {.steps = 14, .moves = false});

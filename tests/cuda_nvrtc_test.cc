@@ -13,6 +13,7 @@
 #include "frontend/frontend.h"
 #include "passes/pass.h"
 #include "passes/pipeline.h"
+#include "tests/tier.h"
 
 namespace ninfer::cuda {
 namespace {
@@ -81,7 +82,13 @@ struct Case {
 };
 
 std::vector<Case> Cases() {
-#ifdef NINFER_FULL_TIER
+  if (!FullTier()) {
+    return {{0, "sm_80", DType::kBF16},
+            {1, "sm_90", DType::kF32},
+            {2, "sm_120", DType::kBF16},
+            {3, "sm_90", DType::kF32, "int4"},
+            {0, "sm_80", DType::kBF16, "nu4"}};
+  }
   std::vector<Case> cases;
   for (size_t preset = 0; preset < std::size(kPresets); ++preset) {
     for (const Architecture& architecture : ListArchitectures()) {
@@ -94,13 +101,6 @@ std::vector<Case> Cases() {
     }
   }
   return cases;
-#else
-  return {{0, "sm_80", DType::kBF16},
-          {1, "sm_90", DType::kF32},
-          {2, "sm_120", DType::kBF16},
-          {3, "sm_90", DType::kF32, "int4"},
-          {0, "sm_80", DType::kBF16, "nu4"}};
-#endif
 }
 
 class CudaPresets : public ::testing::TestWithParam<Case> {};

@@ -1,7 +1,7 @@
 // The whole way, against Hugging Face transformers: every folder with goldens, compiled in f32,
 // through the plan's code, the eager executor and the program's interpreter; then the same with
-// passes left out, for other CPUs, and with every form of attention. Built twice: the quick tier
-// tries the variants on two models, with NINFER_ALL_MODELS on all of them.
+// passes left out, for other CPUs, and with every form of attention: the quick tier tries those
+// variants on two models, the full tier on all of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,6 +19,7 @@
 #include "compiler/vision.h"
 #include "program/text.h"
 #include "tests/compiler_testing.h"
+#include "tests/tier.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -257,17 +258,16 @@ TEST_P(GoldenVariantsTest, ACacheOfIntegersStaysWithinItsBound) {
   }
 }
 
-#ifdef NINFER_ALL_MODELS
-std::vector<std::string> VariantFolders() { return GoldenModelFolders(); }
-#else
-INSTANTIATE_TEST_SUITE_P(Models, GoldensTest, testing::ValuesIn(GoldenModelFolders()),
-                         FolderTestName);
 std::vector<std::string> VariantFolders() {
+  if (FullTier()) return GoldenModelFolders();
   return {NINFER_SOURCE_DIR "/tests/data/hf-models/llama-gqa",
           NINFER_SOURCE_DIR "/tests/data/hf-models/gpt2"};
 }
-#endif
+std::vector<std::string> QuickFolders() {
+  return FullTier() ? std::vector<std::string>() : GoldenModelFolders();
+}
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldensTest);
+INSTANTIATE_TEST_SUITE_P(Models, GoldensTest, testing::ValuesIn(QuickFolders()), FolderTestName);
 INSTANTIATE_TEST_SUITE_P(Models, GoldenVariantsTest, testing::ValuesIn(VariantFolders()),
                          FolderTestName);
 

@@ -7,15 +7,10 @@
 #include "tests/compiler_testing.h"
 #include "tests/passes_testing.h"
 #include "tests/program_testing.h"
+#include "tests/tier.h"
 
 namespace ninfer::compiler {
 namespace {
-
-#ifdef NINFER_FULL_TIER
-constexpr uint64_t kSeeds = 301;
-#else
-constexpr uint64_t kSeeds = 30;
-#endif
 
 // What --disable-pass can leave out: all of it, none, or some.
 passes::PassOptions OptionsFor(uint64_t seed) {
@@ -70,8 +65,9 @@ bool NamesOpAndPlace(absl::string_view message) {
 }
 
 TEST(RandomGraphs, AgreeWithEagerOrAreRefusedByOpAndPlace) {
+  const int seeds = FullTier() ? 301 : 30;
   int compiled = 0;
-  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+  for (int seed = 0; seed < seeds; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     const RandomGraph graph = MakeRandomGraph(seed);
     const passes::PassOptions options = OptionsFor(seed);
@@ -99,7 +95,7 @@ TEST(RandomGraphs, AgreeWithEagerOrAreRefusedByOpAndPlace) {
               ErrorBound(graph.module, options, /*settled=*/true).worst);
     ++compiled;
   }
-  EXPECT_GT(compiled, static_cast<int>(kSeeds) / 4);
+  EXPECT_GT(compiled, seeds / 4);
 }
 
 }  // namespace

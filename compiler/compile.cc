@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "codegen/codegen.h"
 #include "compiler/calibrate.h"
+#include "compiler/error_budget.h"
 #include "compiler/quality.h"
 #include "compiler/vision.h"
 #include "eager/program_interpreter.h"
@@ -236,7 +237,6 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   plan::Plan& plan = compiled.plan;
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &plan));
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
-  FillMetadata(source, pass_options, &plan);
   NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &plan));
   if (!source.model.info.not_generated_with.empty()) {
     callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
@@ -247,6 +247,10 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   if (source.model.vision.has_value()) {
     vision_options = TakeVisionOptions(source.model, &pass_options);
   }
+  if (!options.error_budget.empty()) {
+    NINFER_RETURN_IF_ERROR(SpendErrorBudget(options, source, callbacks, &pass_options));
+  }
+  FillMetadata(source, pass_options, &plan);
   if (!options.calibrate.empty()) {
     NINFER_RETURN_IF_ERROR(
         CalibrateAsAsked(options, plan.tokenizer, callbacks, &source, &pass_options));

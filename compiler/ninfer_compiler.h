@@ -52,6 +52,7 @@ struct ninfer_callbacks {
    "dump_cuda", "dump_ptx": folders
    "print_before", "print_after": [names or "all"] "print_changed": "diff" "default_prompt": text
    for runs without a prompt "quality", "calibrate": "bundled" | "sampled" | path of a text
+   "error_budget": "0.5%"  "error_budget_for": "size" | "speed"
    "threads": number, 0 or absent for one for each CPU it may use ninfer_open_eager knows "model",
    "random_*", "weights_from", "from_ir", "context", "disable_passes", "threads", "weights",
    "activations", "kv_cache", "kv_pages" and "dump_tensors" (a regular expression of value names).

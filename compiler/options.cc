@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "compiler/error_budget.h"
 #include "frontend/presets.h"
 #include "hub/fetch.h"
 #include "ir/text.h"
@@ -88,6 +89,8 @@ const std::vector<Field>& Fields() {
       Text("default_prompt", kCompile, &Options::default_prompt),
       Text("quality", kCompile, &Options::quality),
       Text("calibrate", kCompile, &Options::calibrate),
+      Text("error_budget", kCompile, &Options::error_budget),
+      Text("error_budget_for", kCompile, &Options::error_budget_for),
       Flag("verify_each", kCompile, &Options::verify_each),
       Flag("verbose", kCompile | kCode, &Options::verbose),
   };
@@ -282,6 +285,12 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
   if (document.contains("default_prompt") && options.default_prompt.empty()) {
     return InvalidArgument("--default-prompt: expected some text, found none");
   }
+  if (document.contains("error_budget")) {
+    NINFER_RETURN_IF_ERROR(ParseErrorBudget(options.error_budget).status());
+  } else if (document.contains("error_budget_for")) {
+    return InvalidArgument("--error-budget-for: expected --error-budget, found none");
+  }
+  NINFER_RETURN_IF_ERROR(OneOf("error_budget_for", options.error_budget_for, {"size", "speed"}));
   for (const char* key : {"random_dtype", "random_seed"}) {
     if (!document.contains(key) || !options.random_weights.empty()) continue;
     return InvalidArgument(FlagOf(key), ": expected --random-weights, found none");
@@ -379,7 +388,12 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
     NINFER_RETURN_IF_ERROR(AddRules(text, &out.weight_rules));
   }
   const DType arithmetic = out.weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
-  const bool integers = out.CoarsestScheme() != nullptr;
+  const bool budget = !options.error_budget.empty();
+  if (budget && options.weights != "auto") {
+    return InvalidArgument("--error-budget: expected --weights=auto, which it chooses, found ",
+                           options.weights);
+  }
+  const bool integers = budget || out.CoarsestScheme() != nullptr;
   const bool rows = options.activations == "int8:row",
              rounds = rows || options.activations == "int8";
   if (rows) out.input_scheme = "int8_row_f32";
@@ -416,12 +430,13 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
   out.print_before.insert(options.print_before.begin(), options.print_before.end());
   out.print_after.insert(options.print_after.begin(), options.print_after.end());
   out.print_changed_diff = options.print_changed == "diff";
-  if (!options.calibrate.empty() && !out.HasTable()) {
+  if (!options.calibrate.empty() && !budget && !out.HasTable()) {
     return InvalidArgument("--calibrate: expected weights of nu4, found ", out.weights_name());
   }
   NINFER_RETURN_IF_ERROR(passes::CheckPassOptions(out));
   *explanation =
-      absl::StrCat("stored ", DTypeName(stored), ": weights ", out.weights_name(), ", activations ",
+      absl::StrCat("stored ", DTypeName(stored), ": weights ",
+                   budget ? "within the error budget" : out.weights_name(), ", activations ",
                    out.activations_name(), ", cache ", out.kv_cache_name());
   return out;
 }

@@ -29,6 +29,8 @@ struct Options {
   std::string default_prompt;  // empty: the folder's
   std::string quality;         // empty: not measured; "bundled", "sampled" or the path of a text
   std::string calibrate;       // the same of texts that weights with a table are rounded on
+  std::string error_budget;    // empty: none; "0.5%"
+  std::string error_budget_for = "size";  // or "speed": what is to be the least
   std::string stop_after, print_changed, dump_ir, dump_llvm, dump_asm, dump_tensors;
   std::string dump_cuda, dump_ptx;
   bool verify_each = false, verbose = false;

@@ -1,16 +1,31 @@
 // See pass.h.
 // Tested by tests/compiler_options_test.cc.
 #include <algorithm>
+#include <map>
 
 #include "passes/pass.h"
 
 namespace ninfer::passes {
 
 std::string PassOptions::weights_name() const {
+  constexpr size_t kMostRules = 8;
   std::string name = weight_scheme.empty() ? std::string(DTypeName(weights)) : weight_scheme;
-  for (const WeightRule& rule : weight_rules) {
-    absl::StrAppend(&name, "; ", rule.pattern, "=",
-                    rule.scheme.empty() ? DTypeName(rule.dtype) : absl::string_view(rule.scheme));
+  const auto type_of = [](const WeightRule& rule) {
+    return rule.scheme.empty() ? std::string(DTypeName(rule.dtype)) : rule.scheme;
+  };
+  if (weight_rules.size() <= kMostRules) {
+    for (const WeightRule& rule : weight_rules) {
+      absl::StrAppend(&name, "; ", rule.pattern, "=", type_of(rule));
+    }
+    return name;
+  }
+  std::map<std::string, int> types;
+  for (const WeightRule& rule : weight_rules) ++types[type_of(rule)];
+  absl::StrAppend(&name, "; by name");
+  const char* separator = " ";
+  for (const auto& [type, count] : types) {
+    absl::StrAppend(&name, separator, type, " (", count, ")");
+    separator = ", ";
   }
   return name;
 }

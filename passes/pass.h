@@ -63,7 +63,7 @@ struct PassOptions {
     weights = *dtype;
     return true;
   }
-  // "int4_g32; lm_head=int8_g32"
+  // "int4_g32; lm_head=int8_g32"; of many rules "bf16; by name int8_g32 (20), nu4_g32 (31)"
   std::string weights_name() const;
   // "bf16", or "int8 into linears, else bf16"
   std::string activations_name() const;

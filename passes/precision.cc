@@ -149,7 +149,10 @@ absl::Status PrecisionSettler::CheckRules() const {
     if (!ir::IsConstant(node->operand(1))) continue;
     const WeightType type = WeightTypeOf(options_, node->operand(1));
     if (type.rule < 0) continue;
-    used[type.rule] = true;
+    for (const Value* tensor : WeightsOf(node->operand(1))) {
+      const int rule = RuleOf(options_, tensor->name());
+      if (rule >= 0) used[rule] = true;
+    }
     if (node->op() == Op::kEmbedding && type.scheme != nullptr && !IsTied(node->operand(1), uses)) {
       return InvalidArgument("--weights-for: ", options_.weight_rules[type.rule].pattern,
                              ": expected f32, bf16 or f16 for a table that no linear reads, found ",

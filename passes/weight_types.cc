@@ -5,6 +5,7 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "absl/strings/match.h"
@@ -37,22 +38,24 @@ bool MatchesTensor(absl::string_view pattern, absl::string_view tensor) {
   return fnmatch(glob.c_str(), name.c_str(), 0) == 0 || fnmatch(glob.c_str(), stem.c_str(), 0) == 0;
 }
 
+int RuleOf(const PassOptions& options, absl::string_view tensor) {
+  int last = static_cast<int>(options.weight_rules.size()) - 1;
+  while (last >= 0 && !MatchesTensor(options.weight_rules[last].pattern, tensor)) --last;
+  return last;
+}
+
 WeightType WeightTypeOf(const PassOptions& options, const ir::Value* expression) {
   WeightType type;
   type.dtype = options.weights;
   type.scheme = FindQuantiseScheme(options.weight_scheme);
   if (options.weight_rules.empty()) return type;
-  const std::vector<const ir::Value*> tensors = WeightsOf(expression);
-  for (size_t i = 0; i < options.weight_rules.size(); ++i) {
-    const WeightRule& rule = options.weight_rules[i];
-    for (const ir::Value* tensor : tensors) {
-      if (!MatchesTensor(rule.pattern, tensor->name())) continue;
-      type.scheme = FindQuantiseScheme(rule.scheme);
-      type.dtype = rule.scheme.empty() ? rule.dtype : options.weights;
-      type.rule = static_cast<int>(i);
-      break;
-    }
+  for (const ir::Value* tensor : WeightsOf(expression)) {
+    type.rule = std::max(type.rule, RuleOf(options, tensor->name()));
   }
+  if (type.rule < 0) return type;
+  const WeightRule& rule = options.weight_rules[type.rule];
+  type.scheme = FindQuantiseScheme(rule.scheme);
+  if (rule.scheme.empty()) type.dtype = rule.dtype;
   return type;
 }
 

@@ -34,6 +34,8 @@ bool MatchesTensor(absl::string_view pattern, absl::string_view tensor);
 // Of a constant expression: what the last rule says that matches one of its tensors, else the
 // choice for all.
 WeightType WeightTypeOf(const PassOptions& options, const ir::Value* expression);
+// The last rule that matches the tensor, an index of PassOptions::weight_rules; -1: none does.
+int RuleOf(const PassOptions& options, absl::string_view tensor);
 
 }  // namespace ninfer::passes
 

@@ -11,7 +11,7 @@ ninfer_test(opt_test SOURCES opt_test.cc DEPS passes test_support
 foreach(test planted planted_program)
   ninfer_test(${test}_test SOURCES ${test}_test.cc DEPS ${deps})
 endforeach()
-foreach(test experts vision compiler compiler_calibrate compiler_quality compiler_options compiler_eager compiler_verify compiler_dump)
+foreach(test experts vision compiler compiler_calibrate compiler_quality compiler_error_budget compiler_options compiler_eager compiler_verify compiler_dump)
   ninfer_test(${test}_test SOURCES ${test}_test.cc DEPS ${deps})
 endforeach()
 ninfer_test(random_graphs_test SOURCES random_graphs_test.cc DEPS ${deps} FULL)

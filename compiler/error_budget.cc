@@ -24,7 +24,7 @@
 namespace ninfer::compiler {
 namespace {
 
-constexpr int64_t kTexts = 16, kTokens = 64;
+constexpr int64_t kTexts = 32, kTokens = 64;
 constexpr int64_t kMostLogits = int64_t{1} << 26;
 constexpr uint64_t kSeed = 3001;      // other texts than those of --quality and --calibrate
 constexpr size_t kPointsOfCurve = 8;  // steps between them; the bisection adds some

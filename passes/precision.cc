@@ -28,6 +28,7 @@
 #include "ir/builder.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
+#include "passes/weight_name.h"
 #include "passes/weight_types.h"
 
 namespace ninfer::passes {

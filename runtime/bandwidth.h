@@ -9,8 +9,8 @@
 
 namespace ninfer::runtime {
 
-// Reads `bytes` at `data` once, a contiguous part on each thread; returns the seconds that took.
-// The first call also pages in what is not there.
+// Reads `bytes` at `data` (64 divides its address) once, a contiguous part on each thread; returns
+// the seconds that took. The first call also pages in what is not there.
 double ReadOnce(ThreadPool* pool, const void* data, uint64_t bytes);
 
 // Bytes per second, the best of as many passes as fit in `seconds` (2 at least).

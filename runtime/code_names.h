@@ -21,7 +21,7 @@ void WritePerfMap(const void* code, const std::vector<CodeName>& names);
 // where there are any.
 std::string MakeSymbolObject(const void* code, uint64_t bytes, const std::vector<CodeName>& names);
 
-// Keeps names known to gdb as long as it lives. Not thread-safe against another registration.
+// Keeps names known to gdb as long as it lives. Registrations may come from several threads.
 class GdbRegistration {
  public:
   GdbRegistration(const void* code, uint64_t bytes, const std::vector<CodeName>& names);

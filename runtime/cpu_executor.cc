@@ -14,8 +14,9 @@
 namespace ninfer::runtime {
 namespace {
 
-constexpr int64_t kMostValues = int64_t{1} << 28;  // of one step argument
-constexpr int64_t kMostPages = int64_t{1} << 24;   // a thousand million positions
+constexpr int64_t kMostValues = int64_t{1} << 28;      // of one step argument
+constexpr int64_t kMostPages = int64_t{1} << 24;       // a thousand million positions
+constexpr int64_t kMostCacheBytes = int64_t{1} << 46;  // of all layers
 
 }  // namespace
 
@@ -26,6 +27,7 @@ absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(
   NINFER_ASSIGN_OR_RETURN(executor->function_, CpuFunction::Create(&loaded.plan, loaded.weights,
                                                                    "step", &executor->pool_));
   NINFER_RETURN_IF_ERROR(executor->ReadLimits(options.total_pages));
+  executor->weight_bytes_read_ = executor->WeightBytesRead();
   NINFER_RETURN_IF_ERROR(executor->CheckOutput());
   NINFER_RETURN_IF_ERROR(executor->Place(options.perf_map));
   if (loaded.plan.vision.has_value() && loaded.plan.vision->function != nullptr) {
@@ -83,10 +85,17 @@ absl::Status CpuExecutor::ReadKvGroups(int64_t total_pages) {
                            tables);
   }
   limits_.kv_groups = KvLimitsOf(kv_groups_, total_pages, limits_.max_sequences);
-  for (const KvGroupLimits& group : limits_.kv_groups) {
-    if (group.total_pages <= kMostPages) continue;
-    return InvalidArgument("cache: expected at most ", kMostPages, " pages, found ",
-                           group.total_pages);
+  for (size_t i = 0; i < kv_groups_.size(); ++i) {
+    const KvGroupLimits& group = limits_.kv_groups[i];
+    if (group.total_pages > kMostPages) {
+      return InvalidArgument("cache: expected at most ", kMostPages, " pages, found ",
+                             group.total_pages);
+    }
+    const int64_t pages = std::max(group.total_pages, group.pages_held);
+    if (pages > kMostCacheBytes / kv_groups_[i].page_bytes) {
+      return InvalidArgument("cache: expected at most ", kMostCacheBytes, " bytes, found ", pages,
+                             " pages of ", kv_groups_[i].page_bytes);
+    }
   }
   return absl::OkStatus();
 }
@@ -134,7 +143,6 @@ absl::Status CpuExecutor::AllocateCache() {
     const int64_t pages = limits_.kv_groups[group].total_pages;
     used_pages_.emplace_back(pages, false);
     for (const int layer : kv_groups_[group].layers) {
-      // At most 2^24 pages of 2^40 bytes: no overflow.
       // A short text touches the first pages of each layer only: there, huge pages would mostly be
       // empty.
       NINFER_ASSIGN_OR_RETURN(
@@ -282,7 +290,8 @@ void CpuExecutor::Dump(const Dumped& dumped, const StepInput& input) {
     if (!numbered) rows = function_->Dim(type->rows);
     const int64_t stride = std::max<int64_t>(buffer.ld, type->columns());
     const int64_t size = DTypeSize(type->dtype);
-    if (static_cast<uint64_t>(rows * stride * size) > buffer.bytes) continue;
+    const uint64_t held = buffer.bytes / size / std::max<int64_t>(stride, 1);
+    if (rows < 0 || static_cast<uint64_t>(rows) > held) continue;
     const char* data = reinterpret_cast<const char*>(function_->SharedResult(index));
     if (index == dumped.probabilities) {
       DumpProbabilities(buffer.name, *type, reinterpret_cast<const float*>(data), stride, input);
@@ -327,7 +336,7 @@ void CpuExecutor::DumpProbabilities(const std::string& name, const RowType& type
   dump_->AddStep(name, DType::kF32, {heads, rows, keys}, out.data());
 }
 
-int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
+int64_t CpuExecutor::WeightBytesRead() const {
   const plan::Plan& plan = plan_->plan;
   absl::flat_hash_set<uint32_t> whole, one_row;
   for (const plan::Launch& launch : function_->entry().launches) {
@@ -350,7 +359,11 @@ int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
     if (whole.contains(index)) continue;
     bytes += static_cast<int64_t>(plan.weights[index].bytes) / plan.weights[index].n;
   }
-  if (!limits_.has_kv_cache) return bytes;
+  return bytes;
+}
+
+int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
+  int64_t bytes = weight_bytes_read_;
   for (const plan::KvGroup& group : kv_groups_) {
     int64_t seen = std::max<int64_t>(cached, 0);
     if (group.window > 0) seen = std::min(seen, group.window - 1);

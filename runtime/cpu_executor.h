@@ -65,6 +65,7 @@ class CpuExecutor : public Executor {
   CpuExecutor(std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options);
   absl::Status ReadLimits(int64_t total_pages);
   absl::Status ReadKvGroups(int64_t total_pages);
+  int64_t WeightBytesRead() const;
   absl::Status CheckOutput() const;
   absl::Status Place(bool perf_map);
   absl::Status AllocateCache();
@@ -83,6 +84,7 @@ class CpuExecutor : public Executor {
   TensorDump* dump_;
   ThreadPool pool_;
   ExecutorLimits limits_;
+  int64_t weight_bytes_read_ = 0;  // by one decode step
   std::unique_ptr<StepChecker> checker_;
   std::vector<plan::KvGroup> kv_groups_;                 // as limits_.kv_groups
   std::vector<std::unique_ptr<plan::Memory>> kv_pools_;  // one for each layer

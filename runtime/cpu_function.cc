@@ -46,9 +46,7 @@ absl::StatusOr<std::unique_ptr<CpuFunction>> CpuFunction::Create(const plan::Pla
 absl::Status CpuFunction::Place(absl::FunctionRef<int64_t(absl::string_view)> length,
                                 std::vector<uint8_t*> pools, bool perf_map) {
   pools_ = std::move(pools);
-  if (image_ == nullptr) {
-    NINFER_ASSIGN_OR_RETURN(image_, CpuImage::Load(*code_, plan_->kernels, {.perf_map = perf_map}));
-  }
+  NINFER_ASSIGN_OR_RETURN(image_, CpuImage::Load(*code_, plan_->kernels, {.perf_map = perf_map}));
   NINFER_RETURN_IF_ERROR(Allocate());
   NINFER_RETURN_IF_ERROR(PlaceArguments(length));
   PlaceLaunches();

@@ -37,8 +37,8 @@ class CpuFunction {
                                                              absl::string_view entry,
                                                              ThreadPool* pool);
 
-  // Loads the code and takes memory. `length` tells how many four-byte values an argument has at
-  // most, -1 for one that is not known; `pools` are the caches' first bytes, by layer.
+  // Loads the code and takes memory, once. `length` tells how many four-byte values an argument has
+  // at most, -1 for one that is not known; `pools` are the caches' first bytes, by layer.
   absl::Status Place(absl::FunctionRef<int64_t(absl::string_view argument)> length,
                      std::vector<uint8_t*> pools, bool perf_map);
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/status.h"
+#include "plan/kv_groups.h"
 #include "runtime/tensor_dump.h"
 
 namespace ninfer::runtime {
@@ -21,6 +22,14 @@ absl::Status ExpectBelow(absl::string_view what, absl::Span<const int32_t> value
     return InvalidArgument("picture: ", what, ": expected 0 to ", limit - 1, ", found ", value);
   }
   return absl::OkStatus();
+}
+
+// What the buffers of the function were sized for, which may be less than the grid has.
+absl::Status ExpectRoom(const plan::Plan& function, absl::string_view symbol,
+                        absl::string_view what, int64_t found) {
+  const int64_t most = plan::UpperBound(function, symbol, found);
+  if (found <= most) return absl::OkStatus();
+  return InvalidArgument("picture: expected at most ", most, " ", what, ", found ", found);
 }
 
 }  // namespace
@@ -83,6 +92,9 @@ absl::Status CpuVision::CheckOutput() const {
 absl::Status CpuVision::Run(const VisionInput& input, float* rows) {
   NINFER_RETURN_IF_ERROR(CheckVisionInput(input, vision_));
   const int64_t patches = static_cast<int64_t>(input.patch_ids.size());
+  const int64_t count = patches / JoinedOf(vision_);
+  NINFER_RETURN_IF_ERROR(ExpectRoom(*vision_.function, "T", "patches", patches));
+  NINFER_RETURN_IF_ERROR(ExpectRoom(*vision_.function, "R", "rows", count));
   const int64_t pixels = PixelsOf(vision_), stride = RowStride(pixels);
   const auto copy = [this](absl::string_view name, absl::Span<const int32_t> from) {
     int32_t* to = function_->argument(name);
@@ -97,7 +109,6 @@ absl::Status CpuVision::Run(const VisionInput& input, float* rows) {
   for (int64_t t = 0; to != nullptr && t < patches; ++t) {
     std::copy_n(input.pixels.begin() + t * pixels, pixels, to + t * stride);
   }
-  const int64_t count = patches / JoinedOf(vision_);
   function_->SetDim("T", patches);
   function_->SetDim("S", 1);
   function_->SetDim("R", count);

@@ -32,9 +32,13 @@ absl::optional<RowType> ParseRowType(absl::string_view type) {
   const absl::string_view inside = type.substr(bracket + 1, type.size() - bracket - 2);
   const std::vector<absl::string_view> dims = absl::StrSplit(inside, ',');
   result.rows = std::string(absl::StripAsciiWhitespace(dims[0]));
+  constexpr int64_t kMostColumns = int64_t{1} << 46;
+  int64_t columns = 1;
   for (size_t i = 1; i < dims.size(); ++i) {
     int64_t value = 0;
     if (!absl::SimpleAtoi(dims[i], &value) || value < 0) return absl::nullopt;
+    if (value > 0 && columns > kMostColumns / value) return absl::nullopt;
+    columns *= value;
     result.trailing.push_back(value);
   }
   return result.rows.empty() ? absl::nullopt : absl::make_optional(std::move(result));

@@ -19,7 +19,7 @@
 namespace ninfer::runtime {
 
 // "bf16[T,9,64]": a dtype, the name of the first dimension (or its number) and the others. Nothing
-// when the text is no such type or a later dimension is symbolic.
+// when the text is no such type, a later dimension is symbolic, or a row is longer than any memory.
 struct RowType {
   DType dtype = DType::kF32;
   std::string rows;

@@ -96,6 +96,10 @@ class FuzzDriver(unittest.TestCase):
         done = self.run_driver(kept)
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual(self.read("crash-crash.offender"), b"\0\n\\~")
+        absent = subprocess.run([sys.executable, "-B", script, "absent", "fault_fuzz", "x"], cwd=self.folder,
+                                stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual((absent.returncode, absent.stderr),
+                         (2, "keep_offender.py: absent: cannot read: No such file or directory\n"))
         # Every byte, and text at the width of a line.
         for data in (bytes(range(256)) * 3, b"# " + b"x " * 200, b"", b"#"):
             path = self.write("all", data)

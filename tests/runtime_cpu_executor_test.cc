@@ -249,6 +249,12 @@ TEST(CpuExecutor, ACacheThatDoesNotFitIsRefused) {
   options.total_pages = int64_t{1} << 50;
   EXPECT_EQ(CpuExecutor::Create(ToyPlan(), options).status().message(),
             "cache: expected at most 16777216 pages, found 1125899906842624");
+  // As many bytes as 64 bits just do not hold.
+  const auto plan = ToyPlan();
+  plan->plan.kv_layers[0].page_bytes = int64_t{1} << 40;
+  options.total_pages = int64_t{1} << 24;
+  EXPECT_EQ(CpuExecutor::Create(plan, options).status().message(),
+            "cache: expected at most 70368744177664 bytes, found 16777216 pages of 1099511627776");
 }
 
 }  // namespace

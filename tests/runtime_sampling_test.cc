@@ -281,6 +281,15 @@ TEST(Sampler, ASeedFixesTheDrawsAndTemperatureZeroIsGreedy) {
   EXPECT_EQ(draw(3, 0), std::vector<int32_t>(50, 1));
 }
 
+TEST(Sampler, AnInfiniteLogitIsRefusedWhereATokenIsDrawn) {
+  const std::vector<float> logits = {1, INFINITY, 2};
+  SamplingOptions options;
+  EXPECT_EQ(*Sampler(options).Choose(logits, {}), 1);
+  options.sample = true;
+  EXPECT_EQ(Sampler(options).Choose(logits, {}).status().message(),
+            "sampling: expected finite logits, found inf");
+}
+
 TEST(SamplingOptions, DefaultsAreTheModels) {
   plan::Metadata metadata;
   EXPECT_FALSE(DefaultSampling(metadata).sample);

@@ -21,7 +21,8 @@ TEST(RowType, IsReadFromText) {
 }
 
 TEST(RowType, WhatIsNoneGivesNothing) {
-  for (const char* text : {"", "f32", "f32[]", "f31[T]", "f32[T", "f32[T,C]", "f32[T,-1]", "[T]"}) {
+  for (const char* text : {"", "f32", "f32[]", "f31[T]", "f32[T", "f32[T,C]", "f32[T,-1]", "[T]",
+                           "f32[T,4294967296,4294967296]"}) {
     EXPECT_FALSE(ParseRowType(text).has_value()) << text;
   }
 }

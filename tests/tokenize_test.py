@@ -106,6 +106,11 @@ class TokenizeTest(unittest.TestCase):
             with open(broken, "w", encoding="utf-8") as file:
                 file.write("{")
             self.assertEqual(self.run_program(folder, "a", status=2), "ninfer-tokenize: %s: not valid JSON\n" % broken)
+            unreadable = os.open(folder, os.O_RDONLY)
+            done = subprocess.run([self.program, gpt2], stdin=unreadable, capture_output=True, text=True, check=False)
+            os.close(unreadable)
+            self.assertEqual((done.returncode, done.stderr),
+                             (2, "ninfer-tokenize: standard input: cannot read: Is a directory\n"))
             for arguments in ((broken, "a"), (gpt2, "a", "--file", broken), (gpt2, "--certify", folder), ()):
                 self.assertEqual(self.run_program(*arguments, status=2).count("\n"), 1, arguments)
 
@@ -117,8 +122,8 @@ class TokenizeTest(unittest.TestCase):
                 with open(os.path.join(folder, "merges.txt"), "wb") as file:
                     file.write(line)
                 return self.run_program(folder, "a", status=2).partition(": line 1: ")[2]
-            self.assertEqual(refusal(b"\xff\x1b[2J\x00\xc3\xa9\n"),
-                             "expected two pieces and a blank, found '\ufffd\\x1b[2J\\x00\u00e9'\n")
+            self.assertEqual(refusal(b"\xff\x1b[2J\x00\xc3\xa9\xc2\x9b2J\n"),
+                             "expected two pieces and a blank, found '\ufffd\\x1b[2J\\x00\u00e9\\x9b2J'\n")
             long = refusal(b"[" * 100000)
             self.assertLess(len(long), 4100)
             self.assertTrue(long.endswith("[[ ... [" + "[" * 998 + "'\n"), long[-20:])

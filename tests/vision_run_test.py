@@ -164,6 +164,14 @@ class Pictures(unittest.TestCase):
         self.refused("--image: expected a model with preprocessor_config.json, found one without", blind, "--engine=eager",
                      "--prompt=a", "--image", png)
 
+    def test_a_picture_for_a_model_without_a_tokenizer_is_refused(self):
+        mute = os.path.join(self.folder, "no-tokenizer")
+        shutil.copytree(self.models[True], mute)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            os.remove(os.path.join(mute, name))
+        self.refused("ninfer-run: --image: the model has no tokenizer: ", mute, "--engine=eager", "--image",
+                     picture("wide.png"))
+
     def test_what_the_processor_asks_for_and_is_not_done_is_refused(self):
         for name, message, values in (
                 ("preprocessor_config.json", "resample: expected 1, Lanczos, found 3", {"resample": 3}),

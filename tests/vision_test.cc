@@ -207,6 +207,25 @@ TEST_F(VisionTest, FramesOutOfPlaceAreRefused) {
   EXPECT_EQ(see(bad), "picture: expected up to 36 patches, a multiple of 9, found 20");
 }
 
+TEST_F(VisionTest, FramesBeyondThePlansOwnBoundsAreRefused) {
+  const auto plan = CompileInPlace(ExactOptions(kModel));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const auto lesser = std::make_shared<plan::LoadedPlan>(**plan);
+  const auto function = std::make_shared<plan::Plan>(*lesser->plan.vision->function);
+  for (plan::Symbol& symbol : function->symbols) {
+    if (symbol.name == "T") symbol.max = 35;
+  }
+  lesser->plan.vision->function = function;
+  const auto executor = Execute(lesser);
+  ASSERT_TRUE(executor.ok()) << executor.status();
+  const image::Patches frame = GoldenPatches(model_)[0];
+  std::vector<float> rows(frame.count() * (*executor)->limits().picture_columns);
+  EXPECT_EQ((*executor)
+                ->See({frame.pixels, frame.patch_ids, frame.visible, frame.shuffle}, rows.data())
+                .message(),
+            "picture: expected at most 35 patches, found 36");
+}
+
 TEST_F(VisionTest, PlansWhoseVisionIsDamagedAreRefused) {
   const auto compiled = CompileWith(ExactOptions(kModel));
   ASSERT_TRUE(compiled.ok()) << compiled.status();

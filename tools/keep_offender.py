@@ -44,8 +44,12 @@ def main(arguments):
     path, target, reason = arguments
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     folder = os.environ.get("NINFER_OFFENDERS", os.path.join(root, "tests", "fuzz", "offenders"))
-    with open(path, "rb") as file:
-        data = file.read()
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        print("keep_offender.py: %s: cannot read: %s" % (path, error.strerror), file=sys.stderr)
+        return 2
     kept = os.path.join(folder, target, os.path.basename(path) + ".offender")
     os.makedirs(os.path.dirname(kept), exist_ok=True)
     with open(kept, "w", encoding="ascii") as file:

@@ -1,5 +1,7 @@
 // ninfer-tokenize: text to token ids and back with the tokenizer of a model folder or a plan, and a
 // hash over the ids of a corpus to compare with other programs. Tested by tests/tokenize_test.py.
+#include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,10 +66,13 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Open(const std::string& path) {
 absl::StatusOr<std::string> TextOf(const Flags& flags) {
   if (!flags.file.empty()) return ReadFile(flags.file);
   if (flags.text.has_value()) return *flags.text;
-  if (isatty(STDIN_FILENO)) return InvalidArgument("expected a text, --file or a piped input");
+  if (isatty(STDIN_FILENO)) {
+    return InvalidArgument("expected a text, --file or a piped input, found none");
+  }
   std::string text;
   char buffer[1 << 16];
   for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), stdin)) > 0;) text.append(buffer, n);
+  if (std::ferror(stdin)) return InvalidArgument("standard input: cannot read: ", strerror(errno));
   return text;
 }
 

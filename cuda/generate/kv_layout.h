@@ -1,9 +1,8 @@
 // How keys and values lie on the card. A page holds 64 positions of every KV head; head g's part:
-//   keys    [head_dim / chunk][64][chunk]: 16 bytes of neighbouring columns of one position, so
-//   that
-//           a lane for each position reads 128 bits at a time, side by side, and no sum of a score
-//           crosses lanes; the same eight positions by 16 bytes are what ldmatrix reads;
-//   values  [64][head_dim]: a position's columns are read side by side by neighbouring lanes.
+// - keys [head_dim / chunk][64][chunk]: 16 bytes of neighbouring columns of one position, so that
+//   a lane for each position reads 128 bits at a time, side by side, and no sum of a score crosses
+//   lanes; the same eight positions by 16 bytes are what ldmatrix reads;
+// - values [64][head_dim]: a position's columns are read side by side by neighbouring lanes.
 // `chunk` is as many elements as 16 bytes hold, or 1 where head_dim is no multiple of that. What
 // lies behind a text's last position is never read, so that pages need no zeroing.
 // Tested by tests/cuda_shim_test.cc.

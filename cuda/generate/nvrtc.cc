@@ -205,9 +205,9 @@ absl::StatusOr<CardCode> Nvrtc::Compile(const Source& source,
 }
 
 int BlocksAtOnce(const Resources& resources, int threads, const Architecture& architecture) {
-  constexpr int kRegisters = 65536, kMostBlocks = 24;
+  constexpr int kRegisters = 65536, kMostBlocks = 16;  // the least of all cards
   // Registers go to warps by 256, shared memory to blocks by 128 bytes and 1 KiB for the system.
-  const int of_warp = (resources.registers * 32 + 255) / 256 * 256;
+  const int of_warp = (std::max(resources.registers, 1) * 32 + 255) / 256 * 256;
   const int64_t shared = (resources.shared_bytes + 127) / 128 * 128 + 1024;
   return static_cast<int>(std::min<int64_t>({kMostBlocks, architecture.threads / threads,
                                              kRegisters / of_warp / ((threads + 31) / 32),

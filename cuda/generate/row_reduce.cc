@@ -27,6 +27,8 @@ int64_t HeadColumns(const ir::Node& node) {
   return columns == RowColumns(type) ? 0 : columns;
 }
 
+std::string EpsilonText(const ir::Node& node) { return FloatLiteral(node.attr_float("eps")); }
+
 }  // namespace
 
 void RowWriter::DeclareShared(const std::vector<const ir::Value*>& values) {
@@ -73,12 +75,6 @@ void RowWriter::Accumulate(const ir::Node& node, const std::string& row, const s
   }
   w_.text().Close();
 }
-
-namespace {
-
-std::string EpsilonText(const ir::Node& node) { return FloatLiteral(node.attr_float("eps")); }
-
-}  // namespace
 
 void RowWriter::ReduceRow(const ir::Node& node, const std::string& row) {
   Text& text = w_.text();

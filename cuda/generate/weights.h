@@ -5,8 +5,7 @@
 // and in row r of a tile chunk c lies at place c ^ r. Both padded with zeros. So
 // - a warp streams its 8 rows from end to end: two 128-bit loads of each lane take a tile of 1 KiB,
 //   32 lanes side by side, and a sum crosses 8 lanes alone;
-// - a tile is what the tensor cores' loads want without conflicts of banks: the rows of an
-// ldmatrix,
+// - a tile is what the tensor cores' loads want without conflicts of banks: the rows of ldmatrix,
 //   and the 128-byte swizzle of wgmma's shared memory, which a bulk copy then fills as it lies.
 // The panels of the CPU (32 columns side by side) would stream as well, but neither ldmatrix nor
 // wgmma can read them.

@@ -3,6 +3,8 @@
 #include "cuda/host_shim/host_module.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,14 +18,14 @@
 namespace ninfer::cuda {
 namespace {
 
-// 0 and nothing, or the exit status and what was said on standard error, which goes to `log`.
+// A failure is told by its first error; all that the compiler says goes to `log`.
 absl::Status RunCompiler(const std::vector<std::string>& command, const std::string& log) {
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 2, log.c_str(), 0x241 /* write, create, cut */, 0644);
+  posix_spawn_file_actions_addopen(&actions, 2, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   std::string path = absl::StrCat("PATH=", GetEnv("PATH", "/usr/bin:/bin"));
   char* environment[] = {path.data(), nullptr};
   pid_t child = 0;

@@ -107,11 +107,8 @@ inline void Resume(Fiber& fiber) {
 }
 
 inline void Prepare(size_t threads) {
-  while (state.fibers.size() > threads) {  // contexts hold addresses: only whole sets are kept
-    for (Fiber& fiber : state.fibers) munmap(fiber.first.uc_stack.ss_sp, kStackBytes);
-    state.fibers.clear();
-  }
   if (state.fibers.size() == threads) return;
+  // Contexts hold addresses: only whole sets are kept.
   for (Fiber& fiber : state.fibers) munmap(fiber.first.uc_stack.ss_sp, kStackBytes);
   state.fibers = std::vector<Fiber>(threads);
   for (size_t i = 0; i < threads; ++i) {
@@ -198,9 +195,6 @@ inline float __shfl_xor_sync(unsigned, float value, int mask) {
 
 struct uint4 {
   unsigned x, y, z, w;
-};
-struct alignas(16) float4 {
-  float x, y, z, w;
 };
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 

@@ -9,7 +9,6 @@
 #include "runtime/sampling/philox.h"
 
 namespace ninfer::runtime {
-
 namespace {
 
 // Whether a stage that greedy takes, too, is not neutral.
@@ -96,6 +95,9 @@ absl::StatusOr<int32_t> Sampler::Choose(absl::Span<const float> logits,
   NINFER_ASSIGN_OR_RETURN(const int32_t best, Greedy(logits));
   const bool draws = options_.sample && options_.temperature != 0;
   if (!draws && !ChangesGreedy(options_)) return best;
+  if (draws && std::isinf(logits[best])) {
+    return absl::InternalError("sampling: expected finite logits, found inf");
+  }
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isnan(logits[i]) && logits[i] != -INFINITY) {

@@ -24,7 +24,8 @@ struct SamplingOptions {
 #include "runtime/sampling/samplers.def"
 };
 
-// What the model's generation_config.json asks for; absent keys are neutral.
+// What the model's generation_config.json asks for. Absent keys are as in generate(): neutral, but
+// for top_k, which is 50 where the file has the model sample.
 SamplingOptions DefaultSampling(const plan::Metadata& metadata);
 // Values within the bounds of samplers.def; messages name the flag.
 absl::Status CheckSampling(const SamplingOptions& options);
@@ -57,7 +58,8 @@ int32_t Draw(const Candidates& candidates, double uniform);
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options) {}
-  // `text`: the ids before it, prompt and all.
+  // `text`: the ids before it, prompt and all. Refuses logits of which none is a number, and, where
+  // a token is drawn, infinite ones, of which there are no probabilities.
   absl::StatusOr<int32_t> Choose(absl::Span<const float> logits, absl::Span<const int32_t> text);
 
  private:

@@ -100,7 +100,7 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
 }
 
 // A pipe that says nothing for a while may be one that nobody meant to use.
-absl::Status WaitForInput() {
+absl::Status WaitForPrompt() {
   pollfd input = {STDIN_FILENO, POLLIN, 0};
   const int ready = Interrupted() ? -1 : poll(&input, 1, 2000);
   if (Interrupted()) return absl::CancelledError("interrupted");
@@ -116,7 +116,7 @@ absl::Status WaitForInput() {
 absl::StatusOr<std::string> PipedInput() {
   struct stat info;
   if (fstat(STDIN_FILENO, &info) != 0 || isatty(STDIN_FILENO) || S_ISDIR(info.st_mode)) return "";
-  NINFER_RETURN_IF_ERROR(WaitForInput());
+  NINFER_RETURN_IF_ERROR(WaitForPrompt());
   std::string text;
   char chunk[65536];
   while (true) {
@@ -143,7 +143,7 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const runtime::Model& model,
     return InvalidArgument(source, ": expected some text, found none");
   }
   if (model.tokenizer() == nullptr) {
-    return InvalidArgument(source,
+    return InvalidArgument(source.empty() ? "--image" : source,
                            ": the model has no tokenizer: expected --prompt-ids, found text");
   }
   if (const plan::Vision* vision = model.executor()->vision(); vision != nullptr) {

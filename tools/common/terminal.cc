@@ -82,8 +82,14 @@ absl::Status FlushOutput() {
 
 std::string Printable(absl::string_view text) {
   std::string out;
-  for (const char c : RepairUtf8(text)) {
-    if (c == '\r') {
+  const std::string whole = RepairUtf8(text);
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const char c = whole[i];
+    // U+0080 to U+009F control terminals too; they are the byte C2 and that of their number.
+    const bool high = c == '\xC2' && static_cast<unsigned char>(whole[i + 1]) < 0xA0;
+    if (high) {
+      absl::StrAppendFormat(&out, "\\x%02x", static_cast<unsigned char>(whole[++i]));
+    } else if (c == '\r') {
       out.push_back(' ');
     } else if (c != '\n' && c != '\t' && absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
       absl::StrAppendFormat(&out, "\\x%02x", static_cast<unsigned char>(c));

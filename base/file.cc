@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <vector>
 
 #include "base/status.h"
@@ -47,6 +48,19 @@ int OpenNameless(const std::string& path) {
   if (fd < 0 || access(DescriptorPath(fd).c_str(), F_OK) == 0) return fd;
   close(fd);
   return -1;
+}
+
+// The place that a path leads to, through links, whether anything is there yet or not.
+absl::StatusOr<std::string> FollowLinks(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as the system itself follows
+  std::string at = path;
+  for (int links = 0; links <= kMostLinks; ++links) {
+    std::error_code error;
+    const std::filesystem::path target = std::filesystem::read_symlink(at, error);
+    if (error) return at;
+    at = std::filesystem::path(at).parent_path() / target;
+  }
+  return ErrnoStatus(path, "write", ELOOP);
 }
 
 }  // namespace
@@ -112,13 +126,14 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit) {
   return contents;
 }
 
-absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path) {
-  if (IsDirectory(path)) return InvalidArgument(path, ": cannot write: it is a folder");
+absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& given) {
+  if (IsDirectory(given)) return InvalidArgument(given, ": cannot write: it is a folder");
   // Renaming over /dev/null or a pipe would replace it.
   struct stat info;
-  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
-    return InvalidArgument(path, ": cannot write: not a regular file");
+  if (stat(given.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return InvalidArgument(given, ": cannot write: not a regular file");
   }
+  NINFER_ASSIGN_OR_RETURN(const std::string path, FollowLinks(given));
   std::string temporary;
   int fd = OpenNameless(path);
   if (fd < 0) {

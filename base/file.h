@@ -47,8 +47,8 @@ bool IsDirectory(const std::string& path);
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit = uint64_t{1} << 31);
 
 // Writes to a temporary file in the folder of `path` and gives it that name on Commit, so that
-// readers see the old file or the whole new one. Without Commit the temporary file goes. Every
-// error names `path`.
+// readers see the old file or the whole new one. Links are followed: the file that they lead to is
+// what is replaced, or made. Without Commit the temporary file goes. Every error names that file.
 class AtomicFile {
  public:
   static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(const std::string& path);

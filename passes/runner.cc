@@ -14,6 +14,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -65,6 +67,18 @@ absl::optional<program::Program> CloneOf(const absl::optional<program::Program>&
   return program::Clone(*program);
 }
 
+// What an earlier run left, which may have had more stages than this one.
+void RemoveOlderDumps(const std::string& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool numbered = name.size() > 4 && name[3] == '-' &&
+                          std::all_of(name.begin(), name.begin() + 3, absl::ascii_isdigit);
+    const bool stage = absl::EndsWith(name, ".before.ir") || absl::EndsWith(name, ".after.ir");
+    if (numbered && stage) std::filesystem::remove(entry.path(), error);
+  }
+}
+
 }  // namespace
 
 absl::Status CheckPassOptions(const PassOptions& options) {
@@ -106,6 +120,7 @@ void Runner::Begin() {
     std::error_code error;
     std::filesystem::create_directories(options_.dump_dir, error);
     if (error) status_ = InvalidArgument(options_.dump_dir, ": ", error.message());
+    RemoveOlderDumps(options_.dump_dir);
   }
   if (!status_.ok()) return;
   const bool lowered = program_->has_value();

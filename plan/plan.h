@@ -192,7 +192,9 @@ struct Plan {
   std::string program_text, imported_graph_text, final_graph_text;
   Evidence evidence;
   Provenance provenance;
-  std::string content_digest;  // 32 hexadecimal digits over all but provenance; set by the writer
+  // 32 hexadecimal digits over all but provenance, set by the writer; of a plan in memory, not over
+  // the weights' data (see ContentDigestOf in plan/writer.h).
+  std::string content_digest;
 };
 
 // A plan and where its weights lie: in a mapped or copied file, or in memory just packed.
@@ -201,7 +203,8 @@ struct LoadedPlan {
   Plan plan;
   const uint8_t* weights = nullptr;
   std::shared_ptr<void> owner;   // keeps `weights` alive
-  std::string weights_memory;    // "mapped", "copied to huge pages", "in memory"
+  std::string weights_memory;    // "mapped", "copied", "in memory"
+  bool in_memory = false;        // never a file, so that its digest is of all but the weights' data
   uint64_t huge_page_bytes = 0;  // of the weights, as the kernel granted
 };
 

@@ -238,6 +238,7 @@ absl::StatusOr<LoadedPlan> PlanInMemory(absl::string_view sections, absl::string
   loaded.weights = weights;
   loaded.owner = std::move(owner);
   loaded.weights_memory = "in memory";
+  loaded.in_memory = true;
   loaded.huge_page_bytes = HugeBytes(weights, weight_bytes);
   return loaded;
 }

@@ -59,6 +59,19 @@ Contents MakeContents(const Plan& plan) {
   return contents;
 }
 
+Serialized SerializeWithWeights(const Plan& plan, const uint8_t* weights, int threads) {
+  Contents contents = MakeContents(plan);
+  contents.weight_checksums.block_bytes = kChecksumBlock;
+  std::vector<uint64_t>& checksums = contents.weight_checksums.checksums;
+  checksums.resize((plan.weight_bytes + kChecksumBlock - 1) / kChecksumBlock);
+  ForEachBlock(plan.weight_bytes, kChecksumBlock, threads,
+               [&](uint64_t block, uint64_t offset, uint64_t size) {
+                 checksums[block] = Hash64(weights + offset, size);
+                 return true;
+               });
+  return Serialize(contents, /*with_weights=*/true);
+}
+
 // All but the weights' data.
 std::string Join(const Serialized& serialized) {
   std::string bytes = SerializeContainer(serialized.container);
@@ -108,16 +121,7 @@ absl::Status PlanFile::Write(const Plan& plan, const uint8_t* weights, int threa
   if (file_ == nullptr) {
     NINFER_ASSIGN_OR_RETURN(file_, AtomicFile::Create(path_));
   }
-  Contents contents = MakeContents(plan);
-  contents.weight_checksums.block_bytes = kChecksumBlock;
-  std::vector<uint64_t>& checksums = contents.weight_checksums.checksums;
-  checksums.resize((plan.weight_bytes + kChecksumBlock - 1) / kChecksumBlock);
-  ForEachBlock(plan.weight_bytes, kChecksumBlock, threads,
-               [&](uint64_t block, uint64_t offset, uint64_t size) {
-                 checksums[block] = Hash64(weights + offset, size);
-                 return true;
-               });
-  const Serialized serialized = Serialize(contents, /*with_weights=*/true);
+  const Serialized serialized = SerializeWithWeights(plan, weights, threads);
   const SectionRow& data = serialized.container.rows.back();
   NINFER_CHECK(data.type == static_cast<uint32_t>(Section::kWeightData));
   NINFER_RETURN_IF_ERROR(PutWeights(weights, data.size, data.offset));
@@ -127,6 +131,10 @@ absl::Status PlanFile::Write(const Plan& plan, const uint8_t* weights, int threa
   NINFER_RETURN_IF_ERROR(file_->WriteAt(0, front.data(), front.size()));
   NINFER_RETURN_IF_ERROR(file_->Truncate(serialized.container.file_size));
   return file_->Commit();
+}
+
+std::string ContentDigestOf(const Plan& plan, const uint8_t* weights, int threads) {
+  return SerializeWithWeights(plan, weights, threads).container.content_digest;
 }
 
 absl::Status WritePlan(const Plan& plan, const uint8_t* weights, const std::string& path,

@@ -46,6 +46,9 @@ class PlanFile {
   uint64_t mapped_offset_ = 0;
 };
 
+// The digest that a file of this plan and these weights has. Takes as long as hashing the weights.
+std::string ContentDigestOf(const Plan& plan, const uint8_t* weights, int threads = 0);
+
 // Writes a plan file through a temporary one. `weights` has plan.weight_bytes bytes. Checksums are
 // computed by `threads` threads (0: one for each CPU).
 absl::Status WritePlan(const Plan& plan, const uint8_t* weights, const std::string& path,

@@ -117,7 +117,9 @@ class ModelOpener {
     if (!options_.cache) return "";
     absl::StatusOr<std::string> path =
         CachedPlanPath(path_, options_.compiler_options, FindCompilerLibrary(), options_.threads);
-    return path.ok() ? *std::move(path) : std::string();
+    if (path.ok()) return *std::move(path);
+    Log("the plan will not be kept: ", path.status().message());
+    return "";
   }
 
   void WriteToCache(std::shared_ptr<const plan::LoadedPlan> plan, const std::string& path) {

@@ -333,6 +333,23 @@ TEST_F(FileTest, AtomicFileKeepsTheOldFileWithoutCommitAndReplacesItWith) {
   EXPECT_THAT(Names(), ElementsAre("a"));
 }
 
+TEST_F(FileTest, AtomicFileReplacesOrMakesWhatALinkLeadsTo) {
+  ASSERT_TRUE(WriteFile(Path("a"), "old").ok());
+  ASSERT_EQ(symlink("a", Path("link").c_str()), 0);
+  ASSERT_EQ(symlink(Path("link").c_str(), Path("link of a link").c_str()), 0);
+  ASSERT_EQ(symlink("none yet", Path("dangling").c_str()), 0);
+  ASSERT_EQ(symlink("loop", Path("loop").c_str()), 0);
+  ASSERT_TRUE(WriteFile(Path("link of a link"), "new").ok());
+  ASSERT_TRUE(WriteFile(Path("dangling"), "made").ok());
+  EXPECT_EQ(*ReadFile(Path("a")), "new");
+  EXPECT_EQ(*ReadFile(Path("none yet")), "made");
+  for (const char* link : {"link", "link of a link", "dangling"}) {
+    EXPECT_TRUE(std::filesystem::is_symlink(Path(link))) << link;
+  }
+  EXPECT_EQ(WriteFile(Path("loop"), "x").message(),
+            absl::StrCat(Path("loop"), ": cannot write: Too many levels of symbolic links"));
+}
+
 TEST_F(FileTest, AtomicFileGivesTheUsersOrdinaryPermissions) {
   const mode_t mask = umask(0022);
   ASSERT_TRUE(WriteFile(Path("a"), "x").ok());

@@ -274,13 +274,15 @@ class RunTest(unittest.TestCase):
 
     def test_a_folder_is_compiled_once_and_then_comes_from_the_cache(self):
         environment = dict(self.environment, XDG_CACHE_HOME=self.path("cache2"))
-        flags = (DEMO, "-v", "--prompt", PROMPT, "--temperature=0", "--max-tokens=5")
+        flags = (DEMO, "-v", "--prompt", PROMPT, "--temperature=0", "--max-tokens=5", "--json")
         first = self.run_ok(*flags, environment=environment)
         self.assertRegex(first.stderr, r"compiled in [0-9.]+ s\nwriting the plan to .*cache2/ninfer/demo-[0-9a-f]+\.plan\n"
                                        r"first kernel ready after [0-9.]+ s\n")
         second = self.run_ok(*flags, environment=environment)
         self.assertRegex(second.stderr, r"^plan from the cache: .*cache2/ninfer/demo-[0-9a-f]+\.plan\n$")
-        self.assertEqual(first.stdout, second.stdout)
+        first, second = json.loads(first.stdout), json.loads(second.stdout)
+        self.assertEqual(first["text"], second["text"])
+        self.assertEqual(first["content_digest"], second["content_digest"])
 
     def test_a_damaged_cached_plan_is_compiled_again(self):
         environment = dict(self.environment, XDG_CACHE_HOME=self.path("cache3"))
@@ -333,8 +335,7 @@ class RunTest(unittest.TestCase):
         libraries = subprocess.run(["ldd", program()], stdout=subprocess.PIPE, text=True, check=True).stdout
         names = {os.path.basename(line.split()[0]) for line in libraries.splitlines()}
         self.assertLessEqual({name.split(".")[0] for name in names},
-                             {"linux-vdso", "libc", "libm", "libdl", "libpthread", "ld-linux-x86-64",
-                              "ld-linux-aarch64", "libasan", "libubsan", "libtsan", "libstdc++", "libgcc_s"})
+                             {"linux-vdso", "libc", "libm", "libdl", "libpthread", "ld-linux-x86-64"})
 
     # Refusals.
 

@@ -19,7 +19,7 @@ namespace {
 void AddPeerFlags(CLI::App* app, bench::RunOptions* o) {
   const auto split = [o](const std::string& list) { o->peers = absl::StrSplit(list, ','); };
   app->add_option_function<std::string>(
-         "--peers", split,
+         "--peers,--peer", split,
          "other engines measured in the same run: " + absl::StrJoin(bench::PeerNames(), ", ") +
              "; without a list all. What is not installed is, from "
              "PyPI. The 2x2 takes torch or transformers")

@@ -64,9 +64,14 @@ int main(int argc, char** argv) {
   app.add_option("plan", path, "a plan file")->required();
   app.add_option("--section", section,
                  "print this one alone: " + absl::StrJoin(ninfer::tools::SectionNames(), ", "));
-  app.add_flag("--bytes", bytes, "print every field of the file with its place (plan/FORMAT.md)");
+  app.add_flag(
+      "--bytes", bytes,
+      "print every field of the file but the weights' data, with its place (plan/FORMAT.md)");
   app.add_flag("--no-verify", no_verify, "do not verify the weights' checksums");
-  return ninfer::tools::RunProgram(app, argc, argv, [&] {
+  return ninfer::tools::RunProgram(app, argc, argv, [&]() -> absl::Status {
+    if (bytes && !section.empty()) {
+      return ninfer::InvalidArgument("expected one of --bytes and --section, found both");
+    }
     return bytes ? ninfer::tools::PrintBytes(path)
                  : ninfer::tools::PrintSections(path, section, !no_verify);
   });

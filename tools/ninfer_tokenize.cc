@@ -69,9 +69,14 @@ absl::StatusOr<std::string> TextOf(const Flags& flags) {
   if (isatty(STDIN_FILENO)) {
     return InvalidArgument("expected a text, --file or a piped input, found none");
   }
+  constexpr size_t kMost = size_t{1} << 31;  // as of a file
   std::string text;
   char buffer[1 << 16];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), stdin)) > 0;) text.append(buffer, n);
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), stdin)) > 0;) {
+    text.append(buffer, n);
+    if (text.size() <= kMost) continue;
+    return InvalidArgument("standard input: expected at most ", kMost, " bytes, found more");
+  }
   if (std::ferror(stdin)) return InvalidArgument("standard input: cannot read: ", strerror(errno));
   return text;
 }

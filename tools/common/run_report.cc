@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/hash.h"
+#include "plan/writer.h"
 #include "runtime/bandwidth.h"
 
 namespace ninfer::tools {
@@ -80,7 +81,11 @@ std::string FormatJson(const runtime::Model& model, const runtime::Generation& g
   nlohmann::ordered_json json;
   json["model"] = metadata.model_name;
   json["engine"] = model.executor()->description();
-  if (model.plan() != nullptr) json["content_digest"] = model.plan()->plan.content_digest;
+  if (model.plan() != nullptr) {
+    const plan::LoadedPlan& loaded = *model.plan();
+    json["content_digest"] = loaded.in_memory ? plan::ContentDigestOf(loaded.plan, loaded.weights)
+                                              : loaded.plan.content_digest;
+  }
   json["text"] = generation.text;
   json["prompt_ids"] = generation.prompt_ids;
   json["ids"] = generation.ids;

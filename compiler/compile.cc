@@ -36,6 +36,14 @@ absl::Status MakeFolder(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status MakeDumpFolders(const Options& options) {
+  for (const std::string* folder : {&options.dump_ir, &options.dump_llvm, &options.dump_asm,
+                                    &options.dump_cuda, &options.dump_ptx}) {
+    NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
+  }
+  return absl::OkStatus();
+}
+
 // About as many bytes as will stand before the weights in the plan's file; the code is not there
 // yet.
 uint64_t SectionBytes(const plan::Plan& plan, const program::Program& program, size_t targets) {
@@ -217,15 +225,69 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.rope_crossing = info.rope_crossing;
 }
 
+namespace {
+
+// All that the plan says of the model beside its graphs.
+absl::Status DescribeModel(const Options& options, const Source& source,
+                           const passes::PassOptions& choice, const Callbacks& callbacks,
+                           plan::Plan* plan) {
+  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, plan));
+  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, plan));
+  FillMetadata(source, choice, plan);
+  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, plan));
+  if (source.model.info.not_generated_with.empty()) return absl::OkStatus();
+  callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
+                             absl::StrJoin(source.model.info.not_generated_with, ", "),
+                             ": not done here, so texts may be other than generate()'s"));
+  return absl::OkStatus();
+}
+
+// A short text, and the imported graph's logits on it.
+struct Reference {
+  std::vector<int32_t> ids;
+  TextLogits logits;
+};
+
+absl::StatusOr<Reference> RunReference(const Source& source,
+                                       const std::string& serialized_tokenizer, int64_t max_rows,
+                                       int threads) {
+  const frontend::ModelInfo& info = source.model.info;
+  const int64_t tokens =
+      std::min({kEvidenceTokens, info.context_length, std::max<int64_t>(max_rows, 1)});
+  NINFER_RETURN_IF_ERROR(CheckReferenceFits(source, tokens));
+  Reference out;
+  out.ids = CalibrationIds(serialized_tokenizer, info.vocab_size, tokens);
+  NINFER_ASSIGN_OR_RETURN(out.logits,
+                          RunGraph(source.model.module, source.model.weights, out.ids, 0, threads));
+  NINFER_RETURN_IF_ERROR(CheckReference(out.logits, source));
+  return out;
+}
+
+// The code against eager of the imported graph and of `lowered`, which it was made from.
+absl::Status CompareCode(const Reference& reference, const Source& source,
+                         const passes::PassOptions& choice, const ir::Module& lowered, int threads,
+                         Compiled* compiled) {
+  const ir::Module& imported = source.model.module;
+  TextLogits settled = reference.logits;
+  if (ChoiceRounds(imported, choice)) {
+    NINFER_ASSIGN_OR_RETURN(settled,
+                            RunGraph(lowered, source.model.weights, reference.ids, 0, threads));
+  }
+  const LogitsError rounding =
+      ErrorOf(settled.values.data(), reference.logits.values.data(),
+              static_cast<int64_t>(reference.ids.size()), reference.logits.vocab);
+  return GatherEvidence(reference.logits, settled, reference.ids,
+                        CodeBound(imported, choice, rounding), threads, compiled);
+}
+
+}  // namespace
+
 absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks,
                                  plan::PlanFile* file) {
   for (const std::string& target : options.targets) {
     NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
   }
-  for (const std::string* folder : {&options.dump_ir, &options.dump_llvm, &options.dump_asm,
-                                    &options.dump_cuda, &options.dump_ptx}) {
-    NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
-  }
+  NINFER_RETURN_IF_ERROR(MakeDumpFolders(options));
   callbacks.Progress("import", 0);
   NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options, callbacks));
   std::string explanation;
@@ -234,15 +296,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   callbacks.Log(explanation);
   Compiled compiled;
   plan::Plan& plan = compiled.plan;
-  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &plan));
-  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
-  FillMetadata(source, pass_options, &plan);
-  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &plan));
-  if (!source.model.info.not_generated_with.empty()) {
-    callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
-                               absl::StrJoin(source.model.info.not_generated_with, ", "),
-                               ": not done here, so texts may be other than generate()'s"));
-  }
+  NINFER_RETURN_IF_ERROR(DescribeModel(options, source, pass_options, callbacks, &plan));
   passes::PassOptions vision_options;
   if (source.model.vision.has_value()) {
     vision_options = TakeVisionOptions(source.model, &pass_options);
@@ -251,19 +305,13 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
     NINFER_RETURN_IF_ERROR(
         CalibrateAsAsked(options, plan.tokenizer, callbacks, &source, &pass_options));
   }
-  const ir::Module imported = source.model.module.Clone();
-  plan.imported_graph_text = ir::Print(imported);
+  plan.imported_graph_text = ir::Print(source.model.module);
   const int threads = ThreadsOrDefault(options.threads);
-  const std::vector<int32_t> ids =
-      CalibrationIds(plan.tokenizer, source.model.info.vocab_size,
-                     std::min({kEvidenceTokens, source.model.info.context_length,
-                               std::max<int64_t>(pass_options.max_rows, 1)}));
   callbacks.Progress("reference", 0);
-  TextLogits reference;
+  Reference reference;
   if (options.stop_after.empty() || options.verify_each) {
-    NINFER_RETURN_IF_ERROR(CheckReferenceFits(source, static_cast<int64_t>(ids.size())));
-    NINFER_ASSIGN_OR_RETURN(reference, RunGraph(imported, source.model.weights, ids, 0, threads));
-    NINFER_RETURN_IF_ERROR(CheckReference(reference, source));
+    NINFER_ASSIGN_OR_RETURN(reference,
+                            RunReference(source, plan.tokenizer, pass_options.max_rows, threads));
   }
   if (options.verify_each) {
     const Texts texts =
@@ -301,27 +349,14 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   }
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   callbacks.Progress("evidence", 0);
-  TextLogits settled = reference;
-  if (ChoiceRounds(imported, pass_options)) {
-    NINFER_ASSIGN_OR_RETURN(settled,
-                            RunGraph(result.module, source.model.weights, ids, 0, threads));
-  }
-  const LogitsError rounding = ErrorOf(settled.values.data(), reference.values.data(),
-                                       static_cast<int64_t>(ids.size()), reference.vocab);
-  NINFER_RETURN_IF_ERROR(GatherEvidence(
-      reference, settled, ids, CodeBound(imported, pass_options, rounding), threads, &compiled));
+  NINFER_RETURN_IF_ERROR(
+      CompareCode(reference, source, pass_options, result.module, threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
   if (vision.has_value()) {
     NINFER_RETURN_IF_ERROR(
         GatherVisionEvidence(source, vision_options, vision->graph, threads, &compiled));
-    const plan::Evidence& evidence = plan.vision->function->evidence;
-    const bool rounded = evidence.code_error != evidence.max_error;
-    callbacks.Log(absl::StrCat(
-        "vision: max error ", evidence.max_error, " of the largest number",
-        rounded ? absl::StrCat(", ", evidence.code_error, " against eager with the same types")
-                : "",
-        " (bound ", evidence.bound, "): ", evidence.compared));
+    callbacks.Log(VisionEvidenceLine(plan.vision->function->evidence));
   }
   if (!options.quality.empty()) {
     NINFER_RETURN_IF_ERROR(MeasureQuality(options, source, pass_options, callbacks, &compiled));
@@ -330,10 +365,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
 }
 
 absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan) {
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_llvm));
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_asm));
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_cuda));
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_ptx));
+  NINFER_RETURN_IF_ERROR(MakeDumpFolders(options));
   NINFER_ASSIGN_OR_RETURN(const program::Program program,
                           program::Parse(plan->program_text, "plan: kernel program"));
   NINFER_RETURN_IF_ERROR(Annotate(program::Verify(program), "plan: kernel program"));

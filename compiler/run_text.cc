@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/functional/function_ref.h"
+#include "base/page_table.h"
 #include "base/status.h"
 #include "eager/eager.h"
 #include "eager/program_interpreter.h"
@@ -40,9 +41,10 @@ using RunStep = absl::FunctionRef<absl::StatusOr<eager::Tensor>(const eager::Ste
 
 int64_t LengthOf(const std::vector<int32_t>& ids) { return static_cast<int64_t>(ids.size()); }
 
-int64_t PagesFor(const Texts& texts) {
+int64_t PagesOf(const std::vector<int32_t>& ids) { return PagesFor(LengthOf(ids), kPage); }
+int64_t PagesOf(const Texts& texts) {
   int64_t pages = 0;
-  for (const std::vector<int32_t>& ids : texts) pages += (LengthOf(ids) + kPage - 1) / kPage;
+  for (const std::vector<int32_t>& ids : texts) pages += PagesOf(ids);
   return pages;
 }
 
@@ -57,10 +59,10 @@ class TextRunner {
         singles_(singles),
         limits_(limits),
         run_(run),
-        pages_(PagesFor(texts)) {
+        pages_(PagesOf(texts)) {
     for (const std::vector<int32_t>& ids : texts) {
       first_page_.push_back(first_page_.empty() ? 0 : next_page_);
-      next_page_ = first_page_.back() + (LengthOf(ids) + kPage - 1) / kPage;
+      next_page_ = first_page_.back() + PagesOf(ids);
     }
     done_.resize(texts.size());
     logits_.resize(texts.size());
@@ -114,7 +116,7 @@ class TextRunner {
     int64_t room = limits_.cached ? std::min(limits_.tokens, limits_.rows) : INT64_MAX;
     int64_t width = 1;
     for (size_t t = begin; t < end; ++t) {
-      width = std::max(width, (LengthOf(texts_[t]) + kPage - 1) / kPage);
+      width = std::max(width, PagesOf(texts_[t]));
     }
     for (size_t t = begin; t < end; ++t) {
       const int64_t count = std::min(Wanted(t), room);
@@ -197,7 +199,7 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
   for (const auto& parameter : module.FindFunction("step")->parameters()) {
     const ir::Type& type = parameter->type();
     if (!type.is_kv) continue;
-    eager::KvPool pool{type.dtype, type.shape[0].offset, type.shape[1].offset, PagesFor(texts), {}};
+    eager::KvPool pool{type.dtype, type.shape[0].offset, type.shape[1].offset, PagesOf(texts), {}};
     pool.data.assign(pool.pages * 2 * pool.heads * kPage * pool.head_dim, 0);
     pools.push_back(std::move(pool));
   }
@@ -242,7 +244,7 @@ absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       int64_t singles, int threads,
                                       const std::vector<TextPictures>& pictures) {
   NINFER_ASSIGN_OR_RETURN(const PackedProgram packed,
-                          PackedProgram::Create(program, weights, threads, PagesFor(texts)));
+                          PackedProgram::Create(program, weights, threads, PagesOf(texts)));
   const auto run = [&](const eager::StepArguments& step) { return packed.interpreter->Run(step); };
   return TextRunner(texts, pictures, singles, LimitsOf(program.symbols, !program.kv.empty()), run)
       .Run();

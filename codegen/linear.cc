@@ -48,7 +48,7 @@ class LinearEmitter {
  public:
   explicit LinearEmitter(Emitter& e) : e_(e), evaluator_(e) {}
 
-  absl::Status Run() {
+  void Run() {
     Analyse();
     StoreI64(e_.begin(), kFirstPanel);
     StoreI64(e_.end(), kLastPanel);
@@ -56,8 +56,7 @@ class LinearEmitter {
       e_.For(e_.I64(0), e_.I64(experts_), 1, [this](LV expert) {
         e_.Call("expert", {expert}, [this](const std::vector<LV>& p) { Expert(p[0]); });
       });
-      e_.Finish();
-      return absl::OkStatus();
+      return e_.Finish();
     }
     const auto block = [this](LV from) {
       e_.Call("block", {from}, [this](const std::vector<LV>& p) { AllPanels(p[0]); });
@@ -73,7 +72,6 @@ class LinearEmitter {
       block(e_.I64(0));
     }
     e_.Finish();
-    return absl::OkStatus();
   }
 
  private:
@@ -461,9 +459,7 @@ class LinearEmitter {
   void StoreResult(int index, const Place& place, LV column) {
     const ir::Value* result = e_.body().results()[index];
     const DType dtype = result->type().dtype;
-    const ir::Node* last = result->producer();
-    const bool drops_cast = last != nullptr && last->op() == ir::Op::kCast;
-    LV value = evaluator_.Evaluate(drops_cast ? last->operand(0) : result, place, column);
+    LV value = evaluator_.Evaluate(WithoutFinalCast(result), place, column);
     const int64_t ld = program::LeadingDimension(RowColumns(result->type()));
     LV element = e_.AddMul(column, place.row, ld);
     LV address =
@@ -488,6 +484,6 @@ class LinearEmitter {
 
 }  // namespace
 
-absl::Status EmitLinear(Emitter& e) { return LinearEmitter(e).Run(); }
+void EmitLinear(Emitter& e) { LinearEmitter(e).Run(); }
 
 }  // namespace ninfer::codegen

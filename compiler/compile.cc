@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -141,6 +142,10 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
   for (size_t i = 0; i < options.targets.size(); ++i) {
     code.progress = [&, i](double done) { return progress((static_cast<double>(i) + done) / all); };
     NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(options.targets[i]));
+    // "native" may be another of them by name.
+    const bool there = absl::c_any_of(
+        *images, [&](const plan::CodeImage& image) { return image.target == target.name; });
+    if (there) continue;
     NINFER_ASSIGN_OR_RETURN(const codegen::CodeImage image,
                             codegen::GenerateCode(program, target, code));
     images->push_back(ImageOf(image));

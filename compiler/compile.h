@@ -26,7 +26,8 @@ struct Compiled {
   std::string pass_table;  // what -v and --verify-each end in
 };
 
-// Code for each of the options' targets; `progress` as CodegenOptions have it, for all of them.
+// Code for each of the options' targets, once, behind what `images` has; `progress` as
+// CodegenOptions have it, for all of them.
 absl::Status GenerateForTargets(const program::Program& program, const Options& options,
                                 const std::function<bool(double done)>& progress,
                                 std::vector<plan::CodeImage>* images);

@@ -54,15 +54,10 @@ class TextRunner {
  public:
   TextRunner(const Texts& texts, const std::vector<TextPictures>& pictures, int64_t singles,
              const StepLimits& limits, RunStep run)
-      : texts_(texts),
-        pictures_(pictures),
-        singles_(singles),
-        limits_(limits),
-        run_(run),
-        pages_(PagesOf(texts)) {
+      : texts_(texts), pictures_(pictures), singles_(singles), limits_(limits), run_(run) {
     for (const std::vector<int32_t>& ids : texts) {
-      first_page_.push_back(first_page_.empty() ? 0 : next_page_);
-      next_page_ = first_page_.back() + PagesOf(ids);
+      first_page_.push_back(pages_);
+      pages_ += PagesOf(ids);
     }
     done_.resize(texts.size());
     logits_.resize(texts.size());
@@ -179,7 +174,7 @@ class TextRunner {
   int64_t singles_;
   StepLimits limits_;
   RunStep run_;
-  int64_t pages_, next_page_ = 0;
+  int64_t pages_ = 0;  // of all texts
   std::vector<int64_t> first_page_;
   std::vector<int64_t> done_;               // tokens of each text
   std::vector<std::vector<float>> logits_;  // of them

@@ -32,7 +32,7 @@ enum {
 };
 
 /* Each may be null. They are called from the thread of the call or from one that it started and
- * joins. */
+ * joins; `cancelled` also while another one runs. */
 struct ninfer_callbacks {
   void* context;
   void (*log)(void* context, const char* line);   /* without its newline */

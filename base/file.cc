@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "base/status.h"
@@ -44,7 +45,7 @@ std::string DescriptorPath(int fd) { return absl::StrCat("/proc/self/fd/", fd); 
 int OpenNameless(const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
-  const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
   if (fd < 0 || access(DescriptorPath(fd).c_str(), F_OK) == 0) return fd;
   close(fd);
   return -1;
@@ -61,6 +62,17 @@ absl::StatusOr<std::string> FollowLinks(const std::string& path) {
     at = std::filesystem::path(at).parent_path() / target;
   }
   return ErrnoStatus(path, "write", ELOOP);
+}
+
+// The first name beside `path` that `take`, a system call, finds free; empty, with errno, where it
+// fails for another reason.
+std::string TakeFreeName(const std::string& path,
+                         const std::function<int(const char* name)>& take) {
+  for (int i = 0;; ++i) {
+    const std::string name = absl::StrCat(path, ".tmp.", getpid(), ".", i);
+    if (take(name.c_str()) >= 0) return name;
+    if (errno != EEXIST) return "";
+  }
 }
 
 }  // namespace
@@ -137,13 +149,11 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
   std::string temporary;
   int fd = OpenNameless(path);
   if (fd < 0) {
-    temporary = absl::StrCat(path, ".tmp.XXXXXX");
-    fd = mkostemp(temporary.data(), O_CLOEXEC);
+    temporary = TakeFreeName(path, [&fd](const char* name) {
+      return fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+    });
   }
   if (fd < 0) return ErrnoStatus(path, "write", errno);
-  const mode_t mask = umask(0);
-  umask(mask);
-  fchmod(fd, 0666 & ~mask);
   return std::unique_ptr<AtomicFile>(new AtomicFile(path, temporary, fd));
 }
 
@@ -165,13 +175,6 @@ absl::Status AtomicFile::WriteAt(uint64_t offset, const void* data, uint64_t siz
   return absl::OkStatus();
 }
 
-absl::Status AtomicFile::PadTo(uint64_t offset) {
-  NINFER_CHECK(offset >= size_) << path_;
-  if (ftruncate(fd_, static_cast<off_t>(offset)) != 0) return ErrnoStatus(path_, "write", errno);
-  size_ = offset;
-  return absl::OkStatus();
-}
-
 absl::Status AtomicFile::Reserve(uint64_t size) {
   int error = EINTR;
   while (error == EINTR) error = posix_fallocate(fd_, 0, static_cast<off_t>(size));
@@ -189,14 +192,11 @@ absl::Status AtomicFile::Truncate(uint64_t size) {
 absl::Status AtomicFile::Commit() {
   if (fsync(fd_) != 0) return ErrnoStatus(path_, "write", errno);
   // A link cannot take another file's place, a renamed one can.
-  for (int i = 0; nameless(); ++i) {
-    const std::string name = absl::StrCat(path_, ".tmp.", getpid(), ".", i);
-    if (linkat(AT_FDCWD, DescriptorPath(fd_).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) ==
-        0) {
-      temporary_ = name;
-    } else if (errno != EEXIST) {
-      return ErrnoStatus(path_, "write", errno);
-    }
+  if (nameless()) {
+    temporary_ = TakeFreeName(path_, [this](const char* name) {
+      return linkat(AT_FDCWD, DescriptorPath(fd_).c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+    });
+    if (nameless()) return ErrnoStatus(path_, "write", errno);
   }
   const int fd = fd_;
   fd_ = -1;

@@ -43,7 +43,7 @@ class MappedFile {
 bool FileExists(const std::string& path);
 bool IsDirectory(const std::string& path);
 
-// Reads a whole file; refuses one over `limit` bytes, naming both figures.
+// Reads a whole file; refuses one over `limit` bytes.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t limit = uint64_t{1} << 31);
 
 // Writes to a temporary file in the folder of `path` and gives it that name on Commit, so that
@@ -59,11 +59,10 @@ class AtomicFile {
   absl::Status Append(const void* data, uint64_t size);
   // Writes at an absolute offset (for tables that are known last).
   absl::Status WriteAt(uint64_t offset, const void* data, uint64_t size);
-  absl::Status PadTo(uint64_t offset);  // zeros up to `offset`, which must not lie behind
   // Takes room on the disk for `size` bytes, zeros where there are none yet, so that a mapping of
   // them can be written to.
   absl::Status Reserve(uint64_t size);
-  absl::Status Truncate(uint64_t size);
+  absl::Status Truncate(uint64_t size);  // to `size` bytes, zeros behind where there were fewer
   uint64_t size() const { return size_; }
   int fd() const { return fd_; }
   // Whether the file has no name before Commit: then nothing is left of it even when the process is

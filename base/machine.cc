@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <system_error>
 #include <typeinfo>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -90,7 +91,8 @@ std::terminate_handler other_reasons;
 void OnTerminate() {
   const std::type_info* thrown = abi::__cxa_current_exception_type();
   if (thrown != nullptr &&
-      (*thrown == typeid(std::bad_alloc) || *thrown == typeid(std::length_error))) {
+      (*thrown == typeid(std::bad_alloc) || *thrown == typeid(std::bad_array_new_length) ||
+       *thrown == typeid(std::length_error))) {
     OnOutOfMemory();
   }
   if (thrown != nullptr && *thrown == typeid(std::system_error)) {

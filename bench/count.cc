@@ -41,7 +41,7 @@ absl::flat_hash_set<const ir::Node*> Heads(const ir::Function& step) {
   return heads;
 }
 
-// Through views of one operand, to the value whose heads are not yet repeated.
+// The value whose heads are not yet repeated for the query heads that share them.
 const ir::Value* BehindRepeat(const ir::Value* value) {
   const ir::Node* node = value->producer();
   return node != nullptr && node->op() == ir::Op::kRepeat ? node->operand(0) : value;

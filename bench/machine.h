@@ -56,9 +56,7 @@ CpuWait CpuWaitSince(const CpuWait& begin);
 // A share of a limit above this says that the limit was not measured in the machine's best moment.
 inline constexpr double kMostShare = 1.05;
 
-// Runs `measure` so many times, each with the same label before and behind, as far as a few
-// repeats allow: what was measured while the label changed is dropped. `keep` is called with each
-// measurement that stays.
+// The state in which a figure was measured.
 struct StateReport {
   std::string label;  // "S", or "mixed"
   double barrier_nanoseconds = 0;
@@ -77,6 +75,9 @@ inline constexpr char kDisturbedNote[] =
     "disturbed: threads waited for a CPU while the row was measured, as where other programs want "
     "it, or the row is faster than its limit was found to be; its figures tell of the machine "
     "then, not of the code.";
+// Runs `measure` so many times, each with the same label before and behind, as far as a few
+// repeats allow: what was measured while the label changed is dropped. `keep` is called behind each
+// measurement that stays.
 absl::StatusOr<StateReport> MeasureInOneState(int repetitions,
                                               absl::FunctionRef<double()> barrier_nanoseconds,
                                               absl::FunctionRef<absl::Status()> measure,

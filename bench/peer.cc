@@ -78,6 +78,7 @@ absl::StatusOr<std::string> Peer::ReadLine(double seconds) {
     const double left = end - Seconds();
     const int ready = left > 0 ? poll(&descriptor, 1, static_cast<int>(left * 1000) + 1) : 0;
     if (ready < 0 && errno == EINTR) return absl::CancelledError("interrupted");
+    if (ready < 0) return absl::InternalError(absl::StrCat(name_, ": poll: ", strerror(errno)));
     if (ready == 0) {
       return InvalidArgument(name_, ": expected an answer within ", seconds, " s, found none");
     }
@@ -98,10 +99,15 @@ absl::StatusOr<Json> Peer::Ask(const Json& request, double seconds) {
     if (count <= 0) return InvalidArgument(name_, ": expected a listener, found that it has ended");
     sent += static_cast<size_t>(count);
   }
-  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadLine(seconds));
+  const absl::StatusOr<std::string> text = ReadLine(seconds);
+  if (!text.ok()) {  // what comes later would be taken for the next question's answer
+    kill(process_, SIGKILL);
+    shutdown(socket_, SHUT_RDWR);
+    return text.status();
+  }
   kill(process_, SIGSTOP);
-  Json answer = Json::parse(text, nullptr, false);
-  if (!answer.is_object()) return InvalidArgument(name_, ": expected a JSON object, found ", text);
+  Json answer = Json::parse(*text, nullptr, false);
+  if (!answer.is_object()) return InvalidArgument(name_, ": expected a JSON object, found ", *text);
   const auto error = answer.find("error");
   if (error != answer.end()) {
     return InvalidArgument(name_, ": ", error->is_string() ? error->get<std::string>() : "failed");

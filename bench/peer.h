@@ -27,7 +27,8 @@ class Peer {
 
   const std::string& name() const { return name_; }
 
-  // Waits for the answer, `seconds` at most. An answer that has an "error" is one.
+  // Waits for the answer, `seconds` at most. An answer that has an "error" is one. A peer whose
+  // answer did not come is ended, and asked no more.
   absl::StatusOr<nlohmann::json> Ask(const nlohmann::json& request, double seconds = 900);
   // A number that the answer must have.
   absl::StatusOr<double> Number(const nlohmann::json& answer, const char* key) const;

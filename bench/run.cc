@@ -167,11 +167,11 @@ absl::Status Check(const RunOptions& options) {
 // What the tables call the model.
 std::string LabelOf(const ModelChoice& model) {
   if (frontend::FindPreset(model.random_weights) != nullptr) return model.random_weights;
+  const std::string& given = model.path.empty() ? model.random_weights : model.path;
   std::error_code error;
-  std::filesystem::path path =
-      std::filesystem::canonical(model.path.empty() ? model.random_weights : model.path, error);
+  std::filesystem::path path = std::filesystem::canonical(given, error);
   if (path.filename() == "config.json") path = path.parent_path();
-  return error ? model.path : path.filename().string();
+  return error ? given : path.filename().string();
 }
 
 absl::StatusOr<std::string> ConfigurationOf(const ModelChoice& model) {

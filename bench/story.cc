@@ -67,8 +67,7 @@ double ShareOf(const Cell& cell) {
   return cell.read_limit > 0 ? cell.decode_rate / cell.read_limit : 0;
 }
 
-// ---- measuring
-// -----------------------------------------------------------------------------------
+// --- measuring
 
 // One repetition of ours on one prompt, with the read probe where there is a limit to compare with.
 absl::Status MeasureOurs(Engine* engine, const Story& story, Cell* cell) {
@@ -156,8 +155,9 @@ absl::Status MeasureCell(const StoryOptions& options, Engine* engine, bool compi
     Cell theirs = ours;
     theirs.engine = compiled ? "compiled" : "eager";
     theirs.peer = true;
-    if (options.peer != nullptr)
+    if (options.peer != nullptr) {
       theirs.engine = absl::StrCat(options.peer->name(), " ", theirs.engine);
+    }
     theirs.open_seconds = first_compile;
     options.progress->Begin(absl::StrCat(options.type, " ", CellName(ours), ", ", story.new_tokens,
                                          story.new_tokens == 1 ? " token" : " tokens"));
@@ -186,8 +186,7 @@ absl::Status MeasureCell(const StoryOptions& options, Engine* engine, bool compi
   return absl::OkStatus();
 }
 
-// ---- telling
-// -------------------------------------------------------------------------------------
+// --- telling
 
 const Cell* Find(const Story& story, bool peer, bool compiled, bool kv_cache) {
   for (const Cell& cell : story.cells) {
@@ -233,8 +232,7 @@ void AddHeadline(const Story& story, Table* table) {
   }
   table->notes.push_back(absl::StrFormat(
       "Compiled with cache against PyTorch: %.2fx its eager without cache (the headline), %.2fx "
-      "its "
-      "eager with cache, %.2fx its best (%s). Our eager without cache: %.2fx PyTorch's.",
+      "its eager with cache, %.2fx its best (%s). Our eager without cache: %.2fx PyTorch's.",
       against(ours, theirs), against(ours, Find(story, true, false, true)), against(ours, best),
       CellName(*best), against(Find(story, false, false, false), theirs)));
 }

@@ -194,10 +194,9 @@ Table ThroughputTable(const std::string& label, const Engine& engine) {
                    {"samples", ""}};
   table.notes = {
       "tok/s: of all texts together. Limit: the bytes of the test's steps (weights once in each, "
-      "the cache of every text) read by the same threads, or its products at the "
-      "fastest vector instruction's peak, whichever is slower; matrix %: the share of that peak. "
-      "States: S, C by the "
-      "barrier of two threads; mixed where the label would not stay."};
+      "the cache of every text) read by the same threads, or its products at the fastest vector "
+      "instruction's peak, whichever is slower; matrix %: the share of that peak. States: S, C by "
+      "the barrier of two threads; mixed where the label would not stay."};
   return table;
 }
 

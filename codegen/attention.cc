@@ -28,11 +28,9 @@ constexpr int64_t kRowBlock = program::kAttentionTokens;
 constexpr int64_t kSpan = program::kAttentionSpan;
 
 const ir::Node* FindAttention(const Emitter& e) {
-  for (const auto& node : e.body().nodes()) {
-    if (node->op() == ir::Op::kPagedAttention) return node.get();
-  }
-  NINFER_CHECK(false) << e.kernel().name;
-  return nullptr;
+  const ir::Node* node = program::FindNode(e.body(), ir::Op::kPagedAttention);
+  NINFER_CHECK(node != nullptr) << e.kernel().name;
+  return node;
 }
 
 class AttentionEmitter {
@@ -46,13 +44,12 @@ class AttentionEmitter {
         tile_(e, kv_, rule_),
         tiles_(e, &tile_, node_->operand(0)->type().dtype) {}
 
-  absl::Status Run() {
+  void Run() {
     Analyse();
     e_.For(e_.begin(), e_.end(), 1, [&](LV unit) {
       e_.Call("unit", {unit}, [this](const std::vector<LV>& p) { Unit(p[0]); });
     });
     e_.Finish();
-    return absl::OkStatus();
   }
 
  private:
@@ -342,6 +339,6 @@ class AttentionEmitter {
 
 }  // namespace
 
-absl::Status EmitAttention(Emitter& e) { return AttentionEmitter(e).Run(); }
+void EmitAttention(Emitter& e) { AttentionEmitter(e).Run(); }
 
 }  // namespace ninfer::codegen

@@ -2,6 +2,7 @@
 // the image does not depend on the number of threads. Tested by tests/codegen_test.cc.
 #include "codegen/codegen.h"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -27,7 +28,8 @@ absl::StatusOr<CodeImage> GenerateCode(const program::Program& program, const Ta
     }
   };
   std::vector<std::thread> threads;
-  for (int i = 1; i < options.threads; ++i) threads.emplace_back(work, false);
+  const size_t helpers = std::min<size_t>(std::max(options.threads, 1), count);
+  for (size_t i = 1; i < helpers; ++i) threads.emplace_back(work, false);
   work(true);
   for (std::thread& thread : threads) thread.join();
   if (stopped) return absl::CancelledError("cancelled");

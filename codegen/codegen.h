@@ -1,11 +1,12 @@
 // program -> LLVM IR -> object code -> image. One function for each distinct kernel; linked by
-// ORC's object linking layer (JITLink) into one position-independent image: a segment to execute, a
-// read-only one, no relocations, no external symbols.
+// JITLink into one position-independent image: a segment to execute, a read-only one, no
+// relocations, no external symbols.
 // Tested by tests/codegen_test.cc.
 #ifndef NINFER_CODEGEN_CODEGEN_H_
 #define NINFER_CODEGEN_CODEGEN_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 

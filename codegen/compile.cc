@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<llvm::TargetMachine>> MakeMachine(const Target& t
   return machine;
 }
 
-absl::Status EmitBody(Emitter& e) {
+void EmitBody(Emitter& e) {
   switch (e.kernel().family) {
     case program::Family::kLinear:
     case program::Family::kGroupedLinear:
@@ -74,7 +74,7 @@ absl::Status EmitBody(Emitter& e) {
     case program::Family::kPages:
       return EmitPages(e);
   }
-  return absl::InternalError("unknown family");
+  NINFER_CHECK(false) << e.kernel().name;
 }
 
 void Optimise(llvm::Module& module, llvm::TargetMachine& machine) {
@@ -162,7 +162,7 @@ absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
   module.setTargetTriple(target.triple);
   module.setDataLayout(machine->createDataLayout());
   Emitter emitter(program, kernel, target, first_line, &module, result.symbol);
-  NINFER_RETURN_IF_ERROR(EmitBody(emitter));
+  EmitBody(emitter);
   std::string problem;
   llvm::raw_string_ostream stream(problem);
   if (llvm::verifyModule(module, &stream)) {
@@ -170,8 +170,9 @@ absl::StatusOr<KernelObject> CompileKernel(const program::Program& program,
         absl::StrCat("kernel ", kernel.name, ": LLVM refuses it: ", problem));
   }
   Optimise(module, *machine);
-  for (const llvm::Function& function : module)
+  for (const llvm::Function& function : module) {
     result.llvm_instructions += function.getInstructionCount();
+  }
   if (!options.dump_llvm_dir.empty()) {
     NINFER_RETURN_IF_ERROR(
         WriteFile(JoinPath(options.dump_llvm_dir, absl::StrCat(result.symbol, ".ll")),

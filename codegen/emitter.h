@@ -94,7 +94,7 @@ class Emitter {
   LV ReduceAdd(LV vector, int lanes);  // a fixed tree
   LV ReduceMax(LV vector, int lanes);
 
-  void Finish();  // return, and the loop-free end of the function
+  void Finish();  // returns from the function and completes its lines
 
  private:
   friend class AddressScope;
@@ -198,12 +198,12 @@ inline int64_t DotStep(DotMode mode) {
 }
 
 // Emitters, one a family.
-absl::Status EmitLinear(Emitter& e);
-absl::Status EmitRouting(Emitter& e);
-absl::Status EmitRowwise(Emitter& e);
-absl::Status EmitKvAppend(Emitter& e);
-absl::Status EmitAttention(Emitter& e);
-absl::Status EmitPages(Emitter& e);
+void EmitLinear(Emitter& e);
+void EmitRouting(Emitter& e);
+void EmitRowwise(Emitter& e);
+void EmitKvAppend(Emitter& e);
+void EmitAttention(Emitter& e);
+void EmitPages(Emitter& e);
 
 }  // namespace ninfer::codegen
 

@@ -14,15 +14,11 @@ namespace {
 // neighbouring columns do not lie side by side in a page, and are moved there by plain loops.
 void ComputeRow(Emitter& e, RowEvaluator& rows, const ir::Value* value, LV row) {
   const DType dtype = e.kernel().kv.integers() ? DType::kF32 : e.kernel().kv.dtype;
-  // The store rounds, so a final cast need not round first.
-  const ir::Node* last = value->producer();
-  const bool drops_cast = last != nullptr && last->op() == ir::Op::kCast &&
-                          last->operand(0)->type().dtype == DType::kF32;
   rows.PrepareRow(value, row);
   rows.ForEachColumn(value, row, [&](const Place& place, LV column) {
     LV address = e.Offset(e.scratch(), e.b().CreateMul(column, e.I64(DTypeSize(dtype))));
-    LV y = rows.Evaluate(drops_cast ? last->operand(0) : value, place, column);
-    e.StoreFloat(y, address, dtype, place.lanes);
+    e.StoreFloat(rows.Evaluate(WithoutFinalCast(value), place, column), address, dtype,
+                 place.lanes);
   });
 }
 
@@ -82,14 +78,23 @@ void ScatterKeys(Emitter& e, LV base, LV slot) {
   });
 }
 
-// Values: the positions of a group lie side by side, column by column.
+// The address of column 0 of head 0's value at a position of the page: the positions of a group lie
+// side by side, column by column.
+LV FirstValue(Emitter& e, LV page, LV position) {
+  llvm::IRBuilder<>& b = e.b();
+  const program::KvLayout& kv = e.kernel().kv;
+  const int64_t size = DTypeSize(kv.dtype);
+  LV group = b.CreateMul(b.CreateUDiv(position, e.I64(kv.step())),
+                         e.I64(kv.v_columns() * kv.step() * size));
+  LV lane = b.CreateMul(b.CreateURem(position, e.I64(kv.step())), e.I64(size));
+  return e.Offset(e.Offset(e.Offset(page, kv.k_bytes()), group), lane);
+}
+
 void ScatterValues(Emitter& e, LV base, LV slot) {
   llvm::IRBuilder<>& b = e.b();
   const program::KvLayout& kv = e.kernel().kv;
   const int64_t size = DTypeSize(kv.dtype), stride = kv.step() * size;
-  LV group = b.CreateMul(b.CreateUDiv(slot, e.I64(kv.step())), e.I64(kv.v_columns() * stride));
-  LV lane = b.CreateMul(b.CreateURem(slot, e.I64(kv.step())), e.I64(size));
-  LV first = e.Offset(e.Offset(e.Offset(base, kv.k_bytes()), group), lane);
+  LV first = FirstValue(e, base, slot);
   e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
     LV in_page = b.CreateMul(head, e.I64(kv.head_bytes()));
     LV to = e.Offset(first, in_page);
@@ -114,7 +119,7 @@ class KvAppendEmitter {
 
   // Keys, values and what lies behind them are functions of their own: none keeps registers from
   // another.
-  absl::Status Run() {
+  void Run() {
     const bool zeroes = e_.ParameterInfo(append_.operand(0)).kind == program::OperandKind::kBuffer;
     e_.For(e_.begin(), e_.end(), 1, [&](LV row) {
       e_.Call("append_keys", {row}, [this](const std::vector<LV>& p) { AppendKeys(p[0]); });
@@ -123,7 +128,6 @@ class KvAppendEmitter {
       e_.Call("zero_behind", {row}, [this](const std::vector<LV>& p) { ZeroBehind(p[0]); });
     });
     e_.Finish();
-    return absl::OkStatus();
   }
 
  private:
@@ -166,15 +170,6 @@ class KvAppendEmitter {
     ScatterValues(e_, target.page, target.slot);
   }
 
-  // The address of column 0 of head 0's value at a position of the page.
-  LV FirstValue(LV page, LV position) {
-    llvm::IRBuilder<>& b = e_.b();
-    LV group = b.CreateMul(b.CreateUDiv(position, e_.I64(kv_.step())),
-                           e_.I64(kv_.v_columns() * kv_.step() * size_));
-    LV lane = b.CreateMul(b.CreateURem(position, e_.I64(kv_.step())), e_.I64(size_));
-    return e_.Offset(e_.Offset(e_.Offset(page, kv_.k_bytes()), group), lane);
-  }
-
   // What a pool that nobody zeroed needs, so that all that attention reads is finite: the partner
   // of an odd last column of the row's keys is zeroed, and after a text's last row the values of
   // the positions behind it in its page.
@@ -191,7 +186,7 @@ class KvAppendEmitter {
       }
     }
     ForPositionsBehind(row, target, [&](LV position) {
-      LV first = FirstValue(target.page, position);
+      LV first = FirstValue(e_, target.page, position);
       e_.For(e_.I64(0), e_.I64(kv_.heads), 1, [&](LV head) {
         LV values = e_.Offset(first, b.CreateMul(head, e_.I64(kv_.head_bytes())));
         e_.For(e_.I64(0), e_.I64(kv_.v_columns()), 1, [&](LV column) {
@@ -261,24 +256,20 @@ LV PageOf(Emitter& e, LV table, LV sequence, LV index, int64_t page_bytes) {
   return b.CreateMul(page, e.I64(page_bytes));
 }
 
-absl::Status EmitKvAppend(Emitter& e) {
+void EmitKvAppend(Emitter& e) {
   const ir::Node* append = e.body().results()[0]->producer();
   NINFER_CHECK(append != nullptr && append->op() == ir::Op::kKvAppend) << e.kernel().name;
-  return KvAppendEmitter(e, *append).Run();
+  KvAppendEmitter(e, *append).Run();
 }
 
-absl::Status EmitPages(Emitter& e) {
+void EmitPages(Emitter& e) {
   llvm::IRBuilder<>& b = e.b();
   const ir::Node* node = e.body().results()[0]->producer();
   NINFER_CHECK(node != nullptr && node->op() == ir::Op::kScratchPages) << e.kernel().name;
   LV bounds = e.ParameterAddress(node->operand(0));
   LV table = e.OutputAddress(0);
   LV sequences = e.DimValue(ir::Dim::Symbolic(SymbolIndex(e.program(), "S")));
-  const ir::Dim width = node->result()->type().shape[1];
-  LV columns = e.DimValue(width);
-  // The table is a buffer when the width is static, padded to the leading dimension; readers index
-  // it by G, so the rows are written with that stride.
-  LV last_page = b.CreateSub(columns, e.I64(1));
+  LV columns = e.DimValue(node->result()->type().shape[1]);  // G, by which readers index the table
   e.If(b.CreateICmpSLT(e.begin(), e.end()), [&] {
     e.ForCarry(e.I64(0), sequences, 1, {e.I64(0)}, [&](LV s, const std::vector<LV>& first) {
       LV low = e.LoadI32(e.Offset(bounds, b.CreateMul(s, e.I64(4))));
@@ -286,8 +277,7 @@ absl::Status EmitPages(Emitter& e) {
       LV length = b.CreateZExt(b.CreateSub(high, low), b.getInt64Ty());
       const int64_t per_page = program::KvLayout::kPagePositions;
       LV pages = b.CreateUDiv(b.CreateAdd(length, e.I64(per_page - 1)), e.I64(per_page));
-      pages =
-          b.CreateSelect(b.CreateICmpSLT(pages, columns), pages, b.CreateAdd(last_page, e.I64(1)));
+      pages = b.CreateSelect(b.CreateICmpSLT(pages, columns), pages, columns);
       e.For(e.I64(0), pages, 1, [&](LV i) {
         LV cell = b.CreateAdd(b.CreateMul(s, columns), i);
         LV page = b.CreateTrunc(b.CreateAdd(first[0], i), b.getInt32Ty());
@@ -297,7 +287,6 @@ absl::Status EmitPages(Emitter& e) {
     });
   });
   e.Finish();
-  return absl::OkStatus();
 }
 
 }  // namespace ninfer::codegen

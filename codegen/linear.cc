@@ -11,32 +11,15 @@
 // chosen. Tested by tests/codegen_experts_test.cc.
 #include <algorithm>
 
-#include "base/status.h"
+#include "absl/strings/str_cat.h"
 #include "codegen/emitter.h"
 #include "codegen/expert_choices.h"
-#include "codegen/quantised.h"
+#include "codegen/linear_shape.h"
 #include "codegen/row_evaluator.h"
-#include "codegen/slices.h"
-#include "program/body.h"
 #include "program/scratch.h"
 
 namespace ninfer::codegen {
 namespace {
-
-// x as the linear reads it: rows of a buffer from some column on.
-struct Input {
-  const ir::Value* buffer = nullptr;
-  int64_t ld = 0;
-  int64_t first_column = 0;
-  DType dtype = DType::kF32;
-};
-
-QuantisedRows RowsOf(const ir::Node& linear) {
-  const ir::Node* quantiser = program::InputQuantiser(linear);
-  if (quantiser == nullptr) return QuantisedRows::kFloats;
-  const QuantiseScheme& scheme = *FindQuantiseScheme(quantiser->attr_string("scheme"));
-  return scheme.group == 0 ? QuantisedRows::kWhole : QuantisedRows::kByBlock;
-}
 
 // Read ahead in a panel. The CPU's own prefetchers stop at every 4 KiB of addresses, huge pages or
 // not, and keep too few lines in flight between: on Sapphire Rapids one row of bf16 weights is
@@ -46,25 +29,23 @@ constexpr int64_t kPrefetchBytes = 4096;
 
 class LinearEmitter {
  public:
-  explicit LinearEmitter(Emitter& e) : e_(e), evaluator_(e) {}
+  explicit LinearEmitter(Emitter& e) : e_(e), evaluator_(e), shape_(e) { OverrideAccumulators(); }
 
-  absl::Status Run() {
-    Analyse();
+  void Run() {
     StoreI64(e_.begin(), kFirstPanel);
     StoreI64(e_.end(), kLastPanel);
-    if (grouped_) {
-      e_.For(e_.I64(0), e_.I64(experts_), 1, [this](LV expert) {
+    if (shape_.grouped) {
+      e_.For(e_.I64(0), e_.I64(shape_.experts), 1, [this](LV expert) {
         e_.Call("expert", {expert}, [this](const std::vector<LV>& p) { Expert(p[0]); });
       });
-      e_.Finish();
-      return absl::OkStatus();
+      return e_.Finish();
     }
     const auto block = [this](LV from) {
       e_.Call("block", {from}, [this](const std::vector<LV>& p) { AllPanels(p[0]); });
     };
-    if (Prepares() || Slices()) {
+    if (shape_.Prepares() || shape_.Slices()) {
       e_.For(e_.I64(0), Rows(), program::kLinearRowBlock, [&](LV from) {
-        if (Prepares()) {
+        if (shape_.Prepares()) {
           e_.Call("prepare", {from}, [this](const std::vector<LV>& p) { Prepare(p[0]); });
         }
         block(from);
@@ -73,36 +54,16 @@ class LinearEmitter {
       block(e_.I64(0));
     }
     e_.Finish();
-    return absl::OkStatus();
   }
 
  private:
-  bool Quantised() const { return product_.weights != nullptr; }
-  // Widening bf16 activations in the tile would cost as many instructions as half of its products,
-  // so it is done once for a block of rows.
-  bool Widens() const {
-    return !Quantised() && mode_ == DotMode::kBf16Pairs && input_.dtype == DType::kBF16;
-  }
-  // Rows are read from where they were widened or quantised, behind the accumulators in scratch.
-  bool Prepares() const { return Widens() || grouped_ || Quantised(); }
-  DType PreparedType() const { return mode_ == DotMode::kBf16Dot ? DType::kBF16 : DType::kF32; }
-  int64_t PreparedBytes() const {
-    if (!Quantised()) return program::LeadingDimension(k_) * DTypeSize(PreparedType());
-    return product_.widened() ? WidenedRowBytes(k_) : PreparedRowBytes(e_.target(), k_);
-  }
-  int64_t ChoicesAt() const {
-    const int64_t sliced = program::kLinearSumsBytes + program::kLinearSliceBytes;
-    return program::kLinearTileBytes + (Slices() ? sliced : 0);
-  }
-  int64_t PreparedAt() const { return ChoicesAt() + (grouped_ ? program::kLinearRowBlock * 8 : 0); }
-
-  LV Rows() const { return e_.DimValue(linear_->result()->type().shape[0]); }
+  LV Rows() const { return e_.DimValue(shape_.linear->result()->type().shape[0]); }
 
   // Rows of the block that begins at `from`.
   LV BlockRows(LV from) {
-    if (grouped_) return LoadI64(kRowCount);
+    if (shape_.grouped) return LoadI64(kRowCount);
     LV left = e_.b().CreateSub(Rows(), from);
-    if (!Prepares() && !Slices()) return left;
+    if (!shape_.Prepares() && !shape_.Slices()) return left;
     LV block = e_.I64(program::kLinearRowBlock);
     return e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
   }
@@ -112,34 +73,38 @@ class LinearEmitter {
     LV count = BlockRows(from);
     e_.For(e_.I64(0), count, 1, [&](LV r) {
       LV row = e_.b().CreateAdd(from, r);
-      PrepareRow(e_.AddMul(e_.I64(input_.first_column), row, input_.ld), r);
+      PrepareRow(e_.AddMul(e_.I64(shape_.input.first_column), row, shape_.input.ld), r);
     });
   }
 
   // The row of x that begins at `element`, widened to f32 (or as it is) or quantised, to place `r`.
   void PrepareRow(LV element, LV r) {
-    const int64_t size = DTypeSize(input_.dtype);
-    LV source =
-        e_.Offset(e_.ParameterAddress(input_.buffer), e_.b().CreateMul(element, e_.I64(size)));
-    LV target = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), r, PreparedBytes()));
-    if (product_.widened()) return EmitWidenRow(e_, source, input_.dtype, k_, target);
-    if (Quantised()) {
-      EmitPrepareRow(e_, product_, source, input_.dtype, k_, target, e_.scratch());
+    const int64_t size = DTypeSize(shape_.input.dtype);
+    LV source = e_.Offset(e_.ParameterAddress(shape_.input.buffer),
+                          e_.b().CreateMul(element, e_.I64(size)));
+    LV target =
+        e_.Offset(e_.scratch(), e_.AddMul(e_.I64(shape_.PreparedAt()), r, shape_.PreparedBytes()));
+    if (shape_.product.widened()) {
+      return EmitWidenRow(e_, source, shape_.input.dtype, shape_.k, target);
+    }
+    if (shape_.Quantised()) {
+      EmitPrepareRow(e_, shape_.product, source, shape_.input.dtype, shape_.k, target,
+                     e_.scratch());
       return;
     }
-    const DType type = PreparedType();
-    e_.ForColumns(k_, e_.lanes(), [&](LV c, int lanes) {
+    const DType type = shape_.PreparedType();
+    e_.ForColumns(shape_.k, e_.lanes(), [&](LV c, int lanes) {
       LV from = e_.Offset(source, e_.b().CreateMul(c, e_.I64(size)));
       LV to = e_.Offset(target, e_.b().CreateMul(c, e_.I64(DTypeSize(type))));
-      e_.StoreFloat(e_.LoadFloat(from, input_.dtype, lanes), to, type, lanes);
+      e_.StoreFloat(e_.LoadFloat(from, shape_.input.dtype, lanes), to, type, lanes);
     });
   }
 
   // --- experts
 
-  ExpertChoices Choices() const { return {linear_->operand(2), chosen_, Rows()}; }
+  ExpertChoices Choices() const { return {shape_.linear->operand(2), shape_.chosen, Rows()}; }
   LV ChoiceAddress(LV place) {
-    return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(ChoicesAt()), place, 8));
+    return e_.Offset(e_.scratch(), e_.AddMul(e_.I64(shape_.ChoicesAt()), place, 8));
   }
 
   void Expert(LV expert) {
@@ -163,9 +128,11 @@ class LinearEmitter {
       LV inside = b.CreateICmpULT(place, e_.I64(program::kLinearRowBlock));  // not below 0 either
       e_.If(inside, [&] {
         b.CreateAlignedStore(choice, ChoiceAddress(place), llvm::Align(8));
-        LV row = b.CreateUDiv(choice, e_.I64(chosen_));
-        LV element = e_.AddMul(e_.I64(input_.first_column), row, input_.ld);
-        if (own_inputs_) element = e_.AddMul(element, b.CreateURem(choice, e_.I64(chosen_)), k_);
+        LV row = b.CreateUDiv(choice, e_.I64(shape_.chosen));
+        LV element = e_.AddMul(e_.I64(shape_.input.first_column), row, shape_.input.ld);
+        if (shape_.own_inputs) {
+          element = e_.AddMul(element, b.CreateURem(choice, e_.I64(shape_.chosen)), shape_.k);
+        }
         PrepareRow(element, place);
       });
     });
@@ -188,7 +155,7 @@ class LinearEmitter {
   // All panels of the call for the block of rows that begins at `from`: pairs where the registers
   // hold two, and a last one alone.
   void AllPanels(LV from) {
-    const int group = e_.target().vector_bits == 512 && segments_ == 1 ? 2 : 1;
+    const int group = e_.target().vector_bits == 512 && shape_.segments == 1 ? 2 : 1;
     const auto panels = [&](LV panel, int count) {
       e_.Call(absl::StrCat("panels_", count), {panel, from},
               [&](const std::vector<LV>& p) { Panels(p[0], count, p[1]); });
@@ -202,77 +169,40 @@ class LinearEmitter {
           [&] { panels(e_.b().CreateSub(LoadI64(kLastPanel), e_.I64(1)), 1); });
   }
 
-  void Analyse() {
-    linear_ = program::LinearOf(e_.body());
-    NINFER_CHECK(linear_ != nullptr) << e_.kernel().name;
-    const ir::Type& weight = linear_->operand(1)->type();
-    const program::KernelParam& info = e_.ParameterInfo(linear_->operand(1));
-    k_ = weight.shape.back().offset;
-    grouped_ = linear_->op() == ir::Op::kGroupedLinear;
-    if (grouped_) {
-      experts_ = info.segments;
-      n_ = weight.shape[1].offset;
-      chosen_ = linear_->operand(2)->type().shape[1].offset;
-      own_inputs_ = linear_->operand(0)->type().rank() == 3;
-    } else {
-      segments_ = info.segments;
-      n_ = weight.shape[0].offset / segments_;
-    }
-    format_ = info.format;
-    FindInput(program::LinearInput(*linear_));
-    product_.weights = formats::InfoOf(format_).scheme;
-    product_.rows = RowsOf(*linear_);
-    if (Quantised()) return OverrideAccumulators();
-    mode_ = DotModeOf(e_.target(), format_, input_.dtype);
-    OverrideAccumulators();
-  }
-
-  void FindInput(const ir::Value* x) {
-    const absl::optional<program::ColumnRange> range = program::ResolveColumns(x);
-    NINFER_CHECK(range.has_value()) << e_.kernel().name;
-    input_.dtype = x->type().dtype;
-    input_.first_column = range->offset;
-    input_.buffer = range->root;
-    input_.ld = program::LeadingDimension(RowColumns(range->root->type()));
-  }
-
   // The linear's value is the accumulator in scratch. With two segments the slices of the result
   // (or of the result with its bias) say which segment's accumulator is meant.
   void OverrideAccumulators() {
-    evaluator_.Override(linear_->result(), [this](const Place& place, LV) {
+    evaluator_.Override(shape_.linear->result(), [this](const Place& place, LV) {
       const int64_t skipped = int64_t{4} * segment_ * group_slots_ * e_.lanes();
       return e_.LoadFloat(e_.Offset(epilogue_address_, skipped), DType::kF32, place.lanes);
     });
-    if (segments_ == 1) return;
+    if (shape_.segments == 1) return;
     for (const auto& node : e_.body().nodes()) {
       if (node->op() != ir::Op::kSlice || node->operand(0)->is_parameter()) continue;
       const ir::Node* slice = node.get();
       evaluator_.Override(slice->result(), [this, slice](const Place& place, LV column) {
         const int64_t begin = slice->attr_int("begin");
-        segment_ = static_cast<int>(begin / n_);
+        segment_ = static_cast<int>(begin / shape_.n);
         return evaluator_.Evaluate(slice->operand(0), place,
                                    e_.b().CreateAdd(column, e_.I64(begin)));
       });
     }
   }
 
-  int64_t Step() const { return formats::InfoOf(format_).k_step; }
-  int64_t ElementBytes() const { return DTypeSize(formats::InfoOf(format_).dtype); }
-
   // The first vectors of all slots of `group` panels, segment by segment, panel by panel: at
   // `column_bytes` from one column to the next.
   std::vector<LV> Slots(LV panel, int group, int64_t column_bytes) {
-    const int64_t panel_bytes = formats::PanelBytes(format_, k_);
-    LV weights = e_.ParameterAddress(linear_->operand(1));
-    LV base =
-        e_.Offset(weights, e_.b().CreateMul(panel, e_.I64(panel_bytes * segments_ * experts_)));
-    if (grouped_) {
+    const int64_t panel_bytes = formats::PanelBytes(shape_.format, shape_.k);
+    LV weights = e_.ParameterAddress(shape_.linear->operand(1));
+    LV base = e_.Offset(
+        weights, e_.b().CreateMul(panel, e_.I64(panel_bytes * shape_.segments * shape_.experts)));
+    if (shape_.grouped) {
       base = e_.Offset(base, e_.b().CreateMul(LoadI64(kExpert), e_.I64(panel_bytes)));
     }
     std::vector<LV> slots;
-    for (int64_t segment = 0; segment < segments_; ++segment) {
+    for (int64_t segment = 0; segment < shape_.segments; ++segment) {
       for (int p = 0; p < group; ++p) {
-        LV start = e_.Offset(base, panel_bytes * (segment + p * segments_ * experts_));
+        LV start = e_.Offset(base, panel_bytes * (segment + p * shape_.segments * shape_.experts));
         for (int64_t c = 0; c < formats::kPanelColumns; c += e_.lanes()) {
           slots.push_back(e_.Offset(start, c * column_bytes));
         }
@@ -283,7 +213,7 @@ class LinearEmitter {
 
   void Panels(LV panel, int group, LV from) {
     group_slots_ = group * static_cast<int>(formats::kPanelColumns / e_.lanes());
-    if (!Slices()) return Tiles(panel, from, e_.I64(0), group);
+    if (!shape_.Slices()) return Tiles(panel, from, e_.I64(0), group);
     LV done = SlicedRows(e_, BlockRows(from));
     e_.If(e_.b().CreateICmpSGT(done, e_.I64(0)), [&] {
       e_.Call(absl::StrCat("sliced_", group), {panel, from, done}, [&](const std::vector<LV>& p) {
@@ -305,8 +235,8 @@ class LinearEmitter {
   // The rows from `first` on.
   void Tiles(LV panel, LV from, LV first, int group) {
     LV rows = BlockRows(from);
-    const TileShape full =
-        Quantised() ? LargestQuantisedTile(e_.target(), product_) : LargestTile(e_.target(), mode_);
+    const TileShape full = shape_.Quantised() ? LargestQuantisedTile(e_.target(), shape_.product)
+                                              : LargestTile(e_.target(), shape_.mode);
     LV rest = e_.b().CreateURem(e_.b().CreateSub(rows, first), e_.I64(full.rows));
     LV whole = e_.b().CreateSub(rows, rest);
     e_.For(first, whole, full.rows, [&](LV row) {
@@ -322,25 +252,24 @@ class LinearEmitter {
           [&] { CallEpilogue(panel, e_.b().CreateAdd(from, whole), left, e_.I64(0), group); });
   }
 
-  bool Slices() const { return !Quantised() && WantsSlices(mode_); }
-
   SlicedLinear Sliced(int group) {
-    return {mode_,
-            k_,
-            formats::kPanelColumns * ElementBytes(),
-            group_slots_ * segments_,
-            RowType(),
-            RowBytes(),
-            [=, this](LV at) { return Slots(at, group, Step() * ElementBytes()); },
+    return {shape_.mode,
+            shape_.k,
+            formats::kPanelColumns * shape_.ElementBytes(),
+            group_slots_ * shape_.segments,
+            shape_.RowType(),
+            shape_.RowBytes(),
+            [=, this](LV at) { return Slots(at, group, shape_.Step() * shape_.ElementBytes()); },
             [this](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); }};
   }
-  int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * segments_); }  // of a row
+  // Of a row.
+  int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * shape_.segments); }
 
   // Tile and epilogue are functions of their own, so that neither keeps registers from the other.
   void CallTile(LV panel, LV from, LV row, int count, int group) {
     e_.Call(absl::StrCat("tile_", group, "_", count), {panel, from, row},
             [&](const std::vector<LV>& p) {
-              if (Quantised()) return IntegerTile(p[0], p[2], count, group);
+              if (shape_.Quantised()) return IntegerTile(p[0], p[2], count, group);
               Tile(p[0], p[1], p[2], count, group);
             });
   }
@@ -353,14 +282,14 @@ class LinearEmitter {
   // scratch[row][slot][lane] = accumulators of `count` rows from row `row` of the block that begins
   // at `from` on.
   void Tile(LV panel, LV from, LV row, int count, int group) {
-    const std::vector<LV> slots = Slots(panel, group, Step() * ElementBytes());
-    const TileShape shape = TileFor(e_.target(), mode_, count);
+    const std::vector<LV> slots = Slots(panel, group, shape_.Step() * shape_.ElementBytes());
+    const TileShape shape = TileFor(e_.target(), shape_.mode, count);
     DotTile tile;
-    tile.mode = mode_;
-    tile.k = k_;
-    tile.b_stride = formats::kPanelColumns * Step() * ElementBytes();
+    tile.mode = shape_.mode;
+    tile.k = shape_.k;
+    tile.b_stride = formats::kPanelColumns * shape_.Step() * shape_.ElementBytes();
     tile.prefetch = kPrefetchBytes;
-    tile.a_dtype = RowType();
+    tile.a_dtype = shape_.RowType();
     tile.a_rows = InputRows(from, row, e_.I64(0), count);
     for (size_t s = 0; s < slots.size(); s += shape.slots) {
       const size_t stop = std::min(slots.size(), s + shape.slots);
@@ -369,21 +298,18 @@ class LinearEmitter {
     }
   }
 
-  // Rows of x as tiles read them: prepared, or where they are.
-  DType RowType() const { return Prepares() ? PreparedType() : input_.dtype; }
-  int64_t RowBytes() const {
-    return Prepares() ? PreparedBytes() : input_.ld * DTypeSize(input_.dtype);
-  }
+  // Of the block that begins at `from`: `count` rows from `row` on, from column `k` on.
   std::vector<LV> InputRows(LV from, LV row, LV k, int count) {
-    const int64_t size = DTypeSize(RowType());
-    LV first = e_.Offset(e_.scratch(), PreparedAt());
-    if (!Prepares()) {
-      first = e_.Offset(e_.ParameterAddress(input_.buffer),
-                        e_.AddMul(e_.I64(input_.first_column * size), from, RowBytes()));
+    const int64_t size = DTypeSize(shape_.RowType());
+    LV first = e_.Offset(e_.scratch(), shape_.PreparedAt());
+    if (!shape_.Prepares()) {
+      first =
+          e_.Offset(e_.ParameterAddress(shape_.input.buffer),
+                    e_.AddMul(e_.I64(shape_.input.first_column * size), from, shape_.RowBytes()));
     }
-    first = e_.Offset(first, e_.AddMul(e_.b().CreateMul(k, e_.I64(size)), row, RowBytes()));
+    first = e_.Offset(first, e_.AddMul(e_.b().CreateMul(k, e_.I64(size)), row, shape_.RowBytes()));
     std::vector<LV> rows;
-    for (int r = 0; r < count; ++r) rows.push_back(e_.Offset(first, r * RowBytes()));
+    for (int r = 0; r < count; ++r) rows.push_back(e_.Offset(first, r * shape_.RowBytes()));
     return rows;
   }
 
@@ -401,14 +327,17 @@ class LinearEmitter {
   // The same as Tile, of quantised panels and prepared rows.
   void IntegerTile(LV panel, LV row, int count, int group) {
     const std::vector<LV> panels = Slots(panel, group, 0);
-    const TileShape shape = QuantisedTileFor(e_.target(), product_, count);
+    const TileShape shape = QuantisedTileFor(e_.target(), shape_.product, count);
     const auto in_panel = static_cast<size_t>(formats::kPanelColumns / e_.lanes());
     QuantisedTile tile;
-    tile.product = product_;
-    tile.layout = formats::BlocksOf(format_, k_);
+    tile.product = shape_.product;
+    tile.layout = formats::BlocksOf(shape_.format, shape_.k);
     tile.prefetch = kPrefetchBytes;
-    LV first = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(PreparedAt()), row, PreparedBytes()));
-    for (int r = 0; r < count; ++r) tile.a_rows.push_back(e_.Offset(first, r * PreparedBytes()));
+    LV first = e_.Offset(e_.scratch(),
+                         e_.AddMul(e_.I64(shape_.PreparedAt()), row, shape_.PreparedBytes()));
+    for (int r = 0; r < count; ++r) {
+      tile.a_rows.push_back(e_.Offset(first, r * shape_.PreparedBytes()));
+    }
     for (size_t s = 0; s < panels.size(); s += shape.slots) {
       const size_t stop = std::min(panels.size(), s + shape.slots);
       tile.b_panels.assign(panels.begin() + s, panels.begin() + stop);
@@ -436,23 +365,24 @@ class LinearEmitter {
       const AddressScope scope(e_);
       LV row = e_.b().CreateAdd(first_row, r);
       LV skipped = nullptr;  // columns of the row that belong to the experts chosen before
-      if (grouped_) {
+      if (shape_.grouped) {
         LV choice =
             e_.b().CreateAlignedLoad(e_.b().getInt64Ty(), ChoiceAddress(row), llvm::Align(8));
-        row = e_.b().CreateUDiv(choice, e_.I64(chosen_));
-        skipped = e_.b().CreateMul(e_.b().CreateURem(choice, e_.I64(chosen_)), e_.I64(n_));
+        row = e_.b().CreateUDiv(choice, e_.I64(shape_.chosen));
+        skipped =
+            e_.b().CreateMul(e_.b().CreateURem(choice, e_.I64(shape_.chosen)), e_.I64(shape_.n));
       }
       LV accumulators = e_.Offset(sums, e_.b().CreateMul(r, e_.I64(SumsBytes())));
       LV columns = e_.I64(group * formats::kPanelColumns);
       LV whole = columns;
-      if (n_ % formats::kPanelColumns != 0) {
+      if (shape_.n % formats::kPanelColumns != 0) {
         // The last panel has columns that no bias and, in a buffer of one column, no row has.
-        LV left = e_.b().CreateSub(e_.I64(n_), first_column);
+        LV left = e_.b().CreateSub(e_.I64(shape_.n), first_column);
         columns = e_.b().CreateSelect(e_.b().CreateICmpSLT(left, columns), left, columns);
         whole = e_.b().CreateSub(columns, e_.b().CreateURem(columns, e_.I64(lanes)));
       }
       e_.For(e_.I64(0), whole, lanes, [&](LV c) { visit(row, skipped, accumulators, c, lanes); });
-      if (n_ % lanes != 0) {
+      if (shape_.n % lanes != 0) {
         e_.For(whole, columns, 1, [&](LV c) { visit(row, skipped, accumulators, c, 1); });
       }
     });
@@ -461,9 +391,7 @@ class LinearEmitter {
   void StoreResult(int index, const Place& place, LV column) {
     const ir::Value* result = e_.body().results()[index];
     const DType dtype = result->type().dtype;
-    const ir::Node* last = result->producer();
-    const bool drops_cast = last != nullptr && last->op() == ir::Op::kCast;
-    LV value = evaluator_.Evaluate(drops_cast ? last->operand(0) : result, place, column);
+    LV value = evaluator_.Evaluate(WithoutFinalCast(result), place, column);
     const int64_t ld = program::LeadingDimension(RowColumns(result->type()));
     LV element = e_.AddMul(column, place.row, ld);
     LV address =
@@ -473,14 +401,7 @@ class LinearEmitter {
 
   Emitter& e_;
   RowEvaluator evaluator_;
-  const ir::Node* linear_ = nullptr;
-  Input input_;
-  DotMode mode_ = DotMode::kF32;
-  formats::Format format_ = formats::Format::kPanelF32;
-  QuantisedProduct product_;  // of a quantised weight
-  int64_t segments_ = 1, k_ = 0, n_ = 0;
-  bool grouped_ = false, own_inputs_ = false;  // the latter: x is [T, k, K]
-  int64_t experts_ = 1, chosen_ = 1;
+  const LinearShape shape_;
   int group_slots_ = 0;            // vectors of one segment in the panels at hand
   int segment_ = 0;                // which the epilogue is reading
   LV epilogue_address_ = nullptr;  // of the accumulators at the epilogue's row and column
@@ -488,6 +409,6 @@ class LinearEmitter {
 
 }  // namespace
 
-absl::Status EmitLinear(Emitter& e) { return LinearEmitter(e).Run(); }
+void EmitLinear(Emitter& e) { LinearEmitter(e).Run(); }
 
 }  // namespace ninfer::codegen

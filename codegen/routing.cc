@@ -66,7 +66,7 @@ class RoutingEmitter {
     const auto run = [&](LV first, LV last, int lanes) {
       llvm::Type* type = lanes == 1 ? static_cast<llvm::Type*>(b.getInt32Ty())
                                     : llvm::FixedVectorType::get(b.getInt32Ty(), lanes);
-      LV splat = lanes == 1 ? own : e_.SplatValue(own, lanes);
+      LV splat = e_.SplatValue(own, lanes);
       return e_.ForCarry(first, last, lanes, {llvm::Constant::getNullValue(type)},
                          [&](LV column, const std::vector<LV>& acc) {
                            LV x = Load(column, lanes);
@@ -89,11 +89,10 @@ class RoutingEmitter {
 
 }  // namespace
 
-absl::Status EmitRouting(Emitter& e) {
+void EmitRouting(Emitter& e) {
   RoutingEmitter routing(e);
   e.For(e.begin(), e.end(), 1, [&](LV row) { routing.Row(row); });
   e.Finish();
-  return absl::OkStatus();
 }
 
 }  // namespace ninfer::codegen

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "codegen/math.h"
+#include "codegen/quantised_element.h"
 #include "llvm/IR/Intrinsics.h"
 #include "program/scratch.h"
 
@@ -26,6 +27,13 @@ bool IsReduce(const ir::Node& node) {
 }
 
 }  // namespace
+
+const ir::Value* WithoutFinalCast(const ir::Value* value) {
+  const ir::Node* last = value->producer();
+  const bool drops = last != nullptr && last->op() == ir::Op::kCast &&
+                     last->operand(0)->type().dtype == DType::kF32;
+  return drops ? last->operand(0) : value;
+}
 
 void RowEvaluator::Override(const ir::Value* value, std::function<LV(const Place&, LV)> function) {
   overrides_[value] = std::move(function);
@@ -267,30 +275,10 @@ LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV colum
     }
     case ir::Op::kReshape:
       return EvaluateAt(node.operand(0), place, column);
-    case ir::Op::kSlice: {
-      const int64_t axis = node.attr_int("axis");
-      const ir::Type& to = node.result()->type();
-      const int64_t skipped = node.attr_int("begin") * program::TrailingColumns(to, axis);
-      if (axis <= 1)
-        return EvaluateAt(node.operand(0), place, b.CreateAdd(column, e_.I64(skipped)));
-      const int64_t own = to.shape[axis].offset * program::TrailingColumns(to, axis);
-      const int64_t whole =
-          node.operand(0)->type().shape[axis].offset * program::TrailingColumns(to, axis);
-      LV block = b.CreateUDiv(column, e_.I64(own));
-      LV inner = b.CreateURem(column, e_.I64(own));
-      inner = b.CreateAdd(inner, e_.I64(skipped));
-      return EvaluateAt(node.operand(0), place, e_.AddMul(inner, block, whole));
-    }
-    case ir::Op::kGatherRows: {
-      Place gathered = place;
-      if (node.operand(1)->type().rank() == 1) {
-        gathered.row = LoadRowIndex(node.operand(1), place.row, e_.I64(0));
-        return EvaluateAt(node.operand(0), gathered, column);
-      }
-      const int64_t own = RowColumns(node.operand(0)->type());
-      gathered.row = LoadRowIndex(node.operand(1), place.row, b.CreateUDiv(column, e_.I64(own)));
-      return EvaluateAt(node.operand(0), gathered, b.CreateURem(column, e_.I64(own)));
-    }
+    case ir::Op::kSlice:
+      return EvaluateSlice(node, place, column);
+    case ir::Op::kGatherRows:
+      return EvaluateGathered(node, place, column);
     case ir::Op::kEmbedding:
       return EvaluateEmbedding(node, place, column);
     case ir::Op::kTakeColumns:
@@ -303,6 +291,33 @@ LV RowEvaluator::EvaluateNode(const ir::Node& node, const Place& place, LV colum
       return y;
     }
   }
+}
+
+LV RowEvaluator::EvaluateSlice(const ir::Node& node, const Place& place, LV column) {
+  llvm::IRBuilder<>& b = e_.b();
+  const int64_t axis = node.attr_int("axis");
+  const ir::Type& to = node.result()->type();
+  const int64_t trailing = program::TrailingColumns(to, axis);
+  const int64_t skipped = node.attr_int("begin") * trailing;
+  if (axis <= 1) return EvaluateAt(node.operand(0), place, b.CreateAdd(column, e_.I64(skipped)));
+  const int64_t own = to.shape[axis].offset * trailing;
+  const int64_t whole = node.operand(0)->type().shape[axis].offset * trailing;
+  LV block = b.CreateUDiv(column, e_.I64(own));
+  LV inner = b.CreateURem(column, e_.I64(own));
+  inner = b.CreateAdd(inner, e_.I64(skipped));
+  return EvaluateAt(node.operand(0), place, e_.AddMul(inner, block, whole));
+}
+
+LV RowEvaluator::EvaluateGathered(const ir::Node& node, const Place& place, LV column) {
+  llvm::IRBuilder<>& b = e_.b();
+  Place gathered = place;
+  if (node.operand(1)->type().rank() == 1) {
+    gathered.row = LoadRowIndex(node.operand(1), place.row, e_.I64(0));
+    return EvaluateAt(node.operand(0), gathered, column);
+  }
+  const int64_t own = RowColumns(node.operand(0)->type());
+  gathered.row = LoadRowIndex(node.operand(1), place.row, b.CreateUDiv(column, e_.I64(own)));
+  return EvaluateAt(node.operand(0), gathered, b.CreateURem(column, e_.I64(own)));
 }
 
 LV RowEvaluator::EvaluateRope(const ir::Node& node, const Place& place, LV column) {
@@ -375,64 +390,6 @@ LV RowEvaluator::LoadRowIndex(const ir::Value* indices, LV row, LV column) {
                            e_.b().getInt64Ty());
 }
 
-// One element of a quantised panel's row.
-LV RowEvaluator::LoadQuantised(const formats::FormatInfo& format, int64_t columns, LV base, LV row,
-                               LV column) {
-  llvm::IRBuilder<>& b = e_.b();
-  const QuantiseScheme& scheme = *format.scheme;
-  const formats::BlockLayout layout = formats::BlocksOf(format.format, columns);
-  LV inside = b.CreateURem(row, e_.I64(formats::kPanelColumns));
-  LV panel = b.CreateMul(b.CreateUDiv(row, e_.I64(formats::kPanelColumns)), e_.I64(layout.bytes()));
-  LV number = b.CreateUDiv(column, e_.I64(kQuantiseBlock));
-  LV group = b.CreateUDiv(number, e_.I64(layout.blocks_per_group));
-  LV header = e_.Offset(base, e_.AddMul(panel, group, layout.group_bytes()));
-  LV block = e_.Offset(
-      header, e_.AddMul(e_.I64(layout.header_bytes),
-                        b.CreateURem(number, e_.I64(layout.blocks_per_group)), layout.block_bytes));
-  const int64_t scale_bytes = DTypeSize(scheme.scale);
-  LV scale =
-      e_.LoadFloat(e_.Offset(header, b.CreateMul(inside, e_.I64(scale_bytes))), scheme.scale, 1);
-  LV k = b.CreateURem(column, e_.I64(kQuantiseBlock));
-  const int64_t per_step = 4 * (8 / scheme.bits);  // elements of a column in one stretch of 4 bytes
-  LV byte = e_.AddMul(inside, b.CreateUDiv(k, e_.I64(per_step)), formats::kPanelColumns);
-  byte = b.CreateAdd(b.CreateMul(byte, e_.I64(4)), b.CreateAnd(k, e_.I64(3)));
-  LV stored = LoadByte(e_.Offset(block, byte));
-  if (scheme.bits == 4) {
-    LV shift = b.CreateTrunc(b.CreateAnd(k, e_.I64(4)), b.getInt32Ty());
-    stored = b.CreateAnd(b.CreateLShr(stored, shift), b.getInt32(15));
-  }
-  LV integer = nullptr;
-  if (scheme.grid == QuantiseGrid::kTable) {
-    integer = EntryOfTable(stored);
-  } else if (scheme.grid == QuantiseGrid::kShifted) {
-    LV zero = LoadByte(
-        e_.Offset(header, b.CreateAdd(e_.I64(formats::kPanelColumns * scale_bytes), inside)));
-    integer = b.CreateSub(stored, zero);
-  } else {
-    integer = b.CreateSub(stored, b.getInt32(scheme.zero_point()));
-  }
-  return b.CreateFMul(b.CreateSIToFP(integer, b.getFloatTy()), scale);
-}
-
-LV RowEvaluator::LoadByte(LV address) {
-  llvm::IRBuilder<>& b = e_.b();
-  return b.CreateZExt(b.CreateAlignedLoad(b.getInt8Ty(), address, llvm::Align(1)), b.getInt32Ty());
-}
-
-// Without a load: the table is two constants of eight bytes.
-LV RowEvaluator::EntryOfTable(LV place) {
-  llvm::IRBuilder<>& b = e_.b();
-  uint64_t halves[2] = {0, 0};
-  for (int i = 0; i < 16; ++i) {
-    halves[i / 8] |= uint64_t{static_cast<uint8_t>(kQuantiseTable[i])} << (i % 8 * 8);
-  }
-  LV upper = b.CreateICmpUGE(place, b.getInt32(8));
-  LV half = b.CreateSelect(upper, b.getInt64(halves[1]), b.getInt64(halves[0]));
-  LV shift = b.CreateZExt(b.CreateShl(b.CreateAnd(place, b.getInt32(7)), 3), b.getInt64Ty());
-  LV byte = b.CreateTrunc(b.CreateLShr(half, shift), b.getInt8Ty());
-  return b.CreateSExt(byte, b.getInt32Ty());
-}
-
 LV RowEvaluator::EvaluateEmbedding(const ir::Node& node, const Place& place, LV column) {
   llvm::IRBuilder<>& b = e_.b();
   const ir::Value* table = node.operand(1);
@@ -448,7 +405,9 @@ LV RowEvaluator::EvaluateEmbedding(const ir::Node& node, const Place& place, LV 
     return e_.LoadFloat(address, format.dtype, place.lanes);
   }
   NINFER_CHECK(place.lanes == 1);
-  if (format.scheme != nullptr) return LoadQuantised(format, columns, base, id, column);
+  if (format.scheme != nullptr) {
+    return LoadQuantisedElement(e_, format, columns, base, id, column);
+  }
   const int64_t step = format.k_step;
   LV panel = b.CreateUDiv(id, e_.I64(formats::kPanelColumns));
   LV inside = b.CreateURem(id, e_.I64(formats::kPanelColumns));

@@ -26,6 +26,10 @@ struct Place {
   LV pair = nullptr;
 };
 
+// What a store of `value` evaluates: the store rounds, so a final cast from f32 need not round
+// first.
+const ir::Value* WithoutFinalCast(const ir::Value* value);
+
 class RowEvaluator {
  public:
   explicit RowEvaluator(Emitter& e) : e_(e) {}
@@ -64,9 +68,8 @@ class RowEvaluator {
   LV EvaluateOperand(const ir::Node& node, int operand, const Place& place, LV column);
   LV EvaluateRope(const ir::Node& node, const Place& place, LV column);
   LV EvaluateNormalised(const ir::Node& node, const Place& place, LV column);
-  LV LoadByte(LV address);    // as i32
-  LV EntryOfTable(LV place);  // of kQuantiseTable, as i32
-  LV LoadQuantised(const formats::FormatInfo& format, int64_t columns, LV base, LV row, LV column);
+  LV EvaluateSlice(const ir::Node& node, const Place& place, LV column);
+  LV EvaluateGathered(const ir::Node& node, const Place& place, LV column);
   LV EvaluateTaken(const ir::Node& node, const Place& place, LV column);
   LV EvaluateWeightedSum(const ir::Node& node, const Place& place, LV column);
   LV EvaluateEmbedding(const ir::Node& node, const Place& place, LV column);

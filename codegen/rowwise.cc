@@ -5,7 +5,7 @@
 
 namespace ninfer::codegen {
 
-absl::Status EmitRowwise(Emitter& e) {
+void EmitRowwise(Emitter& e) {
   RowEvaluator rows(e);
   const std::vector<ir::Value*>& results = e.body().results();
   e.For(e.begin(), e.end(), 1, [&](LV row) {
@@ -16,11 +16,7 @@ absl::Status EmitRowwise(Emitter& e) {
       const int64_t ld = program::LeadingDimension(RowColumns(type));
       LV base = e.Offset(e.OutputAddress(static_cast<int>(i)),
                          e.b().CreateMul(row, e.I64(ld * DTypeSize(dtype))));
-      // The store rounds, so a final cast need not round first.
-      const ir::Node* last = results[i]->producer();
-      const bool drops_cast = last != nullptr && last->op() == ir::Op::kCast &&
-                              last->operand(0)->type().dtype == DType::kF32;
-      const ir::Value* source = drops_cast ? last->operand(0) : results[i];
+      const ir::Value* source = WithoutFinalCast(results[i]);
       rows.ForEachColumn(results[i], row, [&](const Place& place, LV column) {
         LV address = e.Offset(base, e.b().CreateMul(column, e.I64(DTypeSize(dtype))));
         e.StoreFloat(rows.Evaluate(source, place, column), address, dtype, place.lanes);
@@ -28,7 +24,6 @@ absl::Status EmitRowwise(Emitter& e) {
     }
   });
   e.Finish();
-  return absl::OkStatus();
 }
 
 }  // namespace ninfer::codegen

@@ -1,9 +1,12 @@
 // ninfer_compiler.h over the C++ of this room. Every call ends in a status and one line; nothing is
 // thrown across. Tested by tests/compiler_test.cc.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/types/span.h"
 #include "base/machine.h"
 #include "base/status.h"
 #include "base/version.h"
@@ -60,19 +63,21 @@ absl::StatusOr<Options> OptionsOf(const ninfer_request* request, Caller caller) 
                                         caller);
 }
 
-int32_t Finish(const absl::Status& status, ninfer_result* result) {
-  std::string& message = result->plan->message;
-  message = std::string(status.message());
-  for (char& c : message) {
-    if (c == '\n') c = ' ';
-  }
-  result->message = message.c_str();
+// One line, whatever stands in the names that it quotes.
+std::string MessageOf(const absl::Status& status) {
+  std::string message(status.message());
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  return message;
+}
+
+void Finish(const absl::Status& status, ninfer_result* result) {
+  result->plan->message = MessageOf(status);
+  result->message = result->plan->message.c_str();
   result->sections = reinterpret_cast<const uint8_t*>(result->plan->sections.data());
   result->sections_size = result->plan->sections.size();
   result->status = status.ok()                                     ? NINFER_OK
                    : status.code() == absl::StatusCode::kCancelled ? NINFER_CANCELLED
                                                                    : NINFER_BAD_INPUT;
-  return result->status;
 }
 
 absl::Status RunCompile(const ninfer_request* request, ninfer_result* result) {
@@ -123,7 +128,7 @@ absl::Status RunOpenEager(const ninfer_request* request, ninfer_result* result) 
 }
 
 int32_t Report(const absl::Status& status, ninfer_eager* eager, const char** message) {
-  eager->message = std::string(status.message());
+  eager->message = MessageOf(status);
   if (message != nullptr) *message = eager->message.c_str();
   return status.ok() ? NINFER_OK : NINFER_BAD_INPUT;
 }
@@ -153,6 +158,7 @@ void ninfer_generate_code(const ninfer_request* request, ninfer_result* result) 
 }
 
 void ninfer_fetch_model(const ninfer_request* request, ninfer_result* result) {
+  ninfer::EndWhenOutOfMemory();
   result->plan = new ninfer_plan();
   Finish(RunFetch(request, result), result);
 }

@@ -2,10 +2,13 @@
 // Tested by tests/compiler_calibrate_test.cc.
 #include "compiler/calibrate.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <set>
@@ -42,16 +45,22 @@ class CalibratedWeights : public ir::WeightSource {
     out->bytes_ = elements * int64_t{sizeof(float)};
     const std::string folder = GetEnv("TMPDIR", "/tmp");
     std::string path = JoinPath(folder, "ninfer-calibrated-XXXXXX");
-    const int file = mkstemp(path.data());
-    if (file < 0) return InvalidArgument(folder, ": cannot make a file for calibrated weights");
+    const int file = mkostemp(path.data(), O_CLOEXEC);
+    if (file < 0) {
+      return InvalidArgument(folder,
+                             ": cannot make a file for calibrated weights: ", strerror(errno));
+    }
     unlink(path.c_str());
-    const bool sized = posix_fallocate(file, 0, out->bytes_) == 0;
-    void* data = sized ? mmap(nullptr, out->bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
-                       : MAP_FAILED;
+    int error = posix_fallocate(file, 0, out->bytes_);
+    void* data = MAP_FAILED;
+    if (error == 0) {
+      data = mmap(nullptr, out->bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+      error = errno;
+    }
     close(file);
     if (data == MAP_FAILED) {
       return InvalidArgument(folder, ": no room for calibrated weights: expected ", out->bytes_,
-                             " bytes");
+                             " bytes: ", strerror(error));
     }
     out->data_ = static_cast<float*>(data);
     return out;
@@ -108,6 +117,8 @@ std::vector<const Node*> ReadersOf(const ir::Module& module) {
   return nodes;
 }
 
+// Jobs of one input stand together, wherever their linears stand: attention and MLP of a parallel
+// block read the same rows.
 std::vector<Job> FindJobs(const ir::Module& before, const ir::Module& after) {
   const std::vector<const Node*> exact = ReadersOf(before), rounded = ReadersOf(after);
   NINFER_CHECK(exact.size() == rounded.size()) << "precision makes and drops no linear";
@@ -123,9 +134,12 @@ std::vector<Job> FindJobs(const ir::Module& before, const ir::Module& after) {
     if (scheme->grid != QuantiseGrid::kTable || exact[i]->op() != Op::kLinear) continue;
     if (i + 1 == exact.size()) continue;       // the head
     if (!done.insert(place).second) continue;  // the first linear's inputs speak for all
+    const Value* input = exact[i]->operand(0);
+    const auto last = std::find_if(jobs.rbegin(), jobs.rend(),
+                                   [&](const Job& job) { return job.input == input; });
     const ir::Type& type = weight->type();
-    jobs.push_back(
-        {place, weight, exact[i]->operand(0), scheme, type.shape[0].offset, type.shape[1].offset});
+    jobs.insert(last == jobs.rend() ? jobs.end() : last.base(),
+                {place, weight, input, scheme, type.shape[0].offset, type.shape[1].offset});
   }
   return jobs;
 }
@@ -185,10 +199,11 @@ size_t EndOfRun(const std::vector<Job>& jobs, size_t begin, GramCollector* grams
   return end;
 }
 
-std::string NameOf(const Job& job, const absl::flat_hash_map<std::string, int>& taken) {
+// `taken` counts the jobs of each name: slices of one weight have that of the whole.
+std::string NameOf(const Job& job, absl::flat_hash_map<std::string, int>* taken) {
   const std::string name = absl::StrCat(passes::WeightName(job.weight), ".calibrated");
-  const auto it = taken.find(name);
-  return it == taken.end() ? name : absl::StrCat(name, "/", it->second + 1);
+  const int number = ++(*taken)[name];
+  return number == 1 ? name : absl::StrCat(name, "/", number);
 }
 
 }  // namespace
@@ -214,9 +229,9 @@ absl::Status Calibrate(const Texts& texts, int threads, const Callbacks& callbac
     };
     const eager::Observer observer(observe);
     for (size_t t = 0; t < texts.size(); ++t) {
-      callbacks.Progress("calibrate",
-                         (static_cast<double>(begin) + static_cast<double>(t) / texts.size()) /
-                             static_cast<double>(jobs.size()));
+      const double share = static_cast<double>(t) / static_cast<double>(texts.size());
+      const double done = static_cast<double>(begin) + share * static_cast<double>(end - begin);
+      callbacks.Progress("calibrate", done / static_cast<double>(jobs.size()));
       NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
       NINFER_RETURN_IF_ERROR(
           RunGraph(exact, source->model.weights, Texts{texts[t]}, 0, threads, &observer).status());
@@ -230,8 +245,7 @@ absl::Status Calibrate(const Texts& texts, int threads, const Callbacks& callbac
         factor = FactorInverse(job.k, &gram, &pool);
         factored = job.input;
       }
-      const std::string name = NameOf(job, taken);
-      ++taken[absl::StrCat(passes::WeightName(job.weight), ".calibrated")];
+      const std::string name = NameOf(job, &taken);
       NINFER_RETURN_IF_ERROR(RoundJob(job, exact, *source->model.weights, gram, factor, pool,
                                       weights->Add(name, job.n, job.k)));
       pass_options->calibrated[job.place] = name;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -34,6 +35,14 @@ absl::Status MakeFolder(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) return InvalidArgument(path, ": cannot make the folder: ", error.message());
+  return absl::OkStatus();
+}
+
+absl::Status MakeDumpFolders(const Options& options) {
+  for (const std::string* folder : {&options.dump_ir, &options.dump_llvm, &options.dump_asm,
+                                    &options.dump_cuda, &options.dump_ptx}) {
+    NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
+  }
   return absl::OkStatus();
 }
 
@@ -134,6 +143,10 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
   for (size_t i = 0; i < options.targets.size(); ++i) {
     code.progress = [&, i](double done) { return progress((static_cast<double>(i) + done) / all); };
     NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(options.targets[i]));
+    // "native" may be another of them by name.
+    const bool there = absl::c_any_of(
+        *images, [&](const plan::CodeImage& image) { return image.target == target.name; });
+    if (there) continue;
     NINFER_ASSIGN_OR_RETURN(const codegen::CodeImage image,
                             codegen::GenerateCode(program, target, code));
     images->push_back(ImageOf(image));
@@ -218,15 +231,69 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.rope_crossing = info.rope_crossing;
 }
 
+namespace {
+
+// All that the plan says of the model beside its graphs.
+absl::Status DescribeModel(const Options& options, const Source& source,
+                           const passes::PassOptions& choice, const Callbacks& callbacks,
+                           plan::Plan* plan) {
+  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, plan));
+  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, plan));
+  FillMetadata(source, choice, plan);
+  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, plan));
+  if (source.model.info.not_generated_with.empty()) return absl::OkStatus();
+  callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
+                             absl::StrJoin(source.model.info.not_generated_with, ", "),
+                             ": not done here, so texts may be other than generate()'s"));
+  return absl::OkStatus();
+}
+
+// A short text, and the imported graph's logits on it.
+struct Reference {
+  std::vector<int32_t> ids;
+  TextLogits logits;
+};
+
+absl::StatusOr<Reference> RunReference(const Source& source,
+                                       const std::string& serialized_tokenizer, int64_t max_rows,
+                                       int threads) {
+  const frontend::ModelInfo& info = source.model.info;
+  const int64_t tokens =
+      std::min({kEvidenceTokens, info.context_length, std::max<int64_t>(max_rows, 1)});
+  NINFER_RETURN_IF_ERROR(CheckReferenceFits(source, tokens));
+  Reference out;
+  out.ids = CalibrationIds(serialized_tokenizer, info.vocab_size, tokens);
+  NINFER_ASSIGN_OR_RETURN(out.logits,
+                          RunGraph(source.model.module, source.model.weights, out.ids, 0, threads));
+  NINFER_RETURN_IF_ERROR(CheckReference(out.logits, source));
+  return out;
+}
+
+// The code against eager of the imported graph and of `lowered`, which it was made from.
+absl::Status CompareCode(const Reference& reference, const Source& source,
+                         const passes::PassOptions& choice, const ir::Module& lowered, int threads,
+                         Compiled* compiled) {
+  const ir::Module& imported = source.model.module;
+  TextLogits settled = reference.logits;
+  if (ChoiceRounds(imported, choice)) {
+    NINFER_ASSIGN_OR_RETURN(settled,
+                            RunGraph(lowered, source.model.weights, reference.ids, 0, threads));
+  }
+  const LogitsError rounding =
+      ErrorOf(settled.values.data(), reference.logits.values.data(),
+              static_cast<int64_t>(reference.ids.size()), reference.logits.vocab);
+  return GatherEvidence(reference.logits, settled, reference.ids,
+                        CodeBound(imported, choice, rounding), threads, compiled);
+}
+
+}  // namespace
+
 absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks,
                                  plan::PlanFile* file) {
   for (const std::string& target : options.targets) {
     NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
   }
-  for (const std::string* folder : {&options.dump_ir, &options.dump_llvm, &options.dump_asm,
-                                    &options.dump_cuda, &options.dump_ptx}) {
-    NINFER_RETURN_IF_ERROR(MakeFolder(*folder));
-  }
+  NINFER_RETURN_IF_ERROR(MakeDumpFolders(options));
   callbacks.Progress("import", 0);
   NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options, callbacks));
   std::string explanation;
@@ -235,14 +302,6 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   callbacks.Log(explanation);
   Compiled compiled;
   plan::Plan& plan = compiled.plan;
-  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &plan));
-  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &plan));
-  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &plan));
-  if (!source.model.info.not_generated_with.empty()) {
-    callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
-                               absl::StrJoin(source.model.info.not_generated_with, ", "),
-                               ": not done here, so texts may be other than generate()'s"));
-  }
   passes::PassOptions vision_options;
   if (source.model.vision.has_value()) {
     vision_options = TakeVisionOptions(source.model, &pass_options);
@@ -250,24 +309,18 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   if (!options.error_budget.empty()) {
     NINFER_RETURN_IF_ERROR(SpendErrorBudget(options, source, callbacks, &pass_options));
   }
-  FillMetadata(source, pass_options, &plan);
+  NINFER_RETURN_IF_ERROR(DescribeModel(options, source, pass_options, callbacks, &plan));
   if (!options.calibrate.empty()) {
     NINFER_RETURN_IF_ERROR(
         CalibrateAsAsked(options, plan.tokenizer, callbacks, &source, &pass_options));
   }
-  const ir::Module imported = source.model.module.Clone();
-  plan.imported_graph_text = ir::Print(imported);
+  plan.imported_graph_text = ir::Print(source.model.module);
   const int threads = ThreadsOrDefault(options.threads);
-  const std::vector<int32_t> ids =
-      CalibrationIds(plan.tokenizer, source.model.info.vocab_size,
-                     std::min({kEvidenceTokens, source.model.info.context_length,
-                               std::max<int64_t>(pass_options.max_rows, 1)}));
   callbacks.Progress("reference", 0);
-  TextLogits reference;
+  Reference reference;
   if (options.stop_after.empty() || options.verify_each) {
-    NINFER_RETURN_IF_ERROR(CheckReferenceFits(source, static_cast<int64_t>(ids.size())));
-    NINFER_ASSIGN_OR_RETURN(reference, RunGraph(imported, source.model.weights, ids, 0, threads));
-    NINFER_RETURN_IF_ERROR(CheckReference(reference, source));
+    NINFER_ASSIGN_OR_RETURN(reference,
+                            RunReference(source, plan.tokenizer, pass_options.max_rows, threads));
   }
   if (options.verify_each) {
     const Texts texts =
@@ -305,27 +358,14 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   }
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   callbacks.Progress("evidence", 0);
-  TextLogits settled = reference;
-  if (ChoiceRounds(imported, pass_options)) {
-    NINFER_ASSIGN_OR_RETURN(settled,
-                            RunGraph(result.module, source.model.weights, ids, 0, threads));
-  }
-  const LogitsError rounding = ErrorOf(settled.values.data(), reference.values.data(),
-                                       static_cast<int64_t>(ids.size()), reference.vocab);
-  NINFER_RETURN_IF_ERROR(GatherEvidence(
-      reference, settled, ids, CodeBound(imported, pass_options, rounding), threads, &compiled));
+  NINFER_RETURN_IF_ERROR(
+      CompareCode(reference, source, pass_options, result.module, threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
   if (vision.has_value()) {
     NINFER_RETURN_IF_ERROR(
         GatherVisionEvidence(source, vision_options, vision->graph, threads, &compiled));
-    const plan::Evidence& evidence = plan.vision->function->evidence;
-    const bool rounded = evidence.code_error != evidence.max_error;
-    callbacks.Log(absl::StrCat(
-        "vision: max error ", evidence.max_error, " of the largest number",
-        rounded ? absl::StrCat(", ", evidence.code_error, " against eager with the same types")
-                : "",
-        " (bound ", evidence.bound, "): ", evidence.compared));
+    callbacks.Log(VisionEvidenceLine(plan.vision->function->evidence));
   }
   if (!options.quality.empty()) {
     NINFER_RETURN_IF_ERROR(MeasureQuality(options, source, pass_options, callbacks, &compiled));
@@ -334,10 +374,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
 }
 
 absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan) {
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_llvm));
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_asm));
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_cuda));
-  NINFER_RETURN_IF_ERROR(MakeFolder(options.dump_ptx));
+  NINFER_RETURN_IF_ERROR(MakeDumpFolders(options));
   NINFER_ASSIGN_OR_RETURN(const program::Program program,
                           program::Parse(plan->program_text, "plan: kernel program"));
   NINFER_RETURN_IF_ERROR(Annotate(program::Verify(program), "plan: kernel program"));

@@ -26,13 +26,15 @@ struct Compiled {
   std::string pass_table;  // what -v and --verify-each end in
 };
 
-// Code for each of the options' targets; `progress` as CodegenOptions have it, for all of them.
+// Code for each of the options' targets, once, behind what `images` has; `progress` as
+// CodegenOptions have it, for all of them.
 absl::Status GenerateForTargets(const program::Program& program, const Options& options,
                                 const std::function<bool(double done)>& progress,
                                 std::vector<plan::CodeImage>* images);
 // The program's CUDA C++, and its PTX for the oldest card, into the options' folders where these
 // are given (compiler/cuda.cc).
 absl::Status DumpCuda(const program::Program& program, const Options& options);
+// What each pass did and took, into the plan's provenance.
 void LogPasses(const passes::PipelineResult& result, plan::Plan* plan);
 
 // The weights are packed into the memory of `file` when there is one, which the caller writes.
@@ -51,6 +53,7 @@ absl::Status ReadChat(const Source& source, const Callbacks& callbacks, plan::Pl
 // folder's, which is left out with a line to the log where it does not.
 absl::Status SetDefaultPrompt(const Options& options, const Source& source,
                               const Callbacks& callbacks, plan::Plan* plan);
+// The model's own figures, and the types that were chosen.
 void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan);
 
 // program -> the plan's tables, with an entry of this name (compiler/plan_tables.cc).

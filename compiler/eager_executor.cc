@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 
-// Bytes of one page of one layer in eager's layout.
+// Of one page of one layer in eager's layout: keys, then values.
 int64_t PageElements(const eager::KvPool& pool) { return 2 * pool.heads * kPage * pool.head_dim; }
 
 // How far back the layer with this state sees, as the page table says which it is written through.
@@ -82,7 +82,7 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
     if (!out->DumpMatches(*out->module_.FindFunction("step"))) return out->dump_->NoneMatches();
     out->seen_.clear();
   }
-  NINFER_RETURN_IF_ERROR(out->ReadLimits(options));
+  out->ReadLimits(options);
   return out;
 }
 
@@ -107,7 +107,7 @@ absl::Status EagerExecutor::See(const runtime::VisionInput& input, float* rows) 
   return absl::OkStatus();
 }
 
-absl::Status EagerExecutor::ReadLimits(const Options& options) {
+void EagerExecutor::ReadLimits(const Options& options) {
   auto bound = [&](absl::string_view symbol, int64_t fallback) {
     const int index = module_.FindSymbol(symbol);
     return index < 0 ? fallback : module_.symbols()[index].max;
@@ -117,12 +117,11 @@ absl::Status EagerExecutor::ReadLimits(const Options& options) {
   limits_.max_sequences = bound("S", 1);
   limits_.max_rows = std::min(bound("R", limits_.max_tokens), limits_.max_tokens);
   limits_.page_positions = kPage;
-  limits_.pages_per_sequence = bound("G", (limits_.context_length + kPage - 1) / kPage);
+  limits_.pages_per_sequence = bound("G", PagesFor(limits_.context_length, kPage));
   limits_.has_kv_cache = plan_.metadata.has_kv_cache;
   ReadKvGroups(options.kv_pages);
   if (plan_.vision.has_value()) limits_.picture_columns = plan_.vision->columns;
   checker_ = std::make_unique<runtime::StepChecker>(limits_, plan_.metadata.vocab_size);
-  return absl::OkStatus();
 }
 
 void EagerExecutor::ReadKvGroups(int64_t total_pages) {

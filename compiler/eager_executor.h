@@ -47,7 +47,7 @@ class EagerExecutor : public runtime::Executor {
   absl::Status OpenVision(ir::Module module, std::shared_ptr<const ir::WeightSource> weights,
                           const std::vector<std::string>& passes,
                           const passes::PassOptions& choice);
-  absl::Status ReadLimits(const Options& options);
+  void ReadLimits(const Options& options);
   void ReadKvGroups(int64_t total_pages);
   bool HasRowsOfStep(const ir::Type& type) const;
   std::string NameOf(const ir::Node& node, const ir::Value& value);

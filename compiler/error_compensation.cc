@@ -25,7 +25,7 @@ void FactorUpper(int64_t k, std::vector<float>& a, eager::ThreadPool& threads) {
     a[j * k + j] = root;
     for (int64_t i = 0; i < j; ++i) column[i] = a[i * k + j] /= root;
     threads.For(j, 64, [&](int64_t begin, int64_t end) {
-      // Row i of what is left, up to its diagonal's column and beyond: columns i to j - 1.
+      // Row i of what is left: columns i to j - 1.
       for (int64_t i = begin; i < end; ++i) {
         SubtractScaled(column[i], &column[i], j - i, &a[i * k + i]);
       }
@@ -42,7 +42,7 @@ void InvertUpper(int64_t k, std::vector<float>& r, eager::ThreadPool& threads) {
       row[i] = 1;
       for (int64_t m = i; m < k; ++m) {
         row[m] /= r[m * k + m];
-        SubtractScaled(row[m], &r[m * k + m + 1], k - m - 1, row + m + 1);
+        SubtractScaled(row[m], r.data() + m * k + m + 1, k - m - 1, row + m + 1);
       }
     }
   });

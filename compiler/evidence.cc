@@ -21,8 +21,7 @@ namespace {
 
 constexpr char kCalibrationText[] =
     "The old lighthouse keeper counted seven ships before the fog came in, and then he wrote in "
-    "the "
-    "book that the evening was calm.";
+    "the book that the evening was calm.";
 
 std::string NameOf(const Source& source) {
   return source.folder.empty() ? "random weights" : source.folder;

@@ -1,9 +1,9 @@
 // What rounding does to each linear by itself. The graph before precision runs on the texts; beside
 // each linear's own result stands what it would be with input and weight as precision leaves them.
 // Tested by tests/compiler_quality_test.cc.
-#include <atomic>
+#include <algorithm>
 #include <cmath>
-#include <mutex>
+#include <map>
 
 #include "absl/container/flat_hash_map.h"
 #include "base/quantise.h"
@@ -85,17 +85,30 @@ class LinearMeter {
   void Observe(const Node& node, absl::Span<const eager::Tensor> results) {
     for (size_t i = 0; i < results.size(); ++i) {
       const Value* value = node.result(static_cast<int>(i));
-      if (uses_.contains(value)) held_[value] = results[i];
+      const auto uses = uses_.find(value);
+      if (uses != uses_.end()) held_[value] = {results[i], uses->second};
     }
     const auto it = index_.find(&node);
     if (it == index_.end()) return;
     status_.Update(Measure(pairs_[it->second], results[0]));
+    Release(node.operand(0));
+    if (node.op() == Op::kGroupedLinear) Release(node.operand(2));
   }
 
   const absl::Status& status() const { return status_; }
   const std::vector<Pair>& pairs() const { return pairs_; }
 
  private:
+  // What linears are given, until the last that reads it is measured.
+  struct Held {
+    eager::Tensor tensor;
+    int uses = 0;
+  };
+  void Release(const Value* value) {
+    const auto it = held_.find(value);
+    if (--it->second.uses == 0) held_.erase(it);
+  }
+
   // x as the rounded graph multiplies it.
   std::vector<float> RoundedInput(const Pair& pair, const eager::Tensor& x) const {
     const Value* operand = pair.rounded->operand(0);
@@ -121,9 +134,9 @@ class LinearMeter {
       all.y_rows = all.x_rows;
       return {all};
     }
-    const eager::Tensor& ids = held_.at(pair.exact->operand(2));
+    const eager::Tensor& ids = held_.at(pair.exact->operand(2)).tensor;
     const int64_t chosen = ids.shape[1];
-    absl::flat_hash_map<int32_t, Share> by_expert;
+    std::map<int32_t, Share> by_expert;  // in order: so are the sums
     for (int64_t i = 0; i < ids.elements(); ++i) {
       const int32_t id = (*ids.ints)[i];
       Share& share = by_expert[id];
@@ -137,7 +150,7 @@ class LinearMeter {
   }
 
   absl::Status Measure(Pair& pair, const eager::Tensor& y) {
-    const eager::Tensor& x = held_.at(pair.exact->operand(0));
+    const eager::Tensor& x = held_.at(pair.exact->operand(0)).tensor;
     const std::vector<float> input = RoundedInput(pair, x);
     const int64_t k = x.shape.back(), n = y.shape.back();
     for (const Share& share : SharesOf(pair, x.elements() / k, x.shape.size())) {
@@ -188,8 +201,8 @@ class LinearMeter {
   eager::ThreadPool pool_;
   std::vector<Pair> pairs_;
   absl::flat_hash_map<const Node*, size_t> index_;
-  absl::flat_hash_map<const Value*, int> uses_;
-  absl::flat_hash_map<const Value*, eager::Tensor> held_;
+  absl::flat_hash_map<const Value*, int> uses_;  // by linears that are measured
+  absl::flat_hash_map<const Value*, Held> held_;
   absl::Status status_;
 };
 

@@ -32,7 +32,7 @@ enum {
 };
 
 /* Each may be null. They are called from the thread of the call or from one that it started and
- * joins. */
+ * joins; `cancelled` also while another one runs. */
 struct ninfer_callbacks {
   void* context;
   void (*log)(void* context, const char* line);   /* without its newline */
@@ -41,23 +41,32 @@ struct ninfer_callbacks {
   int (*cancelled)(void* context);                                        /* not 0: stop soon */
 };
 
-/* `options` is a JSON object; an unknown key is refused by name. Keys of ninfer_compile, all
-   optional but `model` (or `from_ir` with `weights_from`): "model": folder or
-   "hf:org/name[@revision]" "from_ir": path of IR text     "weights_from": folder "random_weights":
-   shape name or path of a config.json "random_seed": number   "random_dtype": "bf16" "targets":
-   ["native"]      "weights", "activations", "kv_cache": "auto" | "f32" | "bf16" | "f16" | "int8" |
-   "int8:row" "attention": "flash" | "efficient" | "naive" "context", "max_tokens", "max_sequences",
-   "max_rows": numbers, 0 or absent for the default "disable_passes": [names]  "stop_after":
-   "pass.rewrite"   "verify_each": bool "verbose": bool "dump_ir", "dump_llvm", "dump_asm",
-   "dump_cuda", "dump_ptx": folders
-   "print_before", "print_after": [names or "all"] "print_changed": "diff" "default_prompt": text
-   for runs without a prompt "quality", "calibrate": "bundled" | "sampled" | path of a text
-   "error_budget": "0.5%"  "error_budget_for": "size" | "speed"
-   "threads": number, 0 or absent for one for each CPU it may use ninfer_open_eager knows "model",
-   "random_*", "weights_from", "from_ir", "context", "disable_passes", "threads", "weights",
-   "activations", "kv_cache", "kv_pages" and "dump_tensors" (a regular expression of value names).
-   ninfer_generate_code knows "targets", "dump_llvm", "dump_asm", "dump_cuda", "dump_ptx",
-   "threads" and "verbose". */
+/* `options` is a JSON object; an unknown key is refused by name.
+   Keys of ninfer_compile, all optional but one of the first three:
+   - "model": folder or "hf:org/name[@revision]"
+   - "from_ir": path of IR text, with "weights_from": folder
+   - "random_weights": shape name or path of a config.json; "random_dtype": "bf16" | "f32" | "f16";
+     "random_seed": number
+   - "targets": ["native"]
+   - "weights": "auto" | "f32" | "bf16" | "f16" | "int8" | "int4" | ... (base/quantise.def)
+   - "weights_for": ["PATTERN=TYPE", or paths of JSON files of such pairs]
+   - "activations": "auto" | "f32" | "bf16" | "int8" | "int8:row"
+   - "kv_cache": "auto" | "f32" | "bf16" | "int8"
+   - "attention": "flash" | "efficient" | "naive"
+   - "context", "max_tokens", "max_sequences", "max_rows": numbers, 0 or absent for the default
+   - "disable_passes": [names]; "stop_after": "pass" or "pass.rewrite"
+   - "verify_each", "verbose": bool
+   - "dump_ir", "dump_llvm", "dump_asm", "dump_cuda", "dump_ptx": folders
+   - "print_before", "print_after": [names or "all"]; "print_changed": "diff"
+   - "default_prompt": text for runs without a prompt
+   - "quality", "calibrate": "bundled" | "sampled" | path of a text
+   - "error_budget": "0.5%"; "error_budget_for": "size" | "speed"
+   - "threads": number, 0 or absent for as many as can run at once
+   ninfer_open_eager knows "model", "from_ir", "weights_from", "random_*", "weights", "weights_for",
+   "activations", "kv_cache", "context", "disable_passes", "threads", "kv_pages" (a number) and
+   "dump_tensors" (a regular expression of value names). ninfer_generate_code knows "targets",
+   "dump_llvm", "dump_asm", "dump_cuda", "dump_ptx", "threads" and "verbose". ninfer_fetch_model is
+   given the options of ninfer_compile. */
 struct ninfer_request {
   uint32_t interface; /* NINFER_COMPILER_INTERFACE */
   const char* options;
@@ -82,7 +91,7 @@ struct ninfer_result {
   const uint8_t* weights; /* aligned to 64 bytes at least, to 2 MiB where that is possible */
   uint64_t weights_size;
   const char* folder;         /* of ninfer_fetch_model */
-  struct ninfer_plan* plan;   /* of ninfer_compile and ninfer_generate_code */
+  struct ninfer_plan* plan;   /* of every call */
   struct ninfer_eager* eager; /* of ninfer_open_eager; released by ninfer_release_eager */
 };
 

@@ -2,8 +2,6 @@
 // Tested by tests/compiler_options_test.cc.
 #include "compiler/options.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -12,12 +10,9 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "compiler/error_budget.h"
-#include "frontend/presets.h"
-#include "hub/fetch.h"
-#include "ir/text.h"
-#include "ir/verifier.h"
 #include "passes/runner.h"
 #include "passes/weight_types.h"
+#include "runtime/cpu_limits.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -151,91 +146,80 @@ absl::StatusOr<DType> ResolveType(absl::string_view key, const std::string& valu
   return value == "auto" ? chosen : *DTypeFromName(value);
 }
 
-absl::StatusOr<frontend::ImportedModel> RandomModel(const Options& options,
-                                                    frontend::ImportOptions import) {
-  NINFER_RETURN_IF_ERROR(OneOf("random_dtype", options.random_dtype, {"f32", "bf16", "f16"}));
-  std::string config;
-  if (const frontend::Preset* preset = frontend::FindPreset(options.random_weights)) {
-    config = std::string(preset->config_json);
-  } else if (FileExists(options.random_weights)) {
-    NINFER_ASSIGN_OR_RETURN(config, ReadFile(options.random_weights, 1 << 24));
-    import.config_file = options.random_weights;
-  } else {
-    std::vector<std::string> names;
-    for (const frontend::Preset& known : frontend::Presets()) names.emplace_back(known.name);
-    return InvalidArgument("--random-weights: expected ", absl::StrJoin(names, ", "),
-                           " or the path of a config.json, found '", options.random_weights, "'");
-  }
-  return frontend::ImportRandomModel(options.random_weights, config,
-                                     *DTypeFromName(options.random_dtype),
-                                     static_cast<uint64_t>(options.random_seed), import);
+absl::Status AddRule(const std::string& pattern, const std::string& type,
+                     std::vector<passes::WeightRule>* rules) {
+  const auto parsed = passes::ParseWeightType(type);
+  NINFER_RETURN_IF_ERROR(Annotate(parsed.status(), absl::StrCat("--weights-for: ", pattern)));
+  const QuantiseScheme* scheme = parsed->scheme;
+  rules->push_back({pattern, scheme != nullptr ? std::string(scheme->name) : "", parsed->dtype});
+  return absl::OkStatus();
 }
 
-// An edited graph must have the entry that the folder's own has, and name weights as they are
-// stored.
-absl::Status CheckEditedGraph(const std::string& path, const ir::Module& edited,
-                              const Source& source) {
-  if (edited.stage() != ir::Stage::kImported) {
-    return InvalidArgument(path, ": expected a graph of stage imported, found stage ",
-                           ir::StageName(edited.stage()));
+// "PATTERN=TYPE", or the path of a JSON file: {"PATTERN": "TYPE", ...}.
+absl::Status AddRules(const std::string& text, std::vector<passes::WeightRule>* rules) {
+  const size_t equals = text.rfind('=');
+  if (equals != std::string::npos) {
+    return AddRule(text.substr(0, equals), text.substr(equals + 1), rules);
   }
-  const ir::Function* step = edited.FindFunction("step");
-  if (step == nullptr) return InvalidArgument(path, ": expected a function @step, found none");
-  std::vector<std::string> expected, found;
-  const ir::Module& own = source.model.module;
-  for (const auto& parameter : own.FindFunction("step")->parameters()) {
-    expected.push_back(parameter->name());
+  NINFER_ASSIGN_OR_RETURN(const std::string file, ReadFile(text, 1 << 24));
+  // Rules in the file's order, which the last one that matches ends.
+  const auto document = nlohmann::ordered_json::parse(file, nullptr, false);
+  if (!document.is_object()) {
+    return InvalidArgument("--weights-for: ", text, ": expected a JSON object of types by pattern");
   }
-  for (const auto& parameter : step->parameters()) found.push_back(parameter->name());
-  if (expected != found) {
-    return InvalidArgument(path, ": @step: expected the parameters ", absl::StrJoin(expected, ", "),
-                           ", found ", absl::StrJoin(found, ", "));
-  }
-  const std::string logits = absl::StrCat("f32[T,", source.model.info.vocab_size, "]");
-  const std::string result = step->results().empty()
-                                 ? "none"
-                                 : ir::TypeToString(step->results()[0]->type(), edited.symbols());
-  if (step->results().size() != 1 || result != logits) {
-    return InvalidArgument(path, ": @step: expected one result ", logits, ", found ",
-                           step->results().size(), ", the first of them ", result);
-  }
-  for (const ir::Weight& weight : edited.weights()) {
-    if (!weight.literal.empty()) continue;
-    NINFER_ASSIGN_OR_RETURN(const ir::WeightView view,
-                            source.model.weights->Find(weight.value->name()));
-    const std::string stored =
-        absl::StrCat(DTypeName(view.dtype), "[", absl::StrJoin(view.shape, ","), "]");
-    const std::string type = ir::TypeToString(weight.value->type(), edited.symbols());
-    if (stored == type) continue;
-    return InvalidArgument(path, ": weight @", weight.value->name(), ": expected ", stored,
-                           " as in ", source.folder, ", found ", type);
+  for (const auto& [pattern, type] : document.items()) {
+    if (!type.is_string()) {
+      return InvalidArgument("--weights-for: ", text, ": ", pattern, ": expected a string, found ",
+                             type.type_name());
+    }
+    NINFER_RETURN_IF_ERROR(AddRule(pattern, type.get<std::string>(), rules));
   }
   return absl::OkStatus();
 }
 
-// Puts the graph of options.from_ir in place of the folder's own.
-absl::Status TakeEditedGraph(const Options& options, Source* source) {
-  const std::string& path = options.from_ir;
-  NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 28));
-  NINFER_ASSIGN_OR_RETURN(ir::Module edited, ir::Parse(text, path));
-  NINFER_RETURN_IF_ERROR(Annotate(ir::Verify(edited), path));
-  NINFER_RETURN_IF_ERROR(CheckEditedGraph(path, edited, *source));
-  const int tokens = edited.FindSymbol("T");
-  int64_t& context = source->model.info.context_length;
-  if (tokens < 0) return InvalidArgument(path, ": expected a dimension T, found none");
-  ir::Symbol& bound = edited.symbols()[tokens];
-  const bool asked = options.context > 0;
-  if (bound.max > context && !asked) {
-    return InvalidArgument(path, ": dim T: expected at most the model's context of ", context,
-                           ", found ", bound.max);
+// What weights are stored in: as in the checkpoint, or as the user says.
+absl::Status ChooseWeights(const Options& options, DType stored, passes::PassOptions* out) {
+  out->weights = stored == DType::kBF16 || stored == DType::kF16 ? stored : DType::kF32;
+  if (!options.error_budget.empty() && options.weights != "auto") {
+    return InvalidArgument("--error-budget: expected --weights=auto, which it chooses, found ",
+                           options.weights);
   }
-  if (asked && bound.max < options.context) {
-    return InvalidArgument(path, ": dim T: expected at least the context asked for, ",
-                           options.context, ", found ", bound.max);
+  if (options.weights != "auto") {
+    if (!passes::ParseWeightType(options.weights).ok()) {
+      return InvalidArgument("--weights: expected auto, ", passes::WeightTypeNames(), ", found '",
+                             options.weights, "'");
+    }
+    out->SetWeights(options.weights);
   }
-  if (asked) bound.max = options.context;
-  context = bound.max;
-  source->model.module = std::move(edited);
+  for (const std::string& text : options.weights_for) {
+    NINFER_RETURN_IF_ERROR(AddRules(text, &out->weight_rules));
+  }
+  return absl::OkStatus();
+}
+
+// The types of activations, of linears' inputs and of the cache, beside the weights that were
+// chosen.
+absl::Status ChooseArithmetic(const Options& options, passes::PassOptions* out) {
+  const DType arithmetic = out->weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
+  const bool rows = options.activations == "int8:row";
+  const bool rounds = rows || options.activations == "int8";
+  if (rows) out->input_scheme = "int8_row_f32";
+  if (!rounds && options.activations != "auto") out->input_scheme.clear();
+  const bool integers = !options.error_budget.empty() || out->CoarsestScheme() != nullptr;
+  if (rounds && !integers) {
+    return InvalidArgument(
+        "--activations: expected f32 or bf16 beside weights that are no integers, found ",
+        options.activations);
+  }
+  NINFER_ASSIGN_OR_RETURN(out->activations,
+                          ResolveType("activations", rounds ? "auto" : options.activations,
+                                      arithmetic, {"f32", "bf16", "int8", "int8:row"}));
+  if (options.kv_cache == "int8") {
+    out->kv_cache = DType::kI8;
+    return absl::OkStatus();
+  }
+  NINFER_ASSIGN_OR_RETURN(out->kv_cache, ResolveType("kv_cache", options.kv_cache, out->activations,
+                                                     {"f32", "bf16", "int8"}));
   return absl::OkStatus();
 }
 
@@ -295,123 +279,20 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
     if (!document.contains(key) || !options.random_weights.empty()) continue;
     return InvalidArgument(FlagOf(key), ": expected --random-weights, found none");
   }
+  NINFER_RETURN_IF_ERROR(OneOf("random_dtype", options.random_dtype, {"f32", "bf16", "f16"}));
   if (!options.print_changed.empty()) {
     NINFER_RETURN_IF_ERROR(OneOf("print_changed", options.print_changed, {"diff"}));
   }
   return options;
 }
 
-absl::StatusOr<std::string> ResolveModel(const std::string& model, const Callbacks& callbacks) {
-  if (!hub::IsModelName(model)) return model;
-  NINFER_ASSIGN_OR_RETURN(const hub::Settings settings, hub::ReadSettings());
-  hub::Callbacks progress;
-  progress.log = callbacks.log;
-  progress.cancelled = callbacks.cancelled;
-  progress.progress = [&callbacks](const std::string& phase, double done) {
-    callbacks.Progress(phase.c_str(), done);
-  };
-  return hub::FetchModel(model, settings, progress);
-}
-
-absl::StatusOr<Source> OpenSource(const Options& options, const Callbacks& callbacks) {
-  frontend::ImportOptions import;
-  import.context_length = options.context;
-  Source source{frontend::ImportedModel{ir::Module(""), {}, nullptr}, "", false};
-  if (!options.random_weights.empty()) {
-    NINFER_ASSIGN_OR_RETURN(source.model, RandomModel(options, import));
-    source.random = true;
-    return source;
-  }
-  NINFER_ASSIGN_OR_RETURN(
-      source.folder,
-      ResolveModel(options.from_ir.empty() ? options.model : options.weights_from, callbacks));
-  NINFER_ASSIGN_OR_RETURN(source.model, frontend::ImportModel(source.folder, import));
-  if (!options.from_ir.empty()) NINFER_RETURN_IF_ERROR(TakeEditedGraph(options, &source));
-  const frontend::ModelInfo& info = source.model.info;
-  if (info.context_length > info.trained_context) {
-    callbacks.Log(absl::StrCat("--context: ", info.context_length, " positions, where ", info.name,
-                               " was trained on ", info.trained_context,
-                               ": longer text may go wrong"));
-  }
-  return source;
-}
-
-namespace {
-
-absl::Status AddRule(const std::string& pattern, const std::string& type,
-                     std::vector<passes::WeightRule>* rules) {
-  const auto parsed = passes::ParseWeightType(type);
-  NINFER_RETURN_IF_ERROR(Annotate(parsed.status(), absl::StrCat("--weights-for: ", pattern)));
-  const QuantiseScheme* scheme = parsed->scheme;
-  rules->push_back({pattern, scheme != nullptr ? std::string(scheme->name) : "", parsed->dtype});
-  return absl::OkStatus();
-}
-
-// "PATTERN=TYPE", or the path of a JSON file: {"PATTERN": "TYPE", ...}.
-absl::Status AddRules(const std::string& text, std::vector<passes::WeightRule>* rules) {
-  const size_t equals = text.rfind('=');
-  if (equals != std::string::npos) {
-    return AddRule(text.substr(0, equals), text.substr(equals + 1), rules);
-  }
-  NINFER_ASSIGN_OR_RETURN(const std::string file, ReadFile(text, 1 << 24));
-  // Rules in the file's order, which the last one that matches ends.
-  const auto document = nlohmann::ordered_json::parse(file, nullptr, false);
-  if (!document.is_object()) {
-    return InvalidArgument("--weights-for: ", text, ": expected a JSON object of types by pattern");
-  }
-  for (const auto& [pattern, type] : document.items()) {
-    if (!type.is_string()) {
-      return InvalidArgument("--weights-for: ", text, ": ", pattern, ": expected a string, found ",
-                             type.type_name());
-    }
-    NINFER_RETURN_IF_ERROR(AddRule(pattern, type.get<std::string>(), rules));
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
 absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const Source& source,
                                                    std::string* explanation) {
   const DType stored = source.model.info.stored_dtype;
-  const DType weights = stored == DType::kBF16 || stored == DType::kF16 ? stored : DType::kF32;
-  passes::PassOptions out;
-  out.weights = weights;
-  if (options.weights != "auto") {
-    if (!passes::ParseWeightType(options.weights).ok()) {
-      return InvalidArgument("--weights: expected auto, ", passes::WeightTypeNames(), ", found '",
-                             options.weights, "'");
-    }
-    out.SetWeights(options.weights);
-  }
-  for (const std::string& text : options.weights_for) {
-    NINFER_RETURN_IF_ERROR(AddRules(text, &out.weight_rules));
-  }
-  const DType arithmetic = out.weights == DType::kBF16 ? DType::kBF16 : DType::kF32;
   const bool budget = !options.error_budget.empty();
-  if (budget && options.weights != "auto") {
-    return InvalidArgument("--error-budget: expected --weights=auto, which it chooses, found ",
-                           options.weights);
-  }
-  const bool integers = budget || out.CoarsestScheme() != nullptr;
-  const bool rows = options.activations == "int8:row",
-             rounds = rows || options.activations == "int8";
-  if (rows) out.input_scheme = "int8_row_f32";
-  if (!rounds && options.activations != "auto") out.input_scheme.clear();
-  if (rounds && !integers) {
-    return InvalidArgument(
-        "--activations: expected f32 or bf16 beside weights that are no integers, found ",
-        options.activations);
-  }
-  NINFER_ASSIGN_OR_RETURN(
-      out.activations, ResolveType("activations", rounds ? "auto" : options.activations, arithmetic,
-                                   {"f32", "bf16", "int8", "int8:row"}));
-  if (options.kv_cache == "int8") {
-    out.kv_cache = DType::kI8;
-  } else {
-    NINFER_ASSIGN_OR_RETURN(out.kv_cache, ResolveType("kv_cache", options.kv_cache, out.activations,
-                                                      {"f32", "bf16", "int8"}));
-  }
+  passes::PassOptions out;
+  NINFER_RETURN_IF_ERROR(ChooseWeights(options, stored, &out));
+  NINFER_RETURN_IF_ERROR(ChooseArithmetic(options, &out));
   NINFER_RETURN_IF_ERROR(OneOf("attention", options.attention, {"naive", "efficient", "flash"}));
   out.attention = options.attention;
   out.context_length = source.model.info.context_length;
@@ -442,11 +323,7 @@ absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const
 }
 
 int ThreadsOrDefault(int threads) {
-  if (threads > 0) return threads;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  return threads > 0 ? threads : runtime::DefaultThreads(runtime::ReadCpuLimits());
 }
 
 }  // namespace ninfer::compiler

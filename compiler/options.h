@@ -69,9 +69,11 @@ struct Source {
   std::string folder;  // with the tokenizer; empty for random weights
   bool random = false;
 };
+// Imports it (compiler/source.cc).
 absl::StatusOr<Source> OpenSource(const Options& options, const Callbacks& callbacks = {});
 
-// A folder as it is; "hf:org/name[@revision]" fetched from the hub, as the folder of its snapshot.
+// A folder as it is; "hf:org/name[@revision]" fetched from the hub, as the folder of its snapshot
+// (compiler/source.cc).
 absl::StatusOr<std::string> ResolveModel(const std::string& model, const Callbacks& callbacks);
 
 // The passes' options for a source: `auto` resolved, bounds set. The choice of types is a line for
@@ -79,6 +81,7 @@ absl::StatusOr<std::string> ResolveModel(const std::string& model, const Callbac
 absl::StatusOr<passes::PassOptions> PassOptionsFor(const Options& options, const Source& source,
                                                    std::string* explanation);
 
+// `threads`, or where it is 0 as many as can run at once on the CPUs that this process may use.
 int ThreadsOrDefault(int threads);
 
 }  // namespace ninfer::compiler

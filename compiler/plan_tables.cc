@@ -54,6 +54,20 @@ plan::Launch LaunchOf(const program::Program& program, const program::Launch& la
   return out;
 }
 
+// Of a weight of experts as many as a row chooses; 0: all.
+int64_t SegmentsRead(const program::Program& program, const program::PackedWeight& weight) {
+  for (const program::Launch& launch : program.launches) {
+    const program::Kernel& kernel = program.kernels[launch.kernel];
+    if (kernel.family != program::Family::kGroupedLinear) continue;
+    const ir::Node& linear = *program::LinearOf(*kernel.body);
+    const int index = program::ParameterIndex(*kernel.body, linear.operand(1));
+    const program::Operand& operand = launch.operands[index];
+    if (&program.weights[operand.index] != &weight) continue;
+    return std::min(weight.shape.segments, linear.operand(2)->type().shape[1].offset);
+  }
+  return 0;
+}
+
 }  // namespace
 
 plan::CodeImage ImageOf(const codegen::CodeImage& image) {
@@ -70,20 +84,6 @@ plan::CodeImage ImageOf(const codegen::CodeImage& image) {
     }
   }
   return out;
-}
-
-// Of a weight of experts as many as a row chooses; 0: all.
-int64_t SegmentsRead(const program::Program& program, const program::PackedWeight& weight) {
-  for (const program::Launch& launch : program.launches) {
-    const program::Kernel& kernel = program.kernels[launch.kernel];
-    if (kernel.family != program::Family::kGroupedLinear) continue;
-    const ir::Node& linear = *program::LinearOf(*kernel.body);
-    const int index = program::ParameterIndex(*kernel.body, linear.operand(1));
-    const program::Operand& operand = launch.operands[index];
-    if (&program.weights[operand.index] != &weight) continue;
-    return std::min(weight.shape.segments, linear.operand(2)->type().shape[1].offset);
-  }
-  return 0;
 }
 
 void FillTables(const program::Program& program, absl::string_view name, plan::Plan* plan) {
@@ -114,8 +114,9 @@ void FillTables(const program::Program& program, absl::string_view name, plan::P
   }
   plan::Entry entry;
   entry.name = std::string(name);
-  for (const program::Argument& argument : program.arguments)
+  for (const program::Argument& argument : program.arguments) {
     entry.arguments.push_back(argument.name);
+  }
   entry.output = program.output;
   entry.few_rows = program.few_rows;
   entry.arena_bytes = static_cast<uint64_t>(program.arena_bytes);

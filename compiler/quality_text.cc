@@ -4,6 +4,7 @@
 
 #include "absl/algorithm/container.h"
 #include "base/file.h"
+#include "base/page_table.h"
 #include "base/status.h"
 #include "compiler/eager_executor.h"
 #include "compiler/quality.h"
@@ -127,7 +128,7 @@ absl::StatusOr<Texts> SampleTexts(const Options& options, int64_t count, int64_t
   exact.random_seed = options.random_seed;
   exact.context = options.context;
   exact.threads = options.threads;
-  exact.kv_pages = count * ((length + 63) / 64);
+  exact.kv_pages = count * PagesFor(length, program::KvLayout::kPagePositions);
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<EagerExecutor> executor,
                           EagerExecutor::Create(exact, {}));
   const plan::Plan& plan = executor->plan();

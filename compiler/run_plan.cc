@@ -3,6 +3,7 @@
 #include "compiler/run_plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/status.h"
 #include "plan/reader.h"
@@ -34,17 +35,17 @@ absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
   for (int64_t done = 0; done < count;) {
     const int64_t most = std::min(limits.max_rows, limits.max_tokens);
     int64_t step = first == 0 ? most : done == 0 ? std::min(first, most) : 1;
-    if (!limits.has_kv_cache) step = count;
+    if (!limits.has_kv_cache) step = limits.max_rows;
     const int64_t next = std::min(count, done + step);
-    const std::vector<int32_t> tokens(ids.begin() + done, ids.begin() + next);
-    std::vector<int32_t> positions, rows;
-    for (int64_t t = done; t < next; ++t) {
-      positions.push_back(static_cast<int32_t>(t));
-      rows.push_back(static_cast<int32_t>(t - done));
-    }
-    const std::vector<int32_t> rope_len(rows.size(), static_cast<int32_t>(count));
-    const int32_t bounds[] = {0, static_cast<int32_t>(next - done)};
-    const int32_t cached[] = {static_cast<int32_t>(done)};
+    // Without a cache every step takes the whole text, and wants the next of its rows.
+    const int64_t begin = limits.has_kv_cache ? done : 0, end = limits.has_kv_cache ? next : count;
+    const std::vector<int32_t> tokens(ids.begin() + begin, ids.begin() + end);
+    std::vector<int32_t> positions(tokens.size()), rows(next - done);
+    std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
+    std::iota(rows.begin(), rows.end(), static_cast<int32_t>(done - begin));
+    const std::vector<int32_t> rope_len(tokens.size(), static_cast<int32_t>(count));
+    const int32_t bounds[] = {0, static_cast<int32_t>(end - begin)};
+    const int32_t cached[] = {static_cast<int32_t>(begin)};
     std::vector<int32_t> table;
     if (limits.has_kv_cache) {
       NINFER_RETURN_IF_ERROR(pages.Reserve(done, next, &held));

@@ -17,8 +17,9 @@ namespace ninfer::compiler {
 absl::StatusOr<std::unique_ptr<runtime::CpuExecutor>> ExecutorOf(const Compiled& compiled,
                                                                  int threads);
 
-// Logits [tokens, vocabulary] of one text, in steps of as many tokens as rows are given (a plan
-// without a cache: all at once). `first` > 0: so many in one step, then token by token.
+// Logits [tokens, vocabulary] of one text, in steps of as many tokens as rows are given. `first` >
+// 0: so many in one step, then token by token. A plan without a cache takes the whole text, which
+// must fit a step, once for every max_rows rows.
 absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
                                            const std::vector<int32_t>& ids, int64_t first = 0);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/functional/function_ref.h"
+#include "base/page_table.h"
 #include "base/status.h"
 #include "eager/eager.h"
 #include "eager/program_interpreter.h"
@@ -40,9 +41,10 @@ using RunStep = absl::FunctionRef<absl::StatusOr<eager::Tensor>(const eager::Ste
 
 int64_t LengthOf(const std::vector<int32_t>& ids) { return static_cast<int64_t>(ids.size()); }
 
-int64_t PagesFor(const Texts& texts) {
+int64_t PagesOf(const std::vector<int32_t>& ids) { return PagesFor(LengthOf(ids), kPage); }
+int64_t PagesOf(const Texts& texts) {
   int64_t pages = 0;
-  for (const std::vector<int32_t>& ids : texts) pages += (LengthOf(ids) + kPage - 1) / kPage;
+  for (const std::vector<int32_t>& ids : texts) pages += PagesOf(ids);
   return pages;
 }
 
@@ -52,15 +54,10 @@ class TextRunner {
  public:
   TextRunner(const Texts& texts, const std::vector<TextPictures>& pictures, int64_t singles,
              const StepLimits& limits, RunStep run)
-      : texts_(texts),
-        pictures_(pictures),
-        singles_(singles),
-        limits_(limits),
-        run_(run),
-        pages_(PagesFor(texts)) {
+      : texts_(texts), pictures_(pictures), singles_(singles), limits_(limits), run_(run) {
     for (const std::vector<int32_t>& ids : texts) {
-      first_page_.push_back(first_page_.empty() ? 0 : next_page_);
-      next_page_ = first_page_.back() + (LengthOf(ids) + kPage - 1) / kPage;
+      first_page_.push_back(pages_);
+      pages_ += PagesOf(ids);
     }
     done_.resize(texts.size());
     logits_.resize(texts.size());
@@ -114,7 +111,7 @@ class TextRunner {
     int64_t room = limits_.cached ? std::min(limits_.tokens, limits_.rows) : INT64_MAX;
     int64_t width = 1;
     for (size_t t = begin; t < end; ++t) {
-      width = std::max(width, (LengthOf(texts_[t]) + kPage - 1) / kPage);
+      width = std::max(width, PagesOf(texts_[t]));
     }
     for (size_t t = begin; t < end; ++t) {
       const int64_t count = std::min(Wanted(t), room);
@@ -177,7 +174,7 @@ class TextRunner {
   int64_t singles_;
   StepLimits limits_;
   RunStep run_;
-  int64_t pages_, next_page_ = 0;
+  int64_t pages_ = 0;  // of all texts
   std::vector<int64_t> first_page_;
   std::vector<int64_t> done_;               // tokens of each text
   std::vector<std::vector<float>> logits_;  // of them
@@ -197,7 +194,7 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
   for (const auto& parameter : module.FindFunction("step")->parameters()) {
     const ir::Type& type = parameter->type();
     if (!type.is_kv) continue;
-    eager::KvPool pool{type.dtype, type.shape[0].offset, type.shape[1].offset, PagesFor(texts), {}};
+    eager::KvPool pool{type.dtype, type.shape[0].offset, type.shape[1].offset, PagesOf(texts), {}};
     pool.data.assign(pool.pages * 2 * pool.heads * kPage * pool.head_dim, 0);
     pools.push_back(std::move(pool));
   }
@@ -242,7 +239,7 @@ absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       int64_t singles, int threads,
                                       const std::vector<TextPictures>& pictures) {
   NINFER_ASSIGN_OR_RETURN(const PackedProgram packed,
-                          PackedProgram::Create(program, weights, threads, PagesFor(texts)));
+                          PackedProgram::Create(program, weights, threads, PagesOf(texts)));
   const auto run = [&](const eager::StepArguments& step) { return packed.interpreter->Run(step); };
   return TextRunner(texts, pictures, singles, LimitsOf(program.symbols, !program.kv.empty()), run)
       .Run();

@@ -111,7 +111,7 @@ LogitsError ErrorOf(const float* found, const float* reference, int64_t rows, in
   std::vector<double> by_row(rows);
   for (int64_t i = 0; i < rows * vocab; ++i) {
     const double difference = std::fabs(double{found[i]} - reference[i]);
-    const double error = std::isfinite(found[i]) ? difference / largest : INFINITY;
+    const double error = std::isfinite(difference) ? difference / largest : INFINITY;
     double& row = by_row[i / vocab];
     row = std::max(row, error);
     if (error <= out.worst) continue;

@@ -66,17 +66,18 @@ std::vector<bool> RulesThatHold(const ir::Module& module, const passes::PassOpti
 }
 
 // A function's plan is a plan: it says what its rows are where another says what its logits are.
-void FillVisionMetadata(const Source& source, const plan::Metadata& step, plan::Metadata* out) {
-  const frontend::VisionInfo& vision = source.model.info.vision;
-  out->model_name = step.model_name;
-  out->architecture = absl::StrCat(step.architecture, ".vision");
-  out->vocab_size = vision.columns;
-  out->context_length = vision.grid * vision.grid;
-  out->weights_dtype = step.weights_dtype;
-  out->activations_dtype = step.activations_dtype;
-  out->kv_dtype = step.activations_dtype;
+void FillVisionMetadata(const Source& source, const passes::PassOptions& choice,
+                        plan::Metadata* out) {
+  const frontend::ModelInfo& info = source.model.info;
+  out->model_name = info.name;
+  out->architecture = absl::StrCat(info.architecture, ".vision");
+  out->vocab_size = info.vision.columns;
+  out->context_length = info.vision.grid * info.vision.grid;
+  out->weights_dtype = choice.weights_name();
+  out->activations_dtype = choice.activations_name();
+  out->kv_dtype = choice.activations_name();
   out->has_kv_cache = false;
-  out->random_weights = step.random_weights;
+  out->random_weights = source.random;
 }
 
 }  // namespace
@@ -186,19 +187,22 @@ absl::StatusOr<LoweredVision> LowerVision(const Options& options, const Source& 
   out.pass_table = absl::StrCat("vision:\n", passes::PassTable(result.records));
   out.plan.final_graph_text = ir::Print(result.module);
   if (!result.lowered || !options.stop_after.empty()) return out;
-  plan::Metadata step;
-  step.model_name = source.model.info.name;
-  step.architecture = source.model.info.architecture;
-  step.weights_dtype = choice.weights_name();
-  step.activations_dtype = choice.activations_name();
-  step.random_weights = source.random;
-  FillVisionMetadata(source, step, &out.plan.metadata);
+  FillVisionMetadata(source, choice, &out.plan.metadata);
   out.plan.program_text = program::Print(result.program);
   out.plan.provenance.compiler_version = kVersion;
   FillTables(result.program, "vision", &out.plan);
   out.program = std::move(result.program);
   out.graph = std::move(result.module);
   return out;
+}
+
+std::string VisionEvidenceLine(const plan::Evidence& evidence) {
+  if (evidence.logits_digest == 0) return absl::StrCat("vision: ", evidence.compared);
+  const bool rounded = evidence.code_error != evidence.max_error;
+  return absl::StrCat(
+      "vision: max error ", evidence.max_error, " of the largest number",
+      rounded ? absl::StrCat(", ", evidence.code_error, " against eager with the same types") : "",
+      " (bound ", evidence.bound, "): ", evidence.compared);
 }
 
 absl::Status GatherVisionEvidence(const Source& source, const passes::PassOptions& choice,

@@ -55,6 +55,7 @@ absl::StatusOr<LoweredVision> LowerVision(const Options& options, const Source& 
 // with `settled`, which the code was made from, where more than the bound is an error.
 absl::Status GatherVisionEvidence(const Source& source, const passes::PassOptions& choice,
                                   const ir::Module& settled, int threads, Compiled* compiled);
+std::string VisionEvidenceLine(const plan::Evidence& evidence);
 
 }  // namespace ninfer::compiler
 

@@ -267,12 +267,12 @@ TEST_F(FileTest, TellsFilesFromFolders) {
   EXPECT_FALSE(IsDirectory(Path("a")));
 }
 
-TEST_F(FileTest, AtomicFileAppendsPadsAndWritesAtOffsets) {
+TEST_F(FileTest, AtomicFileAppendsAndWritesAtOffsets) {
   auto file = AtomicFile::Create(Path("a"));
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_TRUE((*file)->Append("ab", 2).ok());
-  ASSERT_TRUE((*file)->PadTo(4).ok());
-  ASSERT_TRUE((*file)->Append("cd", 2).ok());
+  ASSERT_TRUE((*file)->WriteAt(4, "c", 1).ok());
+  ASSERT_TRUE((*file)->Append("d", 1).ok());
   ASSERT_TRUE((*file)->WriteAt(0, "AB", 2).ok());
   EXPECT_EQ((*file)->size(), 6u);
   EXPECT_FALSE(FileExists(Path("a"))) << "nothing is there before Commit";
@@ -392,25 +392,16 @@ TEST_F(FileTest, AtomicFileReportsAWriteThatStopsAndLeavesNothing) {
   const rlimit limit = {4096, old_limit.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
   const absl::Status status = WriteFile(Path("a"), std::string(10000, 'x'));
-  absl::Status padded = absl::OkStatus(), reserved = absl::OkStatus();
+  absl::Status reserved = absl::OkStatus();
   {
     auto file = AtomicFile::Create(Path("b"));
-    if (file.ok()) padded = (*file)->PadTo(10000);
     if (file.ok()) reserved = (*file)->Reserve(10000);
   }
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old_limit), 0);
   signal(SIGXFSZ, old_handler);
   EXPECT_EQ(status.message(), Path("a") + ": cannot write: File too large");
-  EXPECT_EQ(padded.message(), Path("b") + ": cannot write: File too large");
   EXPECT_EQ(reserved.message(), Path("b") + ": cannot write: File too large");
   EXPECT_THAT(Names(), IsEmpty());
-}
-
-TEST_F(FileTest, AtomicFileRefusesToPadBackwards) {
-  auto file = AtomicFile::Create(Path("a"));
-  ASSERT_TRUE(file.ok()) << file.status();
-  ASSERT_TRUE((*file)->Append("abc", 3).ok());
-  EXPECT_DEATH((void)(*file)->PadTo(2), "internal error: offset >= size_");
 }
 
 TEST(PathTest, JoinsWithOneSlash) {

@@ -64,6 +64,16 @@ TEST(PeerTest, WaitsNoLongerThanItIsTold) {
             "peer: expected an answer within 0.05 s, found none");
 }
 
+TEST(PeerTest, AnAnswerThatComesTooLateIsNotTakenForTheNext) {
+  auto peer =
+      Shell("read line; sleep 0.2; echo '{\"late\": 1}'; while read line; do echo '{}'; done");
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  EXPECT_FALSE((*peer)->Ask({{"op", "load"}}, 0.05).ok());
+  usleep(400000);
+  EXPECT_EQ((*peer)->Ask({{"op", "load"}}).status().message(),
+            "peer: expected a listener, found that it has ended");
+}
+
 TEST(PeerTest, RefusesAProgramThatIsNotThere) {
   EXPECT_EQ(Peer::Start("peer", {"/no/such/program"}).status().message(),
             "peer: /no/such/program: expected a program, found: No such file or directory");

@@ -145,6 +145,28 @@ TEST(Calibrate, TheGraphNamesWhatWasCalibratedAndEveryStageComputesWithIt) {
   EXPECT_THAT(lines, ::testing::Contains(HasSubstr("calibrated ")));
 }
 
+// Unmerged, attention and MLP of a parallel block read the same rows, another linear between them.
+TEST(Calibrate, LinearsOfOneInputNeedNotStandTogether) {
+  testing::TemporaryFolder folder;
+  const std::string config = folder.File("config.json");
+  testing::WriteText(config,
+                     R"({"model_type": "gptj", "architectures": ["GPTJForCausalLM"],
+                         "vocab_size": 64, "n_positions": 64, "n_embd": 64, "n_layer": 1,
+                         "n_head": 2, "rotary_dim": 16, "n_inner": 96,
+                         "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
+                         "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2})");
+  const auto compiled = CompileWith({{"random_weights", config},
+                                     {"weights", "nu4"},
+                                     {"calibrate", "sampled"},
+                                     {"disable_passes", {"merge-linears"}},
+                                     {"threads", 2}});
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  for (const char* name : {"attn.v_proj", "attn.out_proj", "mlp.fc_in", "mlp.fc_out"}) {
+    EXPECT_THAT(compiled->plan.final_graph_text,
+                HasSubstr(absl::StrCat(name, ".weight.calibrated")));
+  }
+}
+
 TEST(Calibrate, WeightsWithoutATableAreRefused) {
   const auto compiled = CompileWith(
       {{"model", kDemo}, {"weights", "int4"}, {"calibrate", "bundled"}, {"threads", 2}});

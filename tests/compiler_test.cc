@@ -270,6 +270,16 @@ TEST_F(CompilerTest, CodeIsNotMadeToItsEndWhenCancelled) {
   EXPECT_LT(asked, kernels);
 }
 
+TEST_F(CompilerTest, ATargetThatIsNamedTwiceHasOneImage) {
+  Json options = Options();
+  options["targets"] = {"x86-64-v3", "x86-64", "x86-64-v3"};
+  const auto compiled = CompileWith(options);
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  ASSERT_EQ(compiled->plan.images.size(), 2u);
+  EXPECT_EQ(compiled->plan.images[0].target, "x86-64-v3");
+  EXPECT_EQ(compiled->plan.images[1].target, "x86-64");
+}
+
 // --- the C interface -----------------------------------------------------------------------------
 
 class CInterface {

@@ -167,6 +167,15 @@ TEST(LogitsError, TypicalIsTheMedianOverPositions) {
   EXPECT_FALSE(error({8, 1, NAN, 2, 2, 2}).Within({2, 0.06}));
 }
 
+TEST(LogitsError, IsInfiniteWhereEitherSideIsNotFinite) {
+  const float good[] = {1, 2, 3, 4}, bad[] = {1, NAN, 3, 4};
+  for (const LogitsError& error : {ErrorOf(good, bad, 2, 2), ErrorOf(bad, good, 2, 2)}) {
+    EXPECT_EQ(error.worst, INFINITY);
+    EXPECT_EQ(error.at, 1u);
+    EXPECT_FALSE(error.Within({1, 1}));
+  }
+}
+
 TEST_F(CompilerVerifyTest, TextsAreSeveralUnequalAndLongerThanAPageWhereTheContextIs) {
   const auto lengths = [](const Texts& texts) {
     std::vector<size_t> found;

@@ -55,6 +55,12 @@ TEST_F(VisionTest, EveryPassOfVisionIsComparedWithEager) {
   }
 }
 
+TEST(VisionEvidence, WhereNothingWasComparedTheLineGivesNoFigure) {
+  plan::Evidence evidence;
+  evidence.compared = "none, for want of a CPU that runs the code";
+  EXPECT_EQ(VisionEvidenceLine(evidence), "vision: none, for want of a CPU that runs the code");
+}
+
 TEST_F(VisionTest, EveryFormOfAttentionAndNoFusionGiveTheRowsOfTransformers) {
   for (const char* form : {"naive", "efficient", "flash"}) {
     Json options = ExactOptions(kModel);

@@ -9,8 +9,8 @@ A peer reads one JSON object a line and answers each with one line. Whatever lib
       positions, logits of its last row
   {"op": "decode", "compiled": false, "tokens": 64, "depth": 0, "batch": 1}   so many steps of `batch` texts
   {"op": "generate", "compiled": false, "cache": true, "prompt": [1, 2], "new": 50}   (torch_peer.py alone)
-Answers carry "seconds", and "setting" where several were tried and one kept; or "error", one line. Between requests ninfer-bench stops the process, so that nothing of it
-spins beside what is measured.
+Answers carry "seconds", and "setting" where several were tried and one kept; or "error", one line. Between requests
+ninfer-bench stops the process, so that nothing of it spins beside what is measured.
 """
 
 import hashlib

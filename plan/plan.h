@@ -201,7 +201,7 @@ struct LoadedPlan {
   Plan plan;
   const uint8_t* weights = nullptr;
   std::shared_ptr<void> owner;   // keeps `weights` alive
-  std::string weights_memory;    // "mapped", "copied to huge pages", "in memory"
+  std::string weights_memory;    // "mapped", "copied", "in memory"
   uint64_t huge_page_bytes = 0;  // of the weights, as the kernel granted
 };
 

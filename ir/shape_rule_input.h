@@ -49,6 +49,8 @@ struct RuleInput {
 
 using RuleResult = absl::StatusOr<Type>;
 
+inline Type F32(absl::InlinedVector<Dim, 4> shape) { return {DType::kF32, std::move(shape)}; }
+
 enum class Element { kF32, kFloat, kI32, kAny };
 
 // "operand 2: expected <expected>, found f32[T,3]".

@@ -4,7 +4,6 @@
 #define NINFER_IR_SHAPE_RULE_INPUT_H_
 
 #include <cstdlib>
-#include <initializer_list>
 #include <string>
 #include <vector>
 

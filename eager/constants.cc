@@ -18,19 +18,6 @@ using Values = absl::flat_hash_set<const ir::Value*>;
 
 constexpr int64_t kBlockElements = 1 << 14;  // read at a time of what is stored turned
 
-// Results of nodes that depend on weights and constants alone; definitions stand before uses.
-Values ConstantResults(const ir::Function& function) {
-  Values constant;
-  for (const auto& node : function.nodes()) {
-    if (node->body() != nullptr) continue;
-    const bool all = std::all_of(
-        node->operands().begin(), node->operands().end(),
-        [&constant](const ir::Value* v) { return v->is_weight() || constant.contains(v); });
-    for (int i = 0; all && i < node->num_results(); ++i) constant.insert(node->result(i));
-  }
-  return constant;
-}
-
 // How a value is used, as far as its layout is concerned.
 struct Uses {
   bool linear = false;
@@ -59,11 +46,6 @@ bool HeldTurned(const ir::Value* value, const ir::Function& function) {
   return value->type().rank() == 2 && uses.linear && !uses.other;
 }
 
-bool IsMatrixTranspose(const ir::Value* value) {
-  return value->producer() != nullptr && value->producer()->op() == ir::Op::kTranspose &&
-         value->producer()->attr_ints("perm") == std::vector<int64_t>{1, 0};
-}
-
 // A constant expression, read from the weights it is made of.
 class Expression : public StreamedConstant {
  public:
@@ -80,7 +62,9 @@ class Expression : public StreamedConstant {
 
   // What is stored turned is not turned twice.
   absl::Status ReadTurned(int64_t row0, int64_t row1, int64_t ld, float* out) const override {
-    if (!IsMatrixTranspose(value_)) return StreamedConstant::ReadTurned(row0, row1, ld, out);
+    if (value_->producer() == nullptr || !TurnsMatrix(*value_->producer())) {
+      return StreamedConstant::ReadTurned(row0, row1, ld, out);
+    }
     const int64_t count = row1 - row0;
     const int64_t step = std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, count));
     const Tensor block = memory()->Floats({std::min(step, columns_), count});
@@ -156,6 +140,18 @@ Values Needed(const ir::Function& function, const Values& constant) {
 }
 
 }  // namespace
+
+Values ConstantResults(const ir::Function& function) {
+  Values constant;
+  for (const auto& node : function.nodes()) {  // definitions stand before uses
+    if (node->body() != nullptr) continue;
+    const bool all = std::all_of(
+        node->operands().begin(), node->operands().end(),
+        [&constant](const ir::Value* v) { return v->is_weight() || constant.contains(v); });
+    for (int i = 0; all && i < node->num_results(); ++i) constant.insert(node->result(i));
+  }
+  return constant;
+}
 
 absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Function& function,
                                     const ConstantSource& source) {

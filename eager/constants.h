@@ -1,11 +1,12 @@
-// Constant expressions (weights, and concat, transpose, reshape, cast and slice of them), read
-// block by block from the checkpoint, and the constants of a function for its evaluator.
+// Constant expressions (weights, and concat, transpose, reshape, cast, slice and quantise of them),
+// read block by block from the checkpoint, and the constants of a function for its evaluator.
 // Tested by tests/eager_constants_test.cc.
 #ifndef NINFER_EAGER_CONSTANTS_H_
 #define NINFER_EAGER_CONSTANTS_H_
 
 #include <cstdint>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "eager/evaluator.h"
@@ -20,6 +21,9 @@ int64_t RowsOf(const ir::Value* value);
 
 // True when EvaluateRows can read the expression in blocks.
 bool IsBlockwise(const ir::Value* value);
+
+// True for a transpose of a matrix that turns it.
+bool TurnsMatrix(const ir::Node& node);
 
 // A rectangle of a matrix; of other ranks, trailing dimensions flattened.
 struct Block {
@@ -41,9 +45,13 @@ struct ConstantSource {
   Workspace* memory;  // lends and counts what is converted
 };
 
+// The results of nodes that depend on weights and constants alone, which FoldConstants replaces. A
+// region is none: it runs as it stands.
+absl::flat_hash_set<const ir::Value*> ConstantResults(const ir::Function& function);
+
 // The values of constant expressions that nodes of `function` with other operands, or its results,
-// use; weights that linears alone use are turned (see Slot). What is no expression of those four
-// ops is evaluated here and held.
+// use; weights that linears alone use are turned (see Slot). What cannot be read in blocks is
+// evaluated here and held.
 absl::StatusOr<Slots> FoldConstants(const Context& context, const ir::Function& function,
                                     const ConstantSource& source);
 

@@ -89,15 +89,17 @@ class Interpreter {
   std::unique_ptr<State> state_;
 };
 
-// Evaluates one function on given operands: region bodies, golden tests, the minimiser. Symbols
-// take the values that the parameters' shapes imply, or `dims` where given.
+// Evaluates one function on given operands. Symbols take the values that the parameters' shapes
+// imply.
 absl::StatusOr<std::vector<Tensor>> RunFunction(const ir::Function& function,
                                                 absl::Span<const ir::Symbol> symbols,
                                                 absl::Span<const Tensor> parameters,
                                                 int threads = 1);
 
-// The value of a constant expression (weights, concat, transpose, cast, slice), rows [row0, row1)
-// of its first dimension, as f32; never materialises more than it must. Used to pack weights.
+// Rows [row0, row1) of a constant expression (weights, and concat, transpose, reshape, cast, slice
+// and quantise of them; small ones with arithmetic too), as f32. Rows are all dimensions but the
+// last, flattened; of a vector, its elements. What is larger than the rows is not made as a whole.
+// Used to pack weights.
 absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
                           const ir::WeightSource& weights, int64_t row0, int64_t row1, float* out);
 

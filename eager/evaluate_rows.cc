@@ -28,11 +28,6 @@ int64_t RowsOf(const ir::Type& type) {
 
 int64_t ColumnsOf(const ir::Type& type) { return type.rank() < 2 ? 1 : type.shape.back().offset; }
 
-bool IsMatrixTranspose(const ir::Node& node) {
-  return node.operand(0)->type().rank() == 2 &&
-         node.attr_ints("perm") == std::vector<int64_t>{1, 0};
-}
-
 // The row of the operand that row `row` of the result is, for views that leave the last of at least
 // two dimensions alone.
 int64_t SourceRow(const ir::Node& node, int64_t row) {
@@ -70,8 +65,8 @@ class BlockReader {
       case ir::Op::kReshape:
         return Read(node.operand(0), block, out);
       case ir::Op::kTranspose:
-        return IsMatrixTranspose(node) ? ReadTranspose(node, block, out)
-                                       : ReadRows(node, block, out);
+        if (node.result()->type().rank() == 1) return Read(node.operand(0), block, out);
+        return TurnsMatrix(node) ? ReadTranspose(node, block, out) : ReadRows(node, block, out);
       case ir::Op::kSlice: {
         const int rank = node.result()->type().rank();
         const int64_t axis = node.attr_int("axis"), begin = node.attr_int("begin");
@@ -235,7 +230,7 @@ bool IsBlockwise(const ir::Value* value, int depth, int& budget) {
       }
       break;
     case ir::Op::kTranspose:
-      if (!IsMatrixTranspose(node) && node.attr_ints("perm").back() != rank - 1) return false;
+      if (!TurnsMatrix(node) && node.attr_ints("perm").back() != rank - 1) return false;
       break;
     case ir::Op::kSlice:
       break;
@@ -327,6 +322,10 @@ class WholeEvaluator {
 
 int64_t RowsOf(const ir::Value* value) { return RowsOf(value->type()); }
 
+bool TurnsMatrix(const ir::Node& node) {
+  return node.op() == ir::Op::kTranspose && node.attr_ints("perm") == std::vector<int64_t>{1, 0};
+}
+
 bool IsBlockwise(const ir::Value* value) {
   for (const ir::Dim& dim : value->type().shape) {
     if (!dim.is_static()) return false;
@@ -342,15 +341,8 @@ absl::Status EvaluateBlock(const ir::Value* value, const ir::Module& module,
 
 absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
                           const ir::WeightSource& weights, int64_t row0, int64_t row1, float* out) {
-  if (!IsBlockwise(value) && IsSmall(value)) {
-    WholeEvaluator evaluator(module, weights);
-    NINFER_ASSIGN_OR_RETURN(const Slot slot, evaluator.Evaluate(value));
-    const int64_t columns = ColumnsOf(value->type());
-    std::copy(slot.tensor.floats->begin() + row0 * columns,
-              slot.tensor.floats->begin() + row1 * columns, out);
-    return absl::OkStatus();
-  }
-  if (!IsBlockwise(value)) {
+  const bool blockwise = IsBlockwise(value);
+  if (!blockwise && !IsSmall(value)) {
     return InvalidArgument(
         value->is_weight() ? "@" : "%", value->name(), " (",
         value->is_weight()             ? "weight"
@@ -360,7 +352,13 @@ absl::Status EvaluateRows(const ir::Value* value, const ir::Module& module,
         " deep, or small elementwise arithmetic");
   }
   NINFER_CHECK(0 <= row0 && row0 <= row1 && row1 <= RowsOf(value->type()));
-  return EvaluateBlock(value, module, weights, {row0, row1, 0, ColumnsOf(value->type())}, out);
+  const int64_t columns = ColumnsOf(value->type());
+  if (blockwise) return EvaluateBlock(value, module, weights, {row0, row1, 0, columns}, out);
+  WholeEvaluator evaluator(module, weights);
+  NINFER_ASSIGN_OR_RETURN(const Slot slot, evaluator.Evaluate(value));
+  std::copy(slot.tensor.floats->begin() + row0 * columns,
+            slot.tensor.floats->begin() + row1 * columns, out);
+  return absl::OkStatus();
 }
 
 }  // namespace ninfer::eager

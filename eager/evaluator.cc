@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "eager/constants.h"
 #include "eager/streamed_constant.h"
 #include "ir/text.h"
 
@@ -69,9 +70,10 @@ const Evaluator::Schedule& Evaluator::ScheduleOf(const ir::Function& function) {
   std::unique_ptr<Schedule>& entry = schedules_[&function];
   if (entry != nullptr) return *entry;
   entry = std::make_unique<Schedule>();
+  absl::flat_hash_set<const ir::Value*> constant;
+  if (&function == folded_) constant = ConstantResults(function);
   for (const auto& node : function.nodes()) {
-    const bool folded =
-        &function == folded_ && node->num_results() > 0 && ir::IsConstant(node->result(0));
+    const bool folded = node->num_results() > 0 && constant.contains(node->result(0));
     if (!folded) entry->nodes.push_back(node.get());
   }
   entry->dying.resize(entry->nodes.size());

@@ -32,9 +32,8 @@ Tensor Unary(const Context& context, ir::Op op, const Tensor& x);
 Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Tensor& sin,
             bool half);
 absl::StatusOr<Tensor> Cast(const Context& context, const Tensor& x, DType dtype);
-absl::StatusOr<Tensor> Quantise(const Context& context, const Tensor& x,
-                                const QuantiseScheme& scheme);
-// As the op `alibi`; `round` rounds slopes and slope * position to bf16.
+Tensor Quantise(const Context& context, const Tensor& x, const QuantiseScheme& scheme);
+// As the op `alibi`; `round` rounds slopes, positions and their products to bf16.
 absl::StatusOr<Tensor> Alibi(const Context& context, const Tensor& scores, const Tensor& slopes,
                              const Tensor& key_bounds, double scale, bool round);
 // Window 0: none.
@@ -108,6 +107,8 @@ absl::StatusOr<int64_t> PageOf(const KvStore& kv, const Tensor& page_table, int6
                                int64_t position);
 // That bounds ascend from 0 to `last`.
 absl::Status CheckBounds(const char* what, const Tensor& bounds, int64_t last);
+// That no position is negative.
+absl::Status CheckPositions(const Tensor& positions);
 
 }  // namespace ninfer::eager
 

@@ -124,13 +124,6 @@ void TakeIntegers(int64_t dim, int64_t count, float* rows, float* scales) {
   }
 }
 
-absl::Status CheckPositions(const Tensor& positions) {
-  for (const int32_t position : *positions.ints) {
-    if (position < 0) return InvalidArgument("position ", position, ": expected at least 0");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<Tensor> Attention(const Context& context, const Tensor& q, const Tensor& k,

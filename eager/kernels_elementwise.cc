@@ -1,6 +1,6 @@
-// Elementwise ops, casts, rope and the causal mask. Binary ops broadcast trailing axes: rows are
-// runs of the last axis, in which each operand steps by one or stands still.
-// Tested by tests/eager_test.cc.
+// Elementwise ops, casts, quantisation, rope, alibi and the causal mask. Binary ops broadcast
+// trailing axes: rows are runs of the last axis, in which each operand steps by one or stands
+// still. Tested by tests/eager_test.cc.
 #include <cmath>
 #include <limits>
 
@@ -213,8 +213,7 @@ Tensor Rope(const Context& context, const Tensor& x, const Tensor& cos, const Te
   return y;
 }
 
-absl::StatusOr<Tensor> Quantise(const Context& context, const Tensor& x,
-                                const QuantiseScheme& scheme) {
+Tensor Quantise(const Context& context, const Tensor& x, const QuantiseScheme& scheme) {
   Tensor y = context.workspace->Floats(x.shape, DType::kF32);
   const int64_t columns = x.shape.back();
   if (columns == 0) return y;
@@ -290,6 +289,7 @@ absl::StatusOr<Tensor> CausalMask(const Context& context, const Tensor& scores,
   const int64_t heads = scores.shape[0], tokens = scores.shape[1], keys = scores.shape[2];
   NINFER_RETURN_IF_ERROR(CheckBounds("seq_bounds", seq_bounds, tokens));
   NINFER_RETURN_IF_ERROR(CheckBounds("key_bounds", key_bounds, keys));
+  NINFER_RETURN_IF_ERROR(CheckPositions(positions));
   Tensor y = context.workspace->Floats(scores.shape);
   const auto run = [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {

@@ -41,6 +41,13 @@ absl::Status CheckBounds(const char* what, const Tensor& bounds, int64_t last) {
   return InvalidArgument(what, ": expected numbers that ascend from 0 to ", last);
 }
 
+absl::Status CheckPositions(const Tensor& positions) {
+  for (const int32_t position : *positions.ints) {
+    if (position < 0) return InvalidArgument("position ", position, ": expected at least 0");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int64_t> PageOf(const KvStore& kv, const Tensor& page_table, int64_t sequence,
                                int64_t position) {
   const int64_t per_sequence = page_table.shape[1];

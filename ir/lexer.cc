@@ -5,6 +5,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace ninfer::ir {
 namespace {
@@ -34,6 +36,34 @@ bool IsPlainName(absl::string_view name) {
 }
 
 bool IsNumberName(absl::string_view name) { return std::all_of(name.begin(), name.end(), IsDigit); }
+
+std::string Quote(absl::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      absl::StrAppend(&quoted, "\\", absl::string_view(&c, 1));
+    } else if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      absl::StrAppendFormat(&quoted, "\\x%02x", static_cast<unsigned char>(c));
+    } else {
+      quoted.push_back(c);
+    }
+  }
+  quoted.push_back('"');
+  return quoted;
+}
+
+std::string NameText(char sigil, absl::string_view name) {
+  return absl::StrCat(absl::string_view(&sigil, 1), IsPlainName(name) ? name : Quote(name));
+}
+
+std::string CommentText(absl::string_view provenance) {
+  std::string text(provenance);
+  for (char& c : text) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
+  }
+  absl::StripAsciiWhitespace(&text);
+  return text.empty() ? "" : absl::StrCat("  // ", text);
+}
 
 void Lexer::SkipBlanks() {
   comment_ = {};
@@ -112,7 +142,8 @@ Token Lexer::Next() {
     const bool closed = ReadQuoted(&name);
     return Finish(closed ? TokenKind::kString : TokenKind::kBad, begin, std::move(name));
   }
-  if (c == '-' && absl::StartsWith(text_.substr(begin), "-inf")) {
+  if (absl::StartsWith(text_.substr(begin), "-inf") ||
+      absl::StartsWith(text_.substr(begin), "-nan")) {
     position_ += 4;
     return Finish(TokenKind::kNumber, begin);
   }

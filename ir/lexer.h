@@ -1,9 +1,10 @@
-// Tokens of the text form. Whitespace separates; a comment that follows a token on its line is
-// kept, since it is the provenance of the statement that ends there. Tested by
+// Tokens of the text form, read and written. Whitespace separates; a comment that follows a token
+// on its line is kept, since it is the provenance of the statement that ends there. Tested by
 // tests/ir_text_test.cc, tests/fuzz/ir_text_fuzz.cc.
 #ifndef NINFER_IR_LEXER_H_
 #define NINFER_IR_LEXER_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -14,6 +15,13 @@ namespace ninfer::ir {
 bool IsPlainName(absl::string_view name);
 // True for "" and for digits alone: such results are numbered by the printer.
 bool IsNumberName(absl::string_view name);
+
+// In quotes, with escapes: what the lexer reads back as this text.
+std::string Quote(absl::string_view text);
+// "%x", "@model.embed", and in quotes where the name needs them.
+std::string NameText(char sigil, absl::string_view name);
+// Two blanks and a comment that ends the line, or nothing. Control characters become blanks.
+std::string CommentText(absl::string_view provenance);
 
 enum class TokenKind : uint8_t {
   kWord,

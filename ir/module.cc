@@ -117,7 +117,6 @@ Node* Function::Insert(Op op, absl::Span<Value* const> operands,
     auto value = std::make_unique<Value>();
     value->type_ = type;
     value->producer_ = node.get();
-    value->result_index_ = static_cast<int>(node->results_.size());
     node->results_.push_back(std::move(value));
   }
   Node* inserted = node.get();

@@ -59,7 +59,6 @@ struct AttrSpec {
 struct OpInfo {
   Op op;
   absl::string_view name;
-  absl::string_view format;
   int min_operands;
   int max_operands;
   OpClass op_class;
@@ -137,7 +136,6 @@ class Value {
   const Type& type() const { return type_; }
   void set_type(Type type) { type_ = std::move(type); }
   Node* producer() const { return producer_; }  // null unless kind is kResult
-  int result_index() const { return result_index_; }
   // The checkpoint's tensor, or layer, that the value comes from; printed as a comment.
   const std::string& provenance() const { return provenance_; }
   void set_provenance(std::string text) { provenance_ = std::move(text); }
@@ -152,7 +150,6 @@ class Value {
   std::string name_;
   Type type_;
   Node* producer_ = nullptr;
-  int result_index_ = 0;
   std::string provenance_;
 };
 

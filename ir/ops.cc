@@ -112,9 +112,8 @@ const std::vector<OpInfo>& Table() {
         if (candidate.name == row.format) format = &candidate;
       }
       NINFER_CHECK(format != nullptr) << "format of " << std::string(row.name);
-      result->push_back({row.op, row.name, row.format, format->min_operands, format->max_operands,
-                         row.op_class, row.stages, ParseAttributes(row.attributes),
-                         row.mathematics});
+      result->push_back({row.op, row.name, format->min_operands, format->max_operands, row.op_class,
+                         row.stages, ParseAttributes(row.attributes), row.mathematics});
     }
     return result;
   }();

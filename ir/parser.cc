@@ -7,6 +7,8 @@
 // Tested by tests/ir_text_test.cc, tests/fuzz/ir_text_fuzz.cc.
 #include "ir/parser.h"
 
+#include <charconv>
+
 #include "absl/strings/escaping.h"
 #include "base/status.h"
 #include "ir/text.h"
@@ -22,9 +24,9 @@ constexpr int kMaxDepth = 4;
 
 absl::Status Parser::ParseHeader(std::string* name, Stage* stage) {
   NINFER_RETURN_IF_ERROR(Expect("module"));
-  NINFER_RETURN_IF_ERROR(Expect(TokenKind::kString, "the module's name in quotes", name));
+  NINFER_ASSIGN_OR_RETURN(*name, ParseName(TokenKind::kString, "the module's name in quotes"));
   NINFER_RETURN_IF_ERROR(Expect("stage"));
-  const absl::optional<Stage> found = StageFromName(token_.text);
+  const absl::optional<Stage> found = StageFromName(token().text);
   if (!found.has_value()) {
     return Error("one of the stages imported, optimised, attention, fused");
   }
@@ -51,9 +53,8 @@ absl::Status Parser::ParseItems() {
 
 absl::Status Parser::ParseDimension() {
   NINFER_RETURN_IF_ERROR(Expect("dim"));
-  if (module_->FindSymbol(token_.text) >= 0) return Error("a dimension not declared above");
-  std::string name;
-  NINFER_RETURN_IF_ERROR(Expect(TokenKind::kWord, "a dimension's name", &name));
+  if (module_->FindSymbol(token().text) >= 0) return Error("a dimension not declared above");
+  NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kWord, "a dimension's name"));
   NINFER_RETURN_IF_ERROR(Expect("in"));
   NINFER_RETURN_IF_ERROR(Expect("["));
   NINFER_ASSIGN_OR_RETURN(const int64_t min, ParseInt("a lower bound"));
@@ -61,17 +62,16 @@ absl::Status Parser::ParseDimension() {
   NINFER_ASSIGN_OR_RETURN(const int64_t max, ParseInt("an upper bound"));
   NINFER_RETURN_IF_ERROR(Expect("]"));
   module_->AddSymbol(std::move(name), min, max);
-  symbols_ = module_->symbols();
+  set_symbols(module_->symbols());
   return absl::OkStatus();
 }
 
 absl::Status Parser::ParseWeight() {
   NINFER_RETURN_IF_ERROR(Expect("weight"));
-  if (IsKind(TokenKind::kGlobal) && module_->FindWeight(token_.name) != nullptr) {
+  if (IsKind(TokenKind::kGlobal) && module_->FindWeight(token().name) != nullptr) {
     return Error("a weight not declared above");
   }
-  std::string name;
-  NINFER_RETURN_IF_ERROR(Expect(TokenKind::kGlobal, "a weight's name", &name));
+  NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kGlobal, "a weight's name"));
   NINFER_RETURN_IF_ERROR(Expect(":"));
   NINFER_ASSIGN_OR_RETURN(const Type type, ParseType());
   Value* weight = nullptr;
@@ -81,7 +81,7 @@ absl::Status Parser::ParseWeight() {
     Advance();
     NINFER_ASSIGN_OR_RETURN(std::vector<float> elements, ParseLiteral());
     if (static_cast<int64_t>(elements.size()) != type.shape[0].offset) {
-      return InvalidArgument(file_, ":", token_.line, ": weight @", name, ": expected ",
+      return InvalidArgument(file(), ":", token().line, ": weight @", name, ": expected ",
                              type.shape[0].offset, " elements, found ", elements.size());
     }
     weight = module_->AddLiteral(std::move(name), std::move(elements));
@@ -92,16 +92,88 @@ absl::Status Parser::ParseWeight() {
   return absl::OkStatus();
 }
 
+// --- literals ------------------------------------------------------------------------------------
+
+template <typename Float>
+absl::StatusOr<Float> Parser::ParseFloat() {
+  Float value = 0;
+  const char* end = token().text.data() + token().text.size();
+  const auto result = std::from_chars(token().text.data(), end, value);
+  const bool number = IsKind(TokenKind::kNumber) || Is("inf") || Is("nan");
+  if (!number || result.ec != std::errc() || result.ptr != end) return Error("a number");
+  Advance();
+  return value;
+}
+
+absl::StatusOr<std::vector<float>> Parser::ParseLiteral() {
+  NINFER_RETURN_IF_ERROR(Expect("["));
+  std::vector<float> elements;
+  do {
+    NINFER_ASSIGN_OR_RETURN(const float element, ParseFloat<float>());
+    elements.push_back(element);
+  } while (Accept(","));
+  NINFER_RETURN_IF_ERROR(Expect("]"));
+  return elements;
+}
+
+// --- attributes ----------------------------------------------------------------------------------
+
+absl::Status Parser::ParseAttrs(const OpInfo& info, std::vector<Attr>& attrs) {
+  NINFER_RETURN_IF_ERROR(Expect("{"));
+  if (Accept("}")) return absl::OkStatus();
+  do {
+    for (const Attr& attr : attrs) {
+      if (token().text == attr.name) return Error("an attribute not given before");
+    }
+    Attr attr;
+    NINFER_ASSIGN_OR_RETURN(attr.name, ParseName(TokenKind::kWord, "an attribute's name"));
+    NINFER_RETURN_IF_ERROR(Expect("="));
+    bool as_float = false;
+    for (const AttrSpec& spec : info.attributes) {
+      as_float |= spec.name == attr.name && spec.kind == AttrKind::kFloat;
+    }
+    NINFER_ASSIGN_OR_RETURN(attr.value, ParseAttrValue(as_float));
+    attrs.push_back(std::move(attr));
+  } while (Accept(","));
+  return Expect("}");
+}
+
+absl::StatusOr<AttrValue> Parser::ParseAttrValue(bool as_float) {
+  if (IsKind(TokenKind::kString)) {
+    const std::string text = token().name;
+    Advance();
+    return AttrValue(text);
+  }
+  if (Accept("true")) return AttrValue(true);
+  if (Accept("false")) return AttrValue(false);
+  if (Accept("[")) {
+    std::vector<int64_t> values;
+    if (Accept("]")) return AttrValue(values);
+    do {
+      NINFER_ASSIGN_OR_RETURN(const int64_t value, ParseInt("an integer"));
+      values.push_back(value);
+    } while (Accept(","));
+    NINFER_RETURN_IF_ERROR(Expect("]"));
+    return AttrValue(values);
+  }
+  const bool fraction = token().text.find_first_of(".en") != absl::string_view::npos;
+  if (as_float || fraction) {
+    NINFER_ASSIGN_OR_RETURN(const double value, ParseFloat<double>());
+    return AttrValue(value);
+  }
+  NINFER_ASSIGN_OR_RETURN(const int64_t value, ParseInt("an attribute's value"));
+  return AttrValue(value);
+}
+
 // --- functions -----------------------------------------------------------------------------------
 
 absl::StatusOr<std::unique_ptr<Function>> Parser::ParseFunction() {
   NINFER_RETURN_IF_ERROR(Expect("func"));
   if (IsKind(TokenKind::kGlobal) && module_ != nullptr &&
-      module_->FindFunction(token_.name) != nullptr) {
+      module_->FindFunction(token().name) != nullptr) {
     return Error("a function not defined above");
   }
-  std::string name;
-  NINFER_RETURN_IF_ERROR(Expect(TokenKind::kGlobal, "a function's name", &name));
+  NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kGlobal, "a function's name"));
   auto function = std::make_unique<Function>(std::move(name));
   Scope scope{function.get(), {}, 0};
   NINFER_RETURN_IF_ERROR(ParseParameters(scope));
@@ -113,12 +185,11 @@ absl::Status Parser::ParseParameters(Scope& scope) {
   NINFER_RETURN_IF_ERROR(Expect("("));
   if (Accept(")")) return absl::OkStatus();
   do {
-    const Token token = token_;
-    std::string name;
-    NINFER_RETURN_IF_ERROR(Expect(TokenKind::kValue, "a parameter's name", &name));
+    const Token first = token();
+    NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kValue, "a parameter's name"));
     NINFER_RETURN_IF_ERROR(Expect(":"));
     NINFER_ASSIGN_OR_RETURN(const Type type, ParseType());
-    NINFER_RETURN_IF_ERROR(Define(scope, token, scope.function->AddParameter(name, type)));
+    NINFER_RETURN_IF_ERROR(Define(scope, first, scope.function->AddParameter(name, type)));
   } while (Accept(","));
   return Expect(")");
 }
@@ -140,11 +211,11 @@ absl::Status Parser::ParseReturn(Scope& scope) {
 
 absl::Status Parser::Define(Scope& scope, const Token& token, Value* value) {
   if (value->is_parameter() && IsNumberName(token.name)) {
-    return InvalidArgument(file_, ":", token.line, ": expected a parameter's name, found ",
+    return InvalidArgument(file(), ":", token.line, ": expected a parameter's name, found ",
                            token.text);
   }
   if (!scope.values.emplace(token.name, value).second) {
-    return InvalidArgument(file_, ":", token.line, ": expected a name not defined above, found ",
+    return InvalidArgument(file(), ":", token.line, ": expected a name not defined above, found ",
                            absl::Utf8SafeCHexEscape(token.text));
   }
   return absl::OkStatus();
@@ -153,10 +224,10 @@ absl::Status Parser::Define(Scope& scope, const Token& token, Value* value) {
 absl::StatusOr<Value*> Parser::ParseUse(const Scope& scope) {
   Value* value = nullptr;
   if (IsKind(TokenKind::kGlobal)) {
-    value = module_ == nullptr ? nullptr : module_->FindWeight(token_.name);
+    value = module_ == nullptr ? nullptr : module_->FindWeight(token().name);
     if (value == nullptr) return Error("a weight declared above");
   } else if (IsKind(TokenKind::kValue)) {
-    const auto it = scope.values.find(token_.name);
+    const auto it = scope.values.find(token().name);
     if (it == scope.values.end()) return Error("a value defined above");
     value = it->second;
   } else {
@@ -180,27 +251,25 @@ absl::Status Parser::ParseRegionOperands(const Scope& scope, std::vector<Value*>
   NINFER_RETURN_IF_ERROR(Expect("("));
   if (Accept(")")) return absl::OkStatus();
   do {
-    const Token token = token_;
-    std::string name;
-    NINFER_RETURN_IF_ERROR(Expect(TokenKind::kValue, "a parameter's name", &name));
+    const Token first = token();
+    NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kValue, "a parameter's name"));
     NINFER_RETURN_IF_ERROR(Expect("="));
     NINFER_ASSIGN_OR_RETURN(Value * value, ParseUse(scope));
     operands.push_back(value);
-    NINFER_RETURN_IF_ERROR(Define(body, token, body.function->AddParameter(name, value->type())));
+    NINFER_RETURN_IF_ERROR(Define(body, first, body.function->AddParameter(name, value->type())));
   } while (Accept(","));
   return Expect(")");
 }
 
 absl::Status Parser::ParseNode(Scope& scope) {
-  const int line = token_.line;
+  const int line = token().line;
   std::vector<Token> names;
   do {
-    names.push_back(token_);
-    std::string name;
-    NINFER_RETURN_IF_ERROR(Expect(TokenKind::kValue, "a result's name", &name));
+    names.push_back(token());
+    NINFER_RETURN_IF_ERROR(ParseName(TokenKind::kValue, "a result's name").status());
   } while (Accept(","));
   NINFER_RETURN_IF_ERROR(Expect("="));
-  const absl::optional<Op> op = IsKind(TokenKind::kWord) ? OpFromName(token_.text) : absl::nullopt;
+  const absl::optional<Op> op = IsKind(TokenKind::kWord) ? OpFromName(token().text) : absl::nullopt;
   if (!op.has_value()) return Error("an op");
   Advance();
 
@@ -228,7 +297,7 @@ absl::Status Parser::ParseNode(Scope& scope) {
     types.push_back(std::move(type));
   } while (Accept(","));
   if (types.size() != names.size()) {
-    return InvalidArgument(file_, ":", line, ": expected ", names.size(), " result types, found ",
+    return InvalidArgument(file(), ":", line, ": expected ", names.size(), " result types, found ",
                            types.size());
   }
   Node* node = scope.function->Insert(*op, operands, types, std::move(attrs));

@@ -10,9 +10,7 @@
 #include <charconv>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "ir/lexer.h"
 #include "ir/text.h"
@@ -25,35 +23,6 @@ std::string NumberText(Float value) {
   char buffer[40];
   const std::to_chars_result result = std::to_chars(buffer, buffer + sizeof(buffer), value);
   return std::string(buffer, result.ptr);
-}
-
-std::string Quote(absl::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      absl::StrAppend(&quoted, "\\", absl::string_view(&c, 1));
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      absl::StrAppendFormat(&quoted, "\\x%02x", static_cast<unsigned char>(c));
-    } else {
-      quoted.push_back(c);
-    }
-  }
-  quoted.push_back('"');
-  return quoted;
-}
-
-std::string NameText(char sigil, absl::string_view name) {
-  return absl::StrCat(absl::string_view(&sigil, 1), IsPlainName(name) ? name : Quote(name));
-}
-
-// Two blanks and a comment, or nothing. Control characters become blanks: a comment is one line.
-std::string Comment(absl::string_view provenance) {
-  std::string text(provenance);
-  for (char& c : text) {
-    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
-  }
-  absl::StripAsciiWhitespace(&text);
-  return text.empty() ? "" : absl::StrCat("  // ", text);
 }
 
 struct AttrText {
@@ -136,7 +105,7 @@ class FunctionPrinter {
     std::string text = "{\n";
     for (const auto& node : function.nodes()) {
       const std::string provenance =
-          node->num_results() == 0 ? "" : Comment(node->result(0)->provenance());
+          node->num_results() == 0 ? "" : CommentText(node->result(0)->provenance());
       absl::StrAppend(&text, margin, NodeText(*node, true, indent + 2), provenance, "\n");
     }
     absl::StrAppend(&text, margin, "return");
@@ -223,8 +192,8 @@ std::string ModuleText(const Module& module, const Numbering* numbering) {
     for (size_t i = 0; i < weight.literal.size(); ++i) {
       absl::StrAppend(&text, i == 0 ? " = [" : ", ", NumberText(weight.literal[i]));
     }
-    absl::StrAppend(&text, weight.literal.empty() ? "" : "]", Comment(weight.value->provenance()),
-                    "\n");
+    absl::StrAppend(&text, weight.literal.empty() ? "" : "]",
+                    CommentText(weight.value->provenance()), "\n");
   }
   for (const auto& function : module.functions()) {
     absl::StrAppend(&text, "\n", FunctionText(*function, module.symbols(), 0, numbering), "\n");

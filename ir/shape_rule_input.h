@@ -4,7 +4,6 @@
 #define NINFER_IR_SHAPE_RULE_INPUT_H_
 
 #include <cstdlib>
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -48,6 +47,8 @@ struct RuleInput {
 };
 
 using RuleResult = absl::StatusOr<Type>;
+
+inline Type F32(absl::InlinedVector<Dim, 4> shape) { return {DType::kF32, std::move(shape)}; }
 
 enum class Element { kF32, kFloat, kI32, kAny };
 

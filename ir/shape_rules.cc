@@ -19,11 +19,6 @@
 
 namespace ninfer::ir {
 namespace shape_rules {
-namespace {
-
-Type F32(absl::InlinedVector<Dim, 4> shape) { return {DType::kF32, std::move(shape)}; }
-
-}  // namespace
 
 // --- elementwise and reductions ------------------------------------------------------------------
 
@@ -110,7 +105,7 @@ RuleResult QuantiseShape(const RuleInput& in) {
   return F32(in.type(0).shape);
 }
 
-// --- matmul and gather ---------------------------------------------------------------------------
+// --- matmul --------------------------------------------------------------------------------------
 
 RuleResult LinearShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectTensor(in, 0, Element::kFloat, 1));
@@ -125,10 +120,8 @@ RuleResult MatMulShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(
       ExpectShape(in, 0, Element::kFloat, {absl::nullopt, absl::nullopt, absl::nullopt}));
   const Type& a = in.type(0);  // [h, m, k]
-  bool transpose_b = false;
-  for (const Attr& attr : in.attrs) {
-    if (attr.name == "transpose_b") transpose_b = std::get<bool>(attr.value);
-  }
+  const bool* attr = in.find_attr<bool>("transpose_b");
+  const bool transpose_b = attr != nullptr && *attr;
   const Pattern b = transpose_b ? Pattern{a.shape[0], absl::nullopt, a.shape[2]}
                                 : Pattern{a.shape[0], a.shape[2], absl::nullopt};
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kFloat, b));
@@ -149,7 +142,7 @@ RuleResult GroupedLinearShape(const RuleInput& in) {
   return F32({x.shape[0], chosen, w.shape[1]});
 }
 
-// --- top-k ---------------------------------------------------------------------------------------
+// --- top-k and gather ----------------------------------------------------------------------------
 
 RuleResult TopKShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt}));
@@ -181,7 +174,7 @@ RuleResult EmbeddingShape(const RuleInput& in) {
   return F32({in.type(0).shape[0], in.type(1).shape[1]});  // [T, width]
 }
 
-RuleResult EmbeddingShapeOfRows(const RuleInput& in) {
+RuleResult GatherRowsShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectTensor(in, 0, Element::kAny, 1));
   const Type& rows = in.type(1);
   if (rows.rank() == 2) {

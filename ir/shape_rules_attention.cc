@@ -7,8 +7,6 @@
 namespace ninfer::ir::shape_rules {
 namespace {
 
-Type F32(absl::InlinedVector<Dim, 4> shape) { return {DType::kF32, std::move(shape)}; }
-
 // The operands (positions [T], seq_bounds [S+1]) from `first` on. Gives S+1.
 absl::StatusOr<Dim> ExpectSequences(const RuleInput& in, int first, const Dim& tokens) {
   NINFER_RETURN_IF_ERROR(ExpectShape(in, first, Element::kI32, {tokens}));

@@ -7,15 +7,15 @@
 //  - a dimension's name is a word and unique, its bounds are ordered, not negative, at most 2^40;
 //  - a weight's type is a tensor of static sizes; a literal is f32[n] and has n elements.
 // Of a type: symbols exist, sizes are at least 1 (symbolic ones at least 0 at their lower bound),
-// the bytes at the upper bounds are at most 2^60; a KV state is kv<float>[heads, head_dim], both
-// static. Of a function:
+// the bytes at the upper bounds are at most 2^60; a KV state is of floats or i8, [heads, head_dim],
+// both static.
+// Of a function:
 //  - parameters have unique names that are not numbers; named results have names of their own;
 //  - every operand is a parameter, a result defined above or a weight of the module (SSA
-//  dominance);
+//    dominance);
 //  - there is at least one result, each defined in the function or a weight;
 //  - a KV state is consumed once at most (by a node with a KV result, or as the function's result)
-//  and
-//    is not read after that.
+//    and is not read after that.
 // Of a node:
 //  - the op is legal at the module's stage (what no kernel takes is lowering's to say);
 //  - operand count; attributes present, of the right kind, known, within the rule's range;

@@ -134,8 +134,7 @@ bool Simplify(const Node& node, Replacement* to) {
   return false;
 }
 
-absl::StatusOr<bool> Apply(ir::Module& module, ir::Function& function, Node& node,
-                           const Replacement& to) {
+absl::Status Apply(ir::Module& module, ir::Function& function, Node& node, const Replacement& to) {
   Value* value = to.value;
   if (value == nullptr) {
     ir::Builder builder(&module, &function, &node);
@@ -145,7 +144,7 @@ absl::StatusOr<bool> Apply(ir::Module& module, ir::Function& function, Node& nod
   }
   function.ReplaceAllUses(node.result(), value);
   function.Erase(&node);
-  return true;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -163,7 +162,7 @@ absl::StatusOr<int> Canonicalise(ir::Module& module, const PassOptions& options)
         continue;
       }
       if (!rewrites.Next()) return rewrites.made();
-      NINFER_RETURN_IF_ERROR(Apply(module, *function, node, to).status());
+      NINFER_RETURN_IF_ERROR(Apply(module, *function, node, to));
     }
   }
   return rewrites.made();

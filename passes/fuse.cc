@@ -3,8 +3,7 @@
 //   linear     one linear with bias, activation, gate * up of its two halves, residual, cast;
 //   kv_append  rope and cast of k and v, then the append;
 //   attention  attention, then the reshape and cast of its result; without a cache, rope and cast
-//   of
-//              k and v before it;
+//              of k and v before it;
 //   rowwise    chains of norms, casts, rope, gathers and elementwise ops on the same rows.
 // Reshapes and slices are free and stand in every body that looks through them. Weights and step
 // arguments become parameters; scalar constants stand in the body. Equal regions of different
@@ -137,7 +136,6 @@ absl::StatusOr<int> Fuse(ir::Module& module, const PassOptions& options) {
       Node* fused = function->InsertFused(program::FamilyName(group.family), builder.operands(),
                                           builder.TakeBody(), group.place);
       for (size_t i = 0; i < group.outputs.size(); ++i) {
-        fused->result(i)->set_name(group.outputs[i]->name());
         fused->result(i)->set_provenance(group.outputs[i]->provenance());
         fused->result(i)->set_name(TakeName(group.outputs[i]));
         function->ReplaceAllUses(group.outputs[i], fused->result(i));

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "program/body.h"
 #include "program/columns.h"
 
 namespace ninfer::passes {
@@ -34,11 +35,9 @@ Value* BehindViews(Value* value) {
 
 namespace {
 
+// A constant is none here: it stands in the body of whatever reads it.
 bool IsPointwise(const Node& node) {
-  const OpClass op_class = node.info().op_class;
-  return op_class == OpClass::kCast ||
-         (op_class == OpClass::kElementwise && node.op() != Op::kConstant &&
-          node.op() != Op::kRope && node.op() != Op::kCausalMask);
+  return node.op() != Op::kConstant && program::IsPointwise(node);
 }
 
 bool IsRowwise(const Node& node) {

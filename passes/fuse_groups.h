@@ -49,7 +49,7 @@ class GroupFinder {
   bool FitsEpilogue(const ir::Node& node, const NodeSet& inside, const ir::Type& wide) const;
   bool MayBecomeInner(const ir::Value* value, const NodeSet& inside, const ir::Type& wide) const;
   bool HasOneOutput(const NodeSet& inside) const;
-  // Ropes and casts that lead to an operand and to nothing else.
+  // Ropes, casts and norms that lead to an operand and to nothing else.
   void CollectPrologue(ir::Value* operand, const ir::Node* user,
                        std::vector<ir::Node*>& nodes) const;
   // Every use of the value, seen through views, is by these nodes.

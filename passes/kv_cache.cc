@@ -92,12 +92,12 @@ bool MatchLayers(Step& step) {
                                              });
 }
 
-// What the first rewrite adds for all layers.
+// What is added once for all layers.
 struct Cache {
   absl::btree_map<int64_t, Value*> page_tables;  // by window
-  int64_t context = 0;
-  Value* key_bounds = nullptr;
-  int keys = -1;  // the symbol C
+  int64_t context = 0;                           // positions that a text may have
+  Value* key_bounds = nullptr;                   // i32[S+1]
+  int keys = -1;                                 // the symbol C
 };
 
 // How far back the layer's rows see; 0: to the text's start.
@@ -121,7 +121,12 @@ absl::StatusOr<Cache> AddCache(ir::Module& module, Step& step, const PassOptions
   if (module.FindSymbol("C") >= 0 || module.FindSymbol("G") >= 0) {
     return InvalidArgument("dimensions C and G are kept for the cache, found one in the graph");
   }
-  cache.keys = module.AddSymbol("C", 1, max_sequences * context);
+  int64_t most_keys = 0;
+  if (__builtin_mul_overflow(max_sequences, context, &most_keys)) {
+    return InvalidArgument("expected less than 2^63 cached positions, found ", max_sequences,
+                           " sequences of ", context);
+  }
+  cache.keys = module.AddSymbol("C", 1, most_keys);
   const int pages = module.AddSymbol("G", 1, (context + kPage - 1) / kPage);
   const Dim s = Dim::Symbolic(step.sequences);
   Value* cached_lens = function.AddParameter("cached_lens", Type{DType::kI32, {s}});

@@ -44,7 +44,7 @@ class Lowering {
   }
 
   absl::StatusOr<program::Program> Run() {
-    NINFER_RETURN_IF_ERROR(CheckSizes());
+    NINFER_RETURN_IF_ERROR(CheckSizes(step_));
     NINFER_RETURN_IF_ERROR(MapParameters());
     NINFER_RETURN_IF_ERROR(MakeRegions());
     NoteTiedTables();
@@ -59,7 +59,7 @@ class Lowering {
   }
 
  private:
-  absl::Status CheckSizes() const;
+  absl::Status CheckSizes(const ir::Function& function) const;
   absl::Status MapParameters();
   absl::Status MakeRegions();
   absl::Status AddAttention(Region region);
@@ -88,8 +88,9 @@ class Lowering {
 };
 
 // Sizes are computed without looking for overflow from here on.
-absl::Status Lowering::CheckSizes() const {
-  for (const auto& node : step_.nodes()) {
+absl::Status Lowering::CheckSizes(const ir::Function& function) const {
+  for (const auto& node : function.nodes()) {
+    if (node->body() != nullptr) NINFER_RETURN_IF_ERROR(CheckSizes(*node->body()));
     for (int i = 0; i < node->num_results(); ++i) {
       const ir::Type& type = node->result(i)->type();
       if (ir::MaxBytes(type, program_.symbols) <= kMostBytes) continue;
@@ -295,16 +296,13 @@ void Lowering::AddOutputs(const Region& region, const Kernel& kernel, program::L
   }
 }
 
-// Naive attention stores every probability: its last parameter. A head's fill whole pages, since
-// kernels compute a page's at a time.
+// Naive attention stores every probability: its last parameter. Whole pages of positions, since
+// kernels write a page's scores at once.
 void Lowering::AddScores(const Region& region, Kernel& kernel, program::Launch& launch) {
   const ir::Node* attention = program::FindNode(*kernel.body, Op::kPagedAttention);
   if (attention == nullptr || attention->attr_string("form") != "naive") return;
   const ir::Type& q = attention->operand(0)->type();
-  // Whole pages of positions: kernels write a page's scores at once.
-  const int64_t page = program::KvLayout::kPagePositions;
-  const int64_t positions = (ContextLength() + page - 1) / page * page;
-  const ir::Type scores{DType::kF32, {q.shape[0], q.shape[1], ir::Dim::Static(positions)}};
+  const ir::Type scores{DType::kF32, {q.shape[0], q.shape[1], ir::Dim::Static(ContextLength())}};
   kernel.body->AddParameter("scores", scores);
   KernelParam param;
   param.written = true;

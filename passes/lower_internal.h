@@ -78,8 +78,8 @@ class WeightTable {
   void NotePanel(const ir::Value* value);
   // Index of the packed weight, which is made when it is new.
   absl::StatusOr<int> Panel(const ir::Value* value, int64_t segments);
-  absl::StatusOr<int> Table(
-      const ir::Value* value);  // an embedding's: panels where a linear has some
+  // An embedding's: panels where a linear has some.
+  absl::StatusOr<int> Table(const ir::Value* value);
   absl::StatusOr<int> Plain(const ir::Value* value);
 
   const program::PackedWeight& at(int index) const { return weights_[index]; }
@@ -128,7 +128,6 @@ class KernelTable {
   explicit KernelTable(absl::Span<const ir::Symbol> symbols) : symbols_(symbols) {}
   int Add(program::Kernel kernel);
   std::vector<program::Kernel> Finish() { return std::move(kernels_); }
-  const program::Kernel& at(int index) const { return kernels_[index]; }
 
  private:
   absl::Span<const ir::Symbol> symbols_;

@@ -101,7 +101,7 @@ bool IsPulledIn(const ir::Value* value) {
   return (op_class == OpClass::kView || op_class == OpClass::kQuantise) && !ir::IsConstant(value);
 }
 
-// Index of the parameter that stands for `value`, which is added when there is none.
+// The parameter that stands for `value`, which is added when there is none.
 ir::Value* ParameterFor(Region& region, const ir::Value* value) {
   for (size_t i = 0; i < region.sources.size(); ++i) {
     if (region.sources[i].value == value) return region.body->parameters()[i].get();

@@ -59,11 +59,8 @@ std::string PassesMarkdown() {
       "In pipeline order; `passes/pipeline.cc` says why each stands where it does. An optional "
       "pass is an\n"
       "optimisation and can be left out with `--disable-pass`; the others give the forms that "
-      "later "
-      "ones need.\n"
-      "The number is the one in the log, in the names of dumps and "
-      "in "
-      "errors.\n"
+      "later ones need.\n"
+      "The number is the one in the log, in the names of dumps and in errors.\n"
       "\n"
       "| | pass | level | optional | changes | proves |\n"
       "|---|---|---|---|---|---|\n";

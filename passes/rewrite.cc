@@ -49,14 +49,17 @@ absl::optional<double> ScalarConstant(const Value* value) {
   return node->attr_float("value");
 }
 
-absl::optional<float> EvaluateScalar(const Value* value) {
+namespace {
+
+// `depth` bounds recursion, and with it the paths through what is used twice.
+absl::optional<float> EvaluateScalar(const Value* value, int depth) {
   const Node* node = value->producer();
-  if (node == nullptr || value->type().rank() != 0) return absl::nullopt;
+  if (node == nullptr || value->type().rank() != 0 || depth == 0) return absl::nullopt;
   if (node->op() == Op::kConstant) return static_cast<float>(node->attr_float("value"));
   if (node->operands().empty() || node->operands().size() > 2) return absl::nullopt;
   float x[2] = {};
   for (size_t i = 0; i < node->operands().size(); ++i) {
-    const absl::optional<float> operand = EvaluateScalar(node->operand(i));
+    const absl::optional<float> operand = EvaluateScalar(node->operand(i), depth - 1);
     if (!operand) return absl::nullopt;
     x[i] = *operand;
   }
@@ -69,6 +72,12 @@ absl::optional<float> EvaluateScalar(const Value* value) {
   if (node->op() == Op::kSqrt) result = std::sqrt(x[0]);
   if (result && !std::isfinite(*result)) return absl::nullopt;
   return result;
+}
+
+}  // namespace
+
+absl::optional<float> EvaluateScalar(const Value* value) {
+  return EvaluateScalar(value, kMaxScalarDepth);
 }
 
 bool MatchScaling(const Node* node, Value** tensor, double* factor) {
@@ -149,7 +158,7 @@ bool ViewIsRowByRow(const Node& node, int symbol) {
   return axis >= 0 && node.attr_int("axis") != axis;  // slice, concat, repeat
 }
 
-// Whether a node without rows among its operands makes rows all the same.
+// Whether some operand has rows.
 bool HasRows(const Node& node, int symbol) {
   return std::any_of(node.operands().begin(), node.operands().end(),
                      [&](const Value* v) { return AxisOf(v->type(), symbol) != -1; });
@@ -180,8 +189,7 @@ bool IsRowByRow(const Node& node, int symbol) {
     case OpClass::kGroupedMatmul:
     case OpClass::kTopK:  // the last axis is looked through
       return axis != first.rank() - 1;
-    case OpClass::kGather:  // rows of ids, each of which picks a row of a table that has no rows of
-                            // T
+    case OpClass::kGather:  // rows of ids, each of which picks a row of a table without rows
       if (node.op() == Op::kTakeColumns) return axis == 0;
       return AxisOf(node.operand(node.op() == Op::kEmbedding ? 1 : 0)->type(), symbol) == -1;
     case OpClass::kView:

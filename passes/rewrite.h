@@ -61,7 +61,9 @@ absl::optional<double> ScalarConstant(const ir::Value* value);
 
 // The value of an expression of scalar constants, in f32 as eager computes it. Only operations that
 // IEEE 754 rounds correctly are evaluated (+ - * / negation, square root), so that the result is
-// the same bits everywhere; none when the result is not finite.
+// the same bits everywhere; none when the result is not finite, or more than so many ops lie
+// between it and a constant (the fold pass goes in program order and leaves none).
+inline constexpr int kMaxScalarDepth = 16;
 absl::optional<float> EvaluateScalar(const ir::Value* value);
 
 // True for a node that multiplies or divides one tensor by a scalar constant, of which it tells the

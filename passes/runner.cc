@@ -26,6 +26,7 @@
 #include "ir/text.h"
 #include "ir/verifier.h"
 #include "passes/diff.h"
+#include "passes/rewrite.h"
 #include "program/text.h"
 #include "program/verifier.h"
 
@@ -336,8 +337,9 @@ void Runner::Measure(int64_t* ops, int64_t* bytes) const {
     return;
   }
   for (const auto& function : module_->functions()) {
+    const absl::flat_hash_set<const ir::Value*> constants = ConstantValues(*function);
     for (const auto& node : function->nodes()) {
-      if (ir::IsConstant(node->result())) continue;
+      if (constants.contains(node->result())) continue;
       ++*ops;
       if (node->info().op_class == ir::OpClass::kView) continue;
       for (int i = 0; i < node->num_results(); ++i) {

@@ -77,6 +77,12 @@ absl::Status CheckRows(const Container& container, absl::string_view file) {
       return InvalidArgument(file, ": section ", SectionName(row.type),
                              ": expected once, found twice");
     }
+    // Readers take what lies before it into memory, and nothing behind it.
+    const size_t behind = container.rows.size() - 1 - i;
+    if (row.type == static_cast<uint32_t>(Section::kWeightData) && behind > 0) {
+      return InvalidArgument(file, ": section ", SectionName(row.type),
+                             ": expected to be the last, found ", behind, " behind it");
+    }
   }
   if (end != container.file_size) {
     return InvalidArgument(file, ": expected ", end, " bytes, found ", container.file_size);

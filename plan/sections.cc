@@ -341,7 +341,7 @@ absl::Status DecodeBesideCode(Section section, int version, absl::string_view by
 const std::vector<SectionInfo>& ListSections() {
   static const auto& rows = *new std::vector<SectionInfo>{
 #define SECTION(enumerator, number, name, version, must, holds) \
-  {Section::k##enumerator, name, version, must, holds},
+  {Section::k##enumerator, name, version, must},
 #include "plan/sections.def"
   };
   return rows;

@@ -24,7 +24,6 @@ struct SectionInfo {
   absl::string_view name;
   uint16_t version;
   bool must_understand;
-  absl::string_view holds;
 };
 // Rows of sections.def in order.
 const std::vector<SectionInfo>& ListSections();

@@ -4,11 +4,10 @@
 
 #include "absl/algorithm/container.h"
 #include "base/status.h"
+#include "program/scratch.h"
 
 namespace ninfer::program {
 namespace {
-
-constexpr int64_t kAttentionRows = 16;  // rows of queries in one unit
 
 bool StaticColumns(const ir::Type& type) {
   for (int i = 1; i < type.rank(); ++i) {
@@ -21,20 +20,19 @@ bool IsView(const ir::Node* node) {
   return node != nullptr && node->info().op_class == ir::OpClass::kView;
 }
 
-// True when `value` is computed from parameter `source` by views alone, or is it.
+// True when `value` is `source`, or computed from it by views alone.
 bool IsViewOf(const ir::Value* value, const ir::Value* source) {
   while (value != source && IsView(value->producer())) value = value->producer()->operand(0);
   return value == source;
 }
 
-// Ops whose element depends on the operands' elements at the same place alone.
+}  // namespace
+
 bool IsPointwise(const ir::Node& node) {
   return (node.info().op_class == ir::OpClass::kElementwise && node.op() != ir::Op::kRope &&
           node.op() != ir::Op::kCausalMask) ||
          node.info().op_class == ir::OpClass::kCast;
 }
-
-}  // namespace
 
 absl::optional<ColumnRange> ResolveColumns(const ir::Value* value) {
   if (!StaticColumns(value->type())) return absl::nullopt;
@@ -127,7 +125,7 @@ Units UnitsOf(const Kernel& kernel) {
       units.factor = kernel.kv.heads;
       units.symbol =
           FindNode(*kernel.body, ir::Op::kPagedAttention)->operand(0)->type().shape[0].symbol;
-      units.block = kAttentionRows;
+      units.block = kAttentionTokens;
       return units;
     case Family::kPages:
       return units;

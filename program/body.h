@@ -23,10 +23,12 @@ struct ColumnRange {
 // when the value is no such stretch: then it cannot be read as rows of a wider buffer.
 absl::optional<ColumnRange> ResolveColumns(const ir::Value* value);
 
+// True for ops whose element depends on the operands' elements at the same place alone.
+bool IsPointwise(const ir::Node& node);
+
 // The first node of this op, or null.
 const ir::Node* FindNode(const ir::Function& body, ir::Op op);
 
-// Index of the parameter, or -1.
 // The linear or grouped_linear of a body of these families; null when there is none.
 const ir::Node* LinearOf(const ir::Function& body);
 // What a linear's kernel reads: its first operand, or what this quantises.
@@ -34,6 +36,7 @@ const ir::Value* LinearInput(const ir::Node& linear);
 // The node that quantises the linear's input; null when none does.
 const ir::Node* InputQuantiser(const ir::Node& linear);
 
+// Index of the parameter, or -1.
 int ParameterIndex(const ir::Function& body, const ir::Value* value);
 
 // The parameters that receive results: one for each result but a KV state, and the scores of naive

@@ -87,6 +87,7 @@ class BodyChecker {
   absl::Status CheckSegments(const ir::Node& linear, int64_t segments);
   absl::Status CheckEpilogue(const ir::Node& linear, const ir::Type& result);
   absl::Status CheckRouting() const;
+  absl::Status CheckStepRows(const ir::Node& node, const ir::Type& type) const;
   absl::Status CheckRowwise() const;
   absl::Status CheckRowNode(const ir::Node& node, const ir::Dim& rows) const;
   absl::Status CheckColumns(const ir::Value* value) const;
@@ -247,10 +248,7 @@ absl::Status BodyChecker::CheckEpilogue(const ir::Node& linear, const ir::Type& 
       if (!of_input && !of_segment) return Refuse(*node, "views of inputs alone");
       continue;
     }
-    const bool pointwise = (node->info().op_class == OpClass::kElementwise &&
-                            node->op() != Op::kRope && node->op() != Op::kCausalMask) ||
-                           node->info().op_class == OpClass::kCast;
-    if (!pointwise) return Refuse(*node, "elementwise ops and casts after the linear");
+    if (!IsPointwise(*node)) return Refuse(*node, "elementwise ops and casts after the linear");
     if (node->result()->type().shape != result.shape) {
       return Refuse(*node, absl::StrCat("the result's shape ", TypeToString(result, symbols_)));
     }
@@ -316,11 +314,14 @@ absl::Status BodyChecker::CheckRouting() const {
     const bool view = node->op() == Op::kReshape || node->op() == Op::kSlice;
     if (node.get() != top && !view) return Refuse(*node, "views before the top_k");
   }
-  const ir::Dim& rows = top->result()->type().shape[0];
-  if (rows.is_static() || rows.offset != 0) {
-    return Refuse(*top, "rows that are a dimension of the step");
-  }
-  return absl::OkStatus();
+  return CheckStepRows(*top, top->result()->type());
+}
+
+// Work units are counted by a dimension of the step.
+absl::Status BodyChecker::CheckStepRows(const ir::Node& node, const ir::Type& type) const {
+  const ir::Dim& rows = type.shape[0];
+  if (!rows.is_static() && rows.offset == 0) return absl::OkStatus();
+  return Refuse(node, "rows that are a dimension of the step");
 }
 
 absl::Status BodyChecker::CheckColumns(const ir::Value* value) const {
@@ -362,6 +363,7 @@ absl::Status BodyChecker::CheckKvAppend() const {
   }
   const ir::Node& append = *body_.nodes().back();
   if (ParamOf(append.operand(0)) == nullptr) return Refuse(append, "a KV pool that is an input");
+  NINFER_RETURN_IF_ERROR(CheckStepRows(append, append.operand(1)->type()));
   for (const auto& node : body_.nodes()) {
     if (node.get() == &append) continue;
     NINFER_RETURN_IF_ERROR(CheckRowNode(*node, append.operand(1)->type().shape[0]));
@@ -381,14 +383,15 @@ absl::Status BodyChecker::CheckAttention() const {
   if (!q.has_value() || ParamOf(q->root) == nullptr) {
     return Refuse(*attention, "queries that are columns of an input");
   }
+  NINFER_RETURN_IF_ERROR(CheckStepRows(*attention, attention->operand(0)->type()));
   for (size_t i = 1; i < attention->operands().size(); ++i) {
     if (ParamOf(attention->operand(i)) == nullptr) return Refuse(*attention, "inputs as operands");
   }
   if (attention->attr_string("form") == "naive") {
-    const ir::Type& q = attention->operand(0)->type();
+    const ir::Type& queries = attention->operand(0)->type();
     const ir::Type& scores = body_.parameters().back()->type();
     const bool fits = !scores.is_kv && scores.dtype == DType::kF32 && scores.rank() == 3 &&
-                      scores.shape[0] == q.shape[0] && scores.shape[1] == q.shape[1] &&
+                      scores.shape[0] == queries.shape[0] && scores.shape[1] == queries.shape[1] &&
                       scores.shape[2].is_static() &&
                       scores.shape[2].offset % KvLayout::kPagePositions == 0;
     if (!fits) {

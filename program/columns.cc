@@ -5,7 +5,8 @@
 //   the way from rope to the result must keep the heads whole and in their places, so that a column
 //   of the result is the same column of its head;
 // - a reduction visits what it reduces, the row or each head of it, before the others: its value is
-//   then visited head by head.
+//   then visited head by head;
+// - no value lies more than kMaxDepth ops behind what is at hand.
 //
 // Tested by tests/program_columns_test.cc, tests/codegen_rowwise_test.cc.
 #include "program/columns.h"
@@ -22,6 +23,9 @@ using ir::Op;
 using ir::OpClass;
 using ir::Value;
 
+// Ops between a value and what is at hand. Emitters, too, follow a value back op by op.
+constexpr int kMaxDepth = 256;
+
 constexpr char kWholeHeads[] = "slices of whole heads of what rope turns";
 
 class PeriodFinder {
@@ -31,7 +35,11 @@ class PeriodFinder {
 
   absl::optional<ColumnPeriod> Of(const Value* value) {
     const auto it = found_.find(value);
-    return it != found_.end() ? it->second : found_[value] = Find(value);
+    if (it != found_.end()) return it->second;
+    ++depth_;
+    const absl::optional<ColumnPeriod> period = Find(value);
+    --depth_;
+    return found_[value] = period;
   }
 
  private:
@@ -53,6 +61,7 @@ class PeriodFinder {
   ValuePredicate at_hand_, by_element_;
   ColumnRefusal* refusal_;
   absl::flat_hash_map<const Value*, absl::optional<ColumnPeriod>> found_;
+  int depth_ = 0;
 };
 
 // An operand has the result's columns, one column, or those of the result's last axes.
@@ -87,6 +96,7 @@ bool Merge(const ColumnPeriod& from, ColumnPeriod* into) {
 absl::optional<ColumnPeriod> PeriodFinder::Find(const Value* value) {
   if (value->producer() == nullptr || at_hand_(value)) return ColumnPeriod();
   const Node& node = *value->producer();
+  if (depth_ > kMaxDepth) return Refuse(node, "at most 256 ops one behind the other");
   if (node.op() == Op::kRope) return OfRope(node);
   switch (node.info().op_class) {
     case OpClass::kElementwise:

@@ -5,9 +5,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/escaping.h"
 #include "base/status.h"
+#include "ir/term_parser.h"
 #include "ir/text.h"
 #include "program/body.h"
-#include "program/term_parser.h"
 #include "program/text.h"
 #include "program/text_words.h"
 
@@ -21,10 +21,9 @@ std::string WithArticle(absl::string_view noun) {
   return absl::StrCat(noun[0] == 'a' ? "an " : "a ", noun);
 }
 
-class ProgramParser : private TermParser {
+class ProgramParser : private ir::TermParser {
  public:
-  ProgramParser(absl::string_view text, absl::string_view file)
-      : TermParser(text, file, &p_.symbols) {}
+  ProgramParser(absl::string_view text, absl::string_view file) : TermParser(text, file, 1) {}
 
   absl::StatusOr<Program> Parse();
 
@@ -40,6 +39,7 @@ class ProgramParser : private TermParser {
   absl::Status ParseBuffer();
   absl::Status ParseLaunch();
   absl::StatusOr<Operand> ParseOperand();
+  absl::StatusOr<formats::Format> ParseFormat();
   absl::StatusOr<int> Find(absl::string_view space, absl::string_view name,
                            absl::string_view what) const;
   absl::Status Declare(absl::string_view space, const std::string& name, size_t index);
@@ -54,7 +54,7 @@ absl::Status ProgramParser::Declare(absl::string_view space, const std::string& 
     return absl::OkStatus();
   }
   return InvalidArgument(file(), ":", token().line, ": expected ", WithArticle(space),
-                         " not declared above, found ", absl::Utf8SafeCEscape(name));
+                         " not declared above, found ", absl::Utf8SafeCHexEscape(name));
 }
 
 absl::StatusOr<int> ProgramParser::Find(absl::string_view space, absl::string_view name,
@@ -67,39 +67,40 @@ absl::StatusOr<int> ProgramParser::Find(absl::string_view space, absl::string_vi
 // --- declarations --------------------------------------------------------------------------------
 
 absl::Status ProgramParser::ParseDimension() {
-  NINFER_ASSIGN_OR_RETURN(std::string name, Name(TokenKind::kWord, "a dimension's name"));
+  NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kWord, "a dimension's name"));
   NINFER_RETURN_IF_ERROR(Declare("dim", name, p_.symbols.size()));
   NINFER_RETURN_IF_ERROR(Expect("in"));
   NINFER_RETURN_IF_ERROR(Expect("["));
-  NINFER_ASSIGN_OR_RETURN(const int64_t min, Int("a lower bound"));
+  NINFER_ASSIGN_OR_RETURN(const int64_t min, ParseInt("a lower bound"));
   NINFER_RETURN_IF_ERROR(Expect(","));
-  NINFER_ASSIGN_OR_RETURN(const int64_t max, Int("an upper bound"));
+  NINFER_ASSIGN_OR_RETURN(const int64_t max, ParseInt("an upper bound"));
   p_.symbols.push_back({std::move(name), min, max});
+  set_symbols(p_.symbols);
   return Expect("]");
 }
 
 absl::Status ProgramParser::ParseArgument() {
-  NINFER_ASSIGN_OR_RETURN(std::string name, Name(TokenKind::kValue, "an argument's name"));
+  NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kValue, "an argument's name"));
   NINFER_RETURN_IF_ERROR(Declare("argument", name, p_.arguments.size()));
   NINFER_RETURN_IF_ERROR(Expect(":"));
-  NINFER_ASSIGN_OR_RETURN(ir::Type type, Type());
+  NINFER_ASSIGN_OR_RETURN(ir::Type type, ParseType());
   p_.arguments.push_back({std::move(name), std::move(type)});
   return absl::OkStatus();
 }
 
 absl::Status ProgramParser::ParseKv() {
-  NINFER_ASSIGN_OR_RETURN(std::string name, Name(TokenKind::kValue, "a KV state's name"));
+  NINFER_ASSIGN_OR_RETURN(std::string name, ParseName(TokenKind::kValue, "a KV state's name"));
   NINFER_RETURN_IF_ERROR(Declare("kv", name, p_.kv.size()));
   NINFER_RETURN_IF_ERROR(Expect(":"));
   const Token first = token();
-  NINFER_ASSIGN_OR_RETURN(const ir::Type type, Type());
+  NINFER_ASSIGN_OR_RETURN(const ir::Type type, ParseType());
   if (!type.is_kv || type.rank() != 2 || !type.shape[0].is_static() || !type.shape[1].is_static()) {
     return InvalidArgument(file(), ":", first.line, ": expected kv<..>[heads,head_dim], found ",
                            TypeToString(type, p_.symbols));
   }
   int64_t window = 0;
   if (Is("window")) {
-    NINFER_ASSIGN_OR_RETURN(window, Field("window"));
+    NINFER_ASSIGN_OR_RETURN(window, ParseField("window"));
   }
   p_.kv.push_back(
       {std::move(name), {type.dtype, type.shape[0].offset, type.shape[1].offset}, window});
@@ -127,6 +128,13 @@ absl::Status ProgramParser::ParseExpressions() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<formats::Format> ProgramParser::ParseFormat() {
+  const absl::optional<formats::Format> format = formats::FormatFromName(token().text);
+  if (!format.has_value()) return Error("a weight format such as panel_bf16");
+  Advance();
+  return *format;
+}
+
 absl::Status ProgramParser::ParseWeight() {
   const ir::Function* function =
       p_.weights_module == nullptr ? nullptr : p_.weights_module->FindFunction("weights");
@@ -134,18 +142,18 @@ absl::Status ProgramParser::ParseWeight() {
     return Error("no more weights than @weights returns");
   }
   PackedWeight weight;
-  NINFER_ASSIGN_OR_RETURN(weight.name, Name(TokenKind::kGlobal, "a weight's name"));
+  NINFER_ASSIGN_OR_RETURN(weight.name, ParseName(TokenKind::kGlobal, "a weight's name"));
   NINFER_RETURN_IF_ERROR(Declare("weight", weight.name, p_.weights.size()));
   NINFER_RETURN_IF_ERROR(Expect(":"));
-  NINFER_ASSIGN_OR_RETURN(weight.format, Format());
-  NINFER_ASSIGN_OR_RETURN(weight.shape.n, Field("n"));
-  NINFER_ASSIGN_OR_RETURN(weight.shape.k, Field("k"));
+  NINFER_ASSIGN_OR_RETURN(weight.format, ParseFormat());
+  NINFER_ASSIGN_OR_RETURN(weight.shape.n, ParseField("n"));
+  NINFER_ASSIGN_OR_RETURN(weight.shape.k, ParseField("k"));
   if (Is("segments")) {
-    NINFER_ASSIGN_OR_RETURN(weight.shape.segments, Field("segments"));
+    NINFER_ASSIGN_OR_RETURN(weight.shape.segments, ParseField("segments"));
   }
-  NINFER_ASSIGN_OR_RETURN(weight.bytes, Field("bytes"));
+  NINFER_ASSIGN_OR_RETURN(weight.bytes, ParseField("bytes"));
   if (Is("at")) {
-    NINFER_ASSIGN_OR_RETURN(weight.offset, Field("at"));
+    NINFER_ASSIGN_OR_RETURN(weight.offset, ParseField("at"));
   }
   weight.source = function->results()[p_.weights.size()];
   p_.weights.push_back(std::move(weight));
@@ -156,21 +164,21 @@ absl::Status ProgramParser::ParseWeight() {
 
 absl::Status ProgramParser::ParseKernel() {
   Kernel kernel;
-  NINFER_ASSIGN_OR_RETURN(kernel.name, Name(TokenKind::kGlobal, "a kernel's name"));
+  NINFER_ASSIGN_OR_RETURN(kernel.name, ParseName(TokenKind::kGlobal, "a kernel's name"));
   NINFER_RETURN_IF_ERROR(Declare("kernel", kernel.name, p_.kernels.size()));
   NINFER_RETURN_IF_ERROR(Expect("family"));
   const absl::optional<Family> family = FamilyFromName(token().text);
   if (!family.has_value()) return Error("a kernel family such as linear");
   kernel.family = *family;
   Advance();
-  NINFER_ASSIGN_OR_RETURN(kernel.units.factor, Field("units"));
+  NINFER_ASSIGN_OR_RETURN(kernel.units.factor, ParseField("units"));
   if (Accept("per")) {
-    NINFER_ASSIGN_OR_RETURN(kernel.units.symbol, Symbol());
+    NINFER_ASSIGN_OR_RETURN(kernel.units.symbol, ParseSymbol("a declared dimension"));
     if (Is("by")) {
-      NINFER_ASSIGN_OR_RETURN(kernel.units.block, Field("by"));
+      NINFER_ASSIGN_OR_RETURN(kernel.units.block, ParseField("by"));
     }
   }
-  NINFER_ASSIGN_OR_RETURN(kernel.scratch_bytes, Field("scratch"));
+  NINFER_ASSIGN_OR_RETURN(kernel.scratch_bytes, ParseField("scratch"));
   NINFER_RETURN_IF_ERROR(ParseParams(kernel));
   NINFER_RETURN_IF_ERROR(ParseBody(kernel));
   p_.kernels.push_back(std::move(kernel));
@@ -191,9 +199,9 @@ absl::Status ProgramParser::ParseParams(Kernel& kernel) {
     if (!found) return Error("buffer, weight, argument or kv");
     Advance();
     if (param.kind == OperandKind::kWeight) {
-      NINFER_ASSIGN_OR_RETURN(param.format, Format());
+      NINFER_ASSIGN_OR_RETURN(param.format, ParseFormat());
       if (Is("segments")) {
-        NINFER_ASSIGN_OR_RETURN(param.segments, Field("segments"));
+        NINFER_ASSIGN_OR_RETURN(param.segments, ParseField("segments"));
       }
     }
     param.written = Accept("written");
@@ -211,8 +219,8 @@ absl::Status ProgramParser::ParseBody(Kernel& kernel) {
       kernel.body, ir::ParseFunction(text().substr(start), file(), line, p_.symbols, &consumed));
   if (kernel.body->name() != kernel.name) {
     return InvalidArgument(file(), ":", line, ": expected the body of @",
-                           absl::Utf8SafeCEscape(kernel.name), ", found @",
-                           absl::Utf8SafeCEscape(kernel.body->name()));
+                           absl::Utf8SafeCHexEscape(kernel.name), ", found @",
+                           absl::Utf8SafeCHexEscape(kernel.body->name()));
   }
   kernel.kv = KvOf(*kernel.body);
   Restart(start + consumed, start, line);
@@ -223,16 +231,16 @@ absl::Status ProgramParser::ParseBody(Kernel& kernel) {
 
 absl::Status ProgramParser::ParseBuffer() {
   Buffer buffer;
-  NINFER_ASSIGN_OR_RETURN(buffer.name, Name(TokenKind::kValue, "a buffer's name"));
+  NINFER_ASSIGN_OR_RETURN(buffer.name, ParseName(TokenKind::kValue, "a buffer's name"));
   NINFER_RETURN_IF_ERROR(Declare("buffer", buffer.name, p_.buffers.size()));
   NINFER_RETURN_IF_ERROR(Expect(":"));
-  NINFER_ASSIGN_OR_RETURN(buffer.type, Type());
+  NINFER_ASSIGN_OR_RETURN(buffer.type, ParseType());
   if (buffer.type.is_kv && buffer.type.rank() == 2) {
     buffer.kv =
         KvLayout{buffer.type.dtype, buffer.type.shape[0].offset, buffer.type.shape[1].offset};
   }
-  NINFER_ASSIGN_OR_RETURN(buffer.ld, Field("ld"));
-  NINFER_ASSIGN_OR_RETURN(buffer.bytes, Field("bytes"));
+  NINFER_ASSIGN_OR_RETURN(buffer.ld, ParseField("ld"));
+  NINFER_ASSIGN_OR_RETURN(buffer.bytes, ParseField("bytes"));
   buffer.replicated = Accept("replicated");
   buffer.is_output = Accept("output");
   if (buffer.is_output) {
@@ -240,12 +248,12 @@ absl::Status ProgramParser::ParseBuffer() {
     p_.output = static_cast<int>(p_.buffers.size());
   }
   if (Accept("live")) {
-    NINFER_ASSIGN_OR_RETURN(buffer.first_launch, Index("a launch's number"));
+    NINFER_ASSIGN_OR_RETURN(buffer.first_launch, ParseIndex("a launch's number"));
     NINFER_RETURN_IF_ERROR(Expect("to"));
-    NINFER_ASSIGN_OR_RETURN(buffer.last_launch, Index("a launch's number"));
+    NINFER_ASSIGN_OR_RETURN(buffer.last_launch, ParseIndex("a launch's number"));
   }
   if (Accept("at")) {
-    NINFER_ASSIGN_OR_RETURN(buffer.offset, Int("an offset"));
+    NINFER_ASSIGN_OR_RETURN(buffer.offset, ParseInt("an offset"));
   }
   p_.buffers.push_back(std::move(buffer));
   return absl::OkStatus();
@@ -297,8 +305,8 @@ absl::Status ProgramParser::ParseLaunch() {
 
 absl::StatusOr<Program> ProgramParser::Parse() {
   NINFER_RETURN_IF_ERROR(Expect("program"));
-  NINFER_ASSIGN_OR_RETURN(p_.name, Name(TokenKind::kString, "the program's name in quotes"));
-  NINFER_ASSIGN_OR_RETURN(p_.few_rows, Field("few_rows"));
+  NINFER_ASSIGN_OR_RETURN(p_.name, ParseName(TokenKind::kString, "the program's name in quotes"));
+  NINFER_ASSIGN_OR_RETURN(p_.few_rows, ParseField("few_rows"));
   while (token().kind != TokenKind::kEnd) {
     if (Accept("dim")) {
       NINFER_RETURN_IF_ERROR(ParseDimension());
@@ -309,15 +317,15 @@ absl::StatusOr<Program> ProgramParser::Parse() {
     } else if (Accept("begin")) {
       NINFER_RETURN_IF_ERROR(ParseExpressions());
     } else if (Is("weights")) {
-      NINFER_ASSIGN_OR_RETURN(p_.weight_bytes, Field("weights"));
+      NINFER_ASSIGN_OR_RETURN(p_.weight_bytes, ParseField("weights"));
     } else if (Accept("weight")) {
       NINFER_RETURN_IF_ERROR(ParseWeight());
     } else if (Accept("kernel")) {
       NINFER_RETURN_IF_ERROR(ParseKernel());
     } else if (Is("arena")) {
-      NINFER_ASSIGN_OR_RETURN(p_.arena_bytes, Field("arena"));
-      NINFER_ASSIGN_OR_RETURN(p_.replica_bytes, Field("replica"));
-      NINFER_ASSIGN_OR_RETURN(p_.arena_lower_bound, Field("lower_bound"));
+      NINFER_ASSIGN_OR_RETURN(p_.arena_bytes, ParseField("arena"));
+      NINFER_ASSIGN_OR_RETURN(p_.replica_bytes, ParseField("replica"));
+      NINFER_ASSIGN_OR_RETURN(p_.arena_lower_bound, ParseField("lower_bound"));
     } else if (Accept("buffer")) {
       NINFER_RETURN_IF_ERROR(ParseBuffer());
     } else if (Accept("launch")) {

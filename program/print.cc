@@ -1,9 +1,7 @@
 // The program as text: dimensions, arguments, weight expressions, packed weights, kernels, buffers,
 // launches. A function of the program alone, so that its hash tells programs apart.
 // Tested by tests/program_text_test.cc.
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "ir/lexer.h"
@@ -14,49 +12,23 @@
 namespace ninfer::program {
 namespace {
 
-std::string Quote(absl::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      absl::StrAppend(&quoted, "\\", absl::string_view(&c, 1));
-    } else if (byte < 0x20 || byte == 0x7f) {
-      absl::StrAppendFormat(&quoted, "\\x%02x", byte);
-    } else {
-      quoted.push_back(c);
-    }
-  }
-  return absl::StrCat(quoted, "\"");
-}
-
-std::string NameText(absl::string_view sigil, absl::string_view name) {
-  return absl::StrCat(sigil, ir::IsPlainName(name) ? std::string(name) : Quote(name));
-}
-
-std::string Comment(absl::string_view provenance) {
-  std::string text(provenance);
-  for (char& c : text) {
-    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
-  }
-  absl::StripAsciiWhitespace(&text);
-  return text.empty() ? "" : absl::StrCat("  // ", text);
-}
+using ir::NameText;
 
 class ProgramPrinter {
  public:
   explicit ProgramPrinter(const Program& program) : p_(program) {}
 
   std::string Print() {
-    absl::StrAppend(&text_, "program ", Quote(p_.name), " few_rows ", p_.few_rows, "\n");
+    absl::StrAppend(&text_, "program ", ir::Quote(p_.name), " few_rows ", p_.few_rows, "\n");
     for (const ir::Symbol& symbol : p_.symbols) {
       absl::StrAppend(&text_, "dim ", symbol.name, " in [", symbol.min, ", ", symbol.max, "]\n");
     }
     for (const Argument& argument : p_.arguments) {
-      absl::StrAppend(&text_, "argument ", NameText("%", argument.name), " : ", Type(argument.type),
+      absl::StrAppend(&text_, "argument ", NameText('%', argument.name), " : ", Type(argument.type),
                       "\n");
     }
     for (const KvState& kv : p_.kv) {
-      absl::StrAppend(&text_, "kv ", NameText("%", kv.name), " : kv<", DTypeName(kv.layout.dtype),
+      absl::StrAppend(&text_, "kv ", NameText('%', kv.name), " : kv<", DTypeName(kv.layout.dtype),
                       ">[", kv.layout.heads, ",", kv.layout.head_dim, "]");
       if (kv.window > 0) absl::StrAppend(&text_, " window ", kv.window);
       text_.push_back('\n');
@@ -86,7 +58,7 @@ void ProgramPrinter::PrintWeights() {
   absl::StrAppend(&text_, "\n", kBeginExpressions, "\n", ir::Print(*p_.weights_module),
                   kEndExpressions, "\n\nweights ", p_.weight_bytes, "\n");
   for (const PackedWeight& weight : p_.weights) {
-    absl::StrAppend(&text_, "weight ", NameText("@", weight.name), " : ",
+    absl::StrAppend(&text_, "weight ", NameText('@', weight.name), " : ",
                     formats::InfoOf(weight.format).name, " n ", weight.shape.n, " k ",
                     weight.shape.k);
     if (weight.shape.segments != 1) absl::StrAppend(&text_, " segments ", weight.shape.segments);
@@ -97,7 +69,7 @@ void ProgramPrinter::PrintWeights() {
 }
 
 void ProgramPrinter::PrintKernel(const Kernel& kernel) {
-  absl::StrAppend(&text_, "\nkernel ", NameText("@", kernel.name), " family ",
+  absl::StrAppend(&text_, "\nkernel ", NameText('@', kernel.name), " family ",
                   FamilyName(kernel.family), " units ", kernel.units.factor);
   if (kernel.units.symbol >= 0) {
     absl::StrAppend(&text_, " per ", p_.symbols[kernel.units.symbol].name);
@@ -120,7 +92,7 @@ void ProgramPrinter::PrintBuffers() {
   absl::StrAppend(&text_, "\narena ", p_.arena_bytes, " replica ", p_.replica_bytes,
                   " lower_bound ", p_.arena_lower_bound, "\n");
   for (const Buffer& buffer : p_.buffers) {
-    absl::StrAppend(&text_, "buffer ", NameText("%", buffer.name), " : ", Type(buffer.type), " ld ",
+    absl::StrAppend(&text_, "buffer ", NameText('%', buffer.name), " : ", Type(buffer.type), " ld ",
                     buffer.ld, " bytes ", buffer.bytes);
     if (buffer.replicated) absl::StrAppend(&text_, " replicated");
     if (buffer.is_output) absl::StrAppend(&text_, " output");
@@ -136,26 +108,26 @@ void ProgramPrinter::PrintBuffers() {
 std::string ProgramPrinter::OperandText(const Operand& operand) const {
   switch (operand.kind) {
     case OperandKind::kBuffer:
-      return NameText("%", p_.buffers[operand.index].name);
+      return NameText('%', p_.buffers[operand.index].name);
     case OperandKind::kWeight:
-      return NameText("@", p_.weights[operand.index].name);
+      return NameText('@', p_.weights[operand.index].name);
     case OperandKind::kArgument:
-      return NameText("argument %", p_.arguments[operand.index].name);
+      return absl::StrCat("argument ", NameText('%', p_.arguments[operand.index].name));
     case OperandKind::kKv:
-      return NameText("kv %", p_.kv[operand.index].name);
+      return absl::StrCat("kv ", NameText('%', p_.kv[operand.index].name));
   }
   return "";
 }
 
 void ProgramPrinter::PrintLaunch(size_t index) {
   const Launch& launch = p_.launches[index];
-  absl::StrAppend(&text_, "launch ", index, " ", NameText("@", p_.kernels[launch.kernel].name),
+  absl::StrAppend(&text_, "launch ", index, " ", NameText('@', p_.kernels[launch.kernel].name),
                   "(");
   for (size_t i = 0; i < launch.operands.size(); ++i) {
     absl::StrAppend(&text_, i == 0 ? "" : ", ", OperandText(launch.operands[i]));
   }
   absl::StrAppend(&text_, ") barrier ", BarrierName(launch.barrier),
-                  launch.replicated ? " replicated" : "", Comment(launch.provenance), "\n");
+                  launch.replicated ? " replicated" : "", ir::CommentText(launch.provenance), "\n");
 }
 
 }  // namespace

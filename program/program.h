@@ -6,8 +6,8 @@
 // kernel. No dimension, model name or preset stands in this room: everything is a field.
 //
 // The function that target code exports for a kernel:
-//   void kernel(void* const* operands, const int32_t* dims, int64_t begin, int64_t end, void*
-//   scratch)
+//   void kernel(void* const* operands, const int32_t* dims, int64_t begin, int64_t end,
+//               void* scratch)
 // operands[i] is the address of the i-th parameter: a buffer's or step argument's first byte, a
 // packed weight's first byte, or a KV pool's first byte (of that layer). dims[i] is the value of
 // symbol i. [begin, end) are work units. scratch is the calling thread's, Kernel::scratch_bytes

@@ -12,10 +12,12 @@
 
 namespace ninfer::program {
 
+// Of a program that Verify accepts.
 std::string Print(const Program& program);
 // Lines, from 1, of the kernels' functions in what Print gives, in their order; node i of a body
 // stands i + 1 lines below.
 std::vector<int> KernelLines(absl::string_view text);
+// `file` names the text in errors: "edited.kp:12: ...". What Verify checks is not checked here.
 absl::StatusOr<Program> Parse(absl::string_view text, absl::string_view file);
 
 }  // namespace ninfer::program

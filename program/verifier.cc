@@ -2,8 +2,9 @@
 //
 // Checked:
 // - dimensions: names are words and unique, bounds ordered, not negative and at most 2^40;
+// - the sizes of the weights section, the arena and a replica: not negative and at most 2^46;
 // - arguments: i32 or rows of f32, unique names; KV states: unique names, heads and head_dim of at
-// least 1;
+//   least 1, a page of at most 2^46 bytes;
 // - weights: one result of @weights for each, of the format's dtype and the shape's size; bytes
 //   as the format packs; offsets aligned to 64, inside the section and apart, or all unassigned;
 // - kernels: unique names; the body verifies as a graph and is one that its family takes (the
@@ -22,6 +23,7 @@
 #include "program/verifier.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
@@ -44,12 +46,19 @@ int64_t RowsOf(const ir::Type& type) {
   return type.shape[0].offset * (type.rank() == 3 ? type.shape[1].offset : 1);
 }
 
+// Whether a page takes at most kMaxBytes: no offset in it can then overflow.
+bool PageFits(const KvLayout& layout) {
+  return layout.head_dim <= kMaxBytes / KvLayout::kPagePositions / 32 &&
+         layout.heads <= kMaxBytes / layout.head_bytes();
+}
+
 class ProgramVerifier {
  public:
   explicit ProgramVerifier(const Program& program) : p_(program) {}
 
   absl::Status Verify() {
     NINFER_RETURN_IF_ERROR(VerifySymbols());
+    NINFER_RETURN_IF_ERROR(VerifySizes());
     NINFER_RETURN_IF_ERROR(VerifyArguments());
     NINFER_RETURN_IF_ERROR(VerifyWeights());
     for (const Kernel& kernel : p_.kernels) {
@@ -75,6 +84,7 @@ class ProgramVerifier {
   std::string Text(const ir::Type& type) const { return TypeToString(type, p_.symbols); }
 
   absl::Status VerifySymbols();
+  absl::Status VerifySizes() const;
   absl::Status VerifyArguments();
   absl::Status VerifyWeights();
   absl::Status VerifyWeight(const PackedWeight& weight) const;
@@ -110,6 +120,18 @@ absl::Status ProgramVerifier::VerifySymbols() {
   return absl::OkStatus();
 }
 
+absl::Status ProgramVerifier::VerifySizes() const {
+  const std::pair<absl::string_view, int64_t> sizes[] = {{"weights", p_.weight_bytes},
+                                                         {"arena", p_.arena_bytes},
+                                                         {"replica", p_.replica_bytes},
+                                                         {"lower_bound", p_.arena_lower_bound}};
+  for (const auto& [what, bytes] : sizes) {
+    if (bytes >= 0 && bytes <= kMaxBytes) continue;
+    return InvalidArgument(what, ": expected 0 to 2^46 bytes, found ", bytes);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ProgramVerifier::VerifyArguments() {
   for (const Argument& argument : p_.arguments) {
     if (!names_.insert(absl::StrCat("argument ", argument.name)).second) {
@@ -130,6 +152,10 @@ absl::Status ProgramVerifier::VerifyArguments() {
     if (!holds || kv.layout.heads < 1 || kv.layout.head_dim < 1) {
       return InvalidArgument("kv %", kv.name,
                              ": expected floats or i8, heads and head_dim of 1 or more");
+    }
+    if (!PageFits(kv.layout)) {
+      return InvalidArgument("kv %", kv.name, ": expected pages of at most 2^46 bytes, found ",
+                             kv.layout.heads, " heads of ", kv.layout.head_dim);
     }
     if (kv.window < 0 || kv.window > kMaxBound) {
       return InvalidArgument("kv %", kv.name, ": expected a window in [0, 2^40], found ",
@@ -228,6 +254,10 @@ absl::Status ProgramVerifier::VerifyKernel(const Kernel& kernel) const {
   NINFER_RETURN_IF_ERROR(CheckBody(kernel, p_.symbols));
   if (!(kernel.kv == KvOf(*kernel.body))) {
     return InvalidArgument("expected the KV layout of the body's pool");
+  }
+  if (kernel.kv.heads > 0 && !PageFits(kernel.kv)) {
+    return InvalidArgument("expected pages of at most 2^46 bytes, found ", kernel.kv.heads,
+                           " heads of ", kernel.kv.head_dim);
   }
   const Units units = UnitsOf(kernel);
   if (!(kernel.units == units)) {

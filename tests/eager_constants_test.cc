@@ -113,6 +113,14 @@ TEST_F(Constants, RowsMayBePermutedByHead) {
   ExpectRowsOfTheWhole(result, {qk});
 }
 
+TEST_F(Constants, ATransposedVectorIsTheVector) {
+  ir::Builder builder(&module_, function_);
+  ir::Value* result = builder.Transpose(literal_, {0});
+  ASSERT_TRUE(builder.status().ok()) << builder.status();
+  function_->results() = {result};
+  ExpectRowsOfTheWhole(result, {literal_});
+}
+
 TEST_F(Constants, SmallArithmeticIsDoneOpByOp) {
   ir::Builder builder(&module_, function_);
   ir::Value* bias = builder.Reshape(literal_, {ir::Dim::Static(7), ir::Dim::Static(1)});
@@ -255,6 +263,33 @@ func @step(%tokens: i32[T]) {
   }
   EXPECT_EQ(results->at(1).floats->at(5), w[5] * w[5]);
   EXPECT_EQ(results->at(2).floats->at(5), e[5]);
+}
+
+TEST(FoldedConstants, ARegionOfWeightsAloneRunsWithTheStep) {
+  const ir::Module module = ParseModule(R"(module "m" stage fused
+dim T in [1, 16]
+weight @e : f32[9,4]
+weight @w : f32[4] = [1, 2, 3, 4]
+func @step(%tokens: i32[T]) {
+  %x = embedding %tokens, @e : f32[T,4]
+  %r = fused(%a = @w) {family = "rowwise"} {
+    %0 = mul %a, %a : f32[4]
+    return %0
+  } : f32[4]
+  %s = neg %r : f32[4]
+  %y = add %x, %s : f32[T,4]
+  return %y
+})");
+  auto weights = std::make_shared<MemoryWeights>();
+  weights->AddRandom(module, 4, 0.5f);
+  auto interpreter = Interpreter::Create(&module, weights, 1);
+  ASSERT_TRUE(interpreter.ok()) << interpreter.status();
+  StepArguments arguments;
+  arguments.tokens = {3};
+  auto results = (*interpreter)->Run(arguments, nullptr);
+  ASSERT_TRUE(results.ok()) << results.status();
+  const float* e = static_cast<const float*>(weights->Find("e")->data);
+  EXPECT_EQ(results->at(0).floats->at(2), e[3 * 4 + 2] + -9.0f);
 }
 
 }  // namespace

@@ -106,6 +106,14 @@ func @step(%x: f32[2,T,C], %positions: i32[T], %seq_bounds: i32[S+1], %key_bound
     const bool visible = c >= batch.key_bounds[s] && c - batch.key_bounds[s] <= batch.positions[t];
     ASSERT_EQ((*y->at(0).floats)[i], visible ? x[i] : -INFINITY) << "row " << t << " column " << c;
   }
+  std::vector<int32_t> before = batch.positions;
+  before[5] = -80;  // of a row whose keys do not begin at the first
+  EXPECT_THAT(RunFunction(*module.functions()[0], module.symbols(),
+                          {Tensor::Floats({2, tokens, keys}, x), Tensor::Ints({tokens}, before),
+                           bounds, key_bounds})
+                  .status()
+                  .message(),
+              HasSubstr("position -80: expected at least 0"));
 }
 
 TEST(EagerState, AttentionOfGroupedHeadsEqualsItsDefinition) {

@@ -102,6 +102,19 @@ TEST(IrText, AttributesPrintInTheRowsOrderAndWithTheirKind) {
   EXPECT_EQ(PrintNode(*nodes[1], {}), "%_ = constant {value = 2} : f32[]");
 }
 
+TEST(IrText, ElementsThatAreNoNumbersReadBack) {
+  constexpr char kText[] = R"(module "m" stage imported
+weight @w : f32[4] = [nan, -nan, inf, -inf]
+
+func @step() {
+  return @w
+}
+)";
+  const absl::StatusOr<Module> module = Parse(kText, "m.ir");
+  ASSERT_TRUE(module.ok()) << module.status();
+  EXPECT_EQ(Print(*module), kText);
+}
+
 TEST(IrText, AProvenanceOfSeveralLinesPrintsAsOne) {
   Module module("m");
   Function* function = module.AddFunction("f");

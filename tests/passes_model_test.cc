@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "frontend/frontend.h"
 #include "ir/text.h"
@@ -209,6 +210,17 @@ TEST(PassesModel, KvCacheBoundsTheStepByTheChunkAndTheCacheByTheContext) {
   EXPECT_EQ(max_of("G"), 1);
   EXPECT_NE(module.FindFunction("step")->FindParameter("kv.1"), nullptr);
   EXPECT_EQ(module.FindFunction("step")->FindParameter("kv.2"), nullptr);
+}
+
+TEST(PassesModel, MorePositionsThanANumberHoldsAreRefused) {
+  const std::vector<Model> models = TinyModels();
+  ir::Module module = models[0].module.Clone();
+  PassOptions options;
+  options.max_sequences = std::numeric_limits<int64_t>::max();
+  options.context_length = 40;
+  EXPECT_EQ(RunPasses(module, {"kv-cache"}, options).status().message(),
+            "pass 1 kv-cache: expected less than 2^63 cached positions, found 9223372036854775807 "
+            "sequences of 40");
 }
 
 TEST(PassesModel, ATiedTableIsCastOnce) {

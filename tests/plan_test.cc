@@ -317,6 +317,21 @@ TEST(Plan, EachRowOfTheTableIsChecked) {
                                                   " bytes, found ", bytes.size() + 1));
 }
 
+// Readers hold what lies before the weights' data, and nothing behind it.
+TEST(Plan, SectionsBehindTheWeightsAreRefused) {
+  const std::string bytes = Read(WriteExample(ExamplePlan(), "behind.bin"));
+  absl::StatusOr<Container> container = ParseContainer(bytes, bytes.size(), "p");
+  ASSERT_TRUE(container.ok()) << container.status();
+  std::swap(container->rows.end()[-1], container->rows.end()[-2]);
+  LayOut(&*container);
+  std::string swapped = SerializeContainer(*container);
+  swapped.resize(container->file_size);
+  const std::string path = TempPath("swapped.bin");
+  ASSERT_TRUE(WriteFile(path, swapped).ok());
+  EXPECT_EQ(ReadPlan(path, {}).status().message(),
+            path + ": section weight data: expected to be the last, found 1 behind it");
+}
+
 TEST(Plan, AFileThatCannotBeWrittenIsNamedAndLeavesNothing) {
   const std::string path = TempPath("no-such-folder/plan.bin");
   EXPECT_EQ(WritePlan(ExamplePlan(), ExampleWeights(), path).message(),

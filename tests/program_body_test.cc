@@ -325,6 +325,28 @@ TEST(CheckBody, AnAppendStandsLastAndAlone) {
       "%x, %x, %positions, %bounds, %pages : kv<f32>[1,4])");
 }
 
+TEST(CheckBody, AppendAndAttentionTakeRowsOfTheStep) {
+  const Kernel append = MakeKernel(
+      Family::kKvAppend, "kbaaa",
+      R"((%kv: kv<f32>[1,4], %x: f32[3,1,4], %positions: i32[3], %bounds: i32[S+1], %pages: i32[S,G]) {
+    %0 = kv_append %kv, %x, %x, %positions, %bounds, %pages : kv<f32>[1,4]
+    return %0
+  })");
+  EXPECT_EQ(Refusal(append),
+            "family kv_append expects rows that are a dimension of the step, found `kv_append` (%0 "
+            "= kv_append %kv, %x, %x, %positions, %bounds, %pages : kv<f32>[1,4])");
+  const Kernel attention = MakeKernel(
+      Family::kAttention, "bkaaao",
+      R"((%x: f32[3,2,4], %kv: kv<f32>[1,4], %positions: i32[3], %bounds: i32[S+1], %pages: i32[S,G], %y: f32[3,2,4]) {
+    %0 = paged_attention %x, %kv, %positions, %bounds, %pages {scale = 0.5, form = "flash"} : f32[3,2,4]
+    return %0
+  })");
+  EXPECT_EQ(Refusal(attention),
+            "family attention expects rows that are a dimension of the step, found "
+            "`paged_attention` (%0 = paged_attention %x, %kv, %positions, %bounds, %pages {scale = "
+            "0.5, form = \"flash\"} : f32[3,2,4])");
+}
+
 TEST(CheckBody, AttentionTakesViewsBeforeAndCastsAfter) {
   const auto make = [](absl::string_view op) {
     return MakeKernel(Family::kAttention, "bkaaao",

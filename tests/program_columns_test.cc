@@ -154,5 +154,18 @@ TEST(PeriodOf, LooksAtEveryValueOnce) {
   EXPECT_EQ(PeriodText(body + "return %v60"), "columns 0");
 }
 
+TEST(PeriodOf, RefusesChainsThatNoStackHolds) {
+  const auto chain = [](int ops) {
+    std::string body = "%v1 = neg %x : f32[T,24]\n";
+    for (int i = 1; i < ops; ++i) {
+      absl::StrAppend(&body, "%v", i + 1, " = neg %v", i, " : f32[T,24]\n");
+    }
+    return PeriodText(absl::StrCat(body, "return %v", ops));
+  };
+  EXPECT_EQ(chain(256), "columns 0");
+  EXPECT_EQ(chain(257), "expected at most 256 ops one behind the other, found `neg`");
+  EXPECT_EQ(chain(100000), "expected at most 256 ops one behind the other, found `neg`");
+}
+
 }  // namespace
 }  // namespace ninfer::program

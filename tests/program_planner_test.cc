@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "frontend/frontend.h"
+#include "ir/text.h"
 #include "passes/passes.h"
 #include "program/text.h"
 #include "program/verifier.h"
@@ -42,6 +43,25 @@ TEST(Lower, LayersShareTheirKernels) {
   EXPECT_GT(five.launches.size(), two.launches.size());
   for (size_t i = 0; i < two.kernels.size(); ++i)
     EXPECT_EQ(two.kernels[i].name, five.kernels[i].name);
+}
+
+TEST(Lower, SizesInsideRegionsAreBoundedToo) {
+  const auto module = ir::Parse(R"(module "m" stage fused
+dim T in [1, 64]
+func @step(%x: f32[T,4]) {
+  %y = fused(%a = %x) {family = "rowwise"} {
+    %0 = reshape %a : f32[T,4,1]
+    %1 = repeat %0 {axis = 2, times = 1099511627776} : f32[T,4,1099511627776]
+    %2 = slice %1 {axis = 2, begin = 0, end = 1} : f32[T,4,1]
+    return %2
+  } : f32[T,4,1]
+  return %y
+})",
+                                "m.ir");
+  ASSERT_TRUE(module.ok()) << module.status();
+  EXPECT_EQ(passes::Lower(*module, {}).status().message(),
+            "lower: `repeat`: expected a result of at most 70368744177664 bytes, found "
+            "f32[T,4,1099511627776]");
 }
 
 TEST(Lower, KernelNamesSayFamilyTypesAndSizes) {

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/has_file.h"
 #include "base/status.h"
+#include "frontend/json.h"
 
 namespace ninfer::frontend {
 namespace {
@@ -82,10 +83,7 @@ std::vector<std::string> NotDone(const ConfigReader& config) {
     const nlohmann::json* value = config.Peek(key);
     if (value == nullptr || value->is_null() || *value == false || value->empty()) continue;
     if (*value == neutral) continue;
-    constexpr size_t kMostShown = 60;
-    std::string shown = value->dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-    if (shown.size() > kMostShown) shown = shown.substr(0, kMostShown) + "...";
-    found.push_back(absl::StrCat(key, " = ", shown));
+    found.push_back(absl::StrCat(key, " = ", DescribeValue(*value)));
   }
   return found;
 }

@@ -46,7 +46,8 @@ DType MostFrequentDType(const ir::Module& module) {
     if (!weight.literal.empty()) continue;
     int64_t count = 1;
     for (const ir::Dim& dim : weight.value->type().shape) count *= dim.offset;
-    elements[weight.value->type().dtype] += count;
+    int64_t& sum = elements[weight.value->type().dtype];
+    if (__builtin_add_overflow(sum, count, &sum)) sum = INT64_MAX;
   }
   DType best = DType::kF32;
   int64_t most = 0;

@@ -17,8 +17,7 @@ namespace ninfer::frontend {
 absl::StatusOr<std::string> OpenAiGpt2Index(const std::string& folder);
 
 // Gives a tensor the name and shape that Hugging Face's GPT-2 has for it: "model/h0/attn/c_attn/w"
-// [1,n,3n] becomes
-// "transformer.h.0.attn.c_attn.weight" [n,3n]. Other names stay as they are.
+// [1,n,3n] becomes "transformer.h.0.attn.c_attn.weight" [n,3n]. Other names stay as they are.
 void RenameOpenAiGpt2(StoredTensor& tensor);
 
 // The text of a config.json that says what hparams.json does. `file` names it in errors.

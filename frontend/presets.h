@@ -10,8 +10,8 @@ namespace ninfer::frontend {
 
 struct Preset {
   absl::string_view name;
-  absl::string_view
-      config_json;  // as the model's own config.json, without what does not matter here
+  // The text of the model's own config.json, without what does not matter here.
+  absl::string_view config_json;
 };
 
 absl::Span<const Preset> Presets();

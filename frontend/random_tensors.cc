@@ -23,7 +23,7 @@ namespace ninfer::frontend {
 namespace {
 
 constexpr int kQuantiles = 4096;
-constexpr double kDeviation = 0.02;  // the initializer_range of both families
+constexpr double kDeviation = 0.02;  // the initializer_range of most configurations
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 
 // SplitMix64's finaliser (Steele, Lea and Flood, 2014).

@@ -47,10 +47,12 @@ struct Directory {
 absl::StatusOr<Directory> FindDirectory(absl::string_view file, absl::string_view contents) {
   const uint64_t longest = kEndBytes + UINT16_MAX;  // with a comment
   const uint64_t from = contents.size() > longest ? contents.size() - longest : 0;
-  const size_t end = contents.rfind(kEndMagic);
-  if (end == absl::string_view::npos || end < from || contents.size() - end < kEndBytes) {
+  const absl::string_view tail = contents.substr(from);
+  const size_t in_tail = tail.rfind(kEndMagic);
+  if (in_tail == absl::string_view::npos || tail.size() - in_tail < kEndBytes) {
     return InvalidArgument(file, ": expected a zip file's directory at its end, found none");
   }
+  const uint64_t end = from + in_tail;
   const absl::string_view record = contents.substr(end, kEndBytes);
   if (At<uint16_t>(record, 4) != At<uint16_t>(record, 6)) {
     return InvalidArgument(file, ": expected a whole zip file, found one of several parts");

@@ -55,28 +55,32 @@ class Appender {
  public:
   explicit Appender(std::string path)
       : path_(std::move(path)),
-        fd_(open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {}
+        fd_(open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)),
+        opened_(fd_ >= 0 ? absl::OkStatus() : Error()) {}
   ~Appender() {
     if (fd_ >= 0) close(fd_);
   }
   Appender(const Appender&) = delete;
   Appender& operator=(const Appender&) = delete;
 
+  // Whether the file could be opened: one that could not is not to be written to.
+  const absl::Status& opened() const { return opened_; }
   absl::Status Write(absl::string_view bytes) {
     while (!bytes.empty()) {
-      const ssize_t written = fd_ < 0 ? -1 : write(fd_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR && fd_ >= 0) continue;
+      const ssize_t written = write(fd_, bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) continue;
       if (written < 0) return Error();
       bytes.remove_prefix(static_cast<size_t>(written));
     }
     return absl::OkStatus();
   }
-  absl::Status Clear() { return fd_ >= 0 && ftruncate(fd_, 0) == 0 ? absl::OkStatus() : Error(); }
+  absl::Status Clear() { return ftruncate(fd_, 0) == 0 ? absl::OkStatus() : Error(); }
 
  private:
   absl::Status Error() const { return InvalidArgument(path_, ": cannot write: ", strerror(errno)); }
   std::string path_;
   int fd_;
+  absl::Status opened_;
 };
 
 }  // namespace
@@ -202,7 +206,7 @@ absl::Status Downloader::TransferOnce(const Remote& remote, const std::string& p
     }
     return out.Write(piece);
   };
-  NINFER_RETURN_IF_ERROR(out.Write(""));
+  NINFER_RETURN_IF_ERROR(out.opened());
   NINFER_ASSIGN_OR_RETURN(const HttpResponse response, SendFollowing(std::move(request)));
   if (response.status == 416) {  // what is here is not a beginning of it
     NINFER_RETURN_IF_ERROR(out.Clear());

@@ -75,13 +75,12 @@ bool ReadRows(jpeg_decompress_struct* jpeg, uint8_t* pixels, size_t row_bytes, E
   return true;  // the mark of the end may be missing
 }
 
-// Of inks to colours with Pillow's integers. Adobe's files store inks the other way round.
-std::vector<uint8_t> FromInks(const std::vector<uint8_t>& inks, bool inverted) {
+// Of inks to colours with Pillow's integers. As Adobe stores them, 255 is no ink; Pillow takes
+// every file for one of Adobe's, whether or not a marker says so.
+std::vector<uint8_t> FromInks(const std::vector<uint8_t>& inks) {
   std::vector<uint8_t> colours(inks.size() / 4 * 3);
   for (size_t i = 0; i < inks.size() / 4; ++i) {
-    const auto ink = [&](size_t c) -> int {
-      return inverted ? 255 - inks[i * 4 + c] : inks[i * 4 + c];
-    };
+    const auto ink = [&](size_t c) -> int { return 255 - inks[i * 4 + c]; };
     const int white = 255 - ink(3);
     for (size_t c = 0; c < 3; ++c) {
       const int product = ink(c) * white + 128;
@@ -110,13 +109,12 @@ absl::StatusOr<Picture> ReadPicture(jpeg_decompress_struct* jpeg, absl::string_v
   NINFER_RETURN_IF_ERROR(Annotate(CheckSize(width, height, most), "JPEG"));
   *orientation = OrientationOf(*jpeg);
   const bool inks = jpeg->out_color_space == JCS_CMYK;
-  const bool inverted = jpeg->saw_Adobe_marker != 0;
   const size_t row_bytes = static_cast<size_t>(width) * jpeg->output_components;
   Picture picture{width, height, std::vector<uint8_t>(row_bytes * height)};
   if (!ReadRows(jpeg, picture.pixels.data(), row_bytes, errors)) {
     return InvalidArgument("JPEG: ", errors->message);
   }
-  if (inks) picture.pixels = FromInks(picture.pixels, inverted);
+  if (inks) picture.pixels = FromInks(picture.pixels);
   return picture;
 }
 

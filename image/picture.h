@@ -21,9 +21,9 @@ struct Picture {
 constexpr int64_t kMostPixels = int64_t{2} * 89478485;
 
 // Reads a PNG or a JPEG as Pillow does: grey and palettes become colours, what is transparent lies
-// on white, samples of 16 bits keep the upper eight, and the orientation that the file states
-// (Exif) is applied, as transformers' load_image does. Errors say what was expected and what was
-// found; the caller knows the file's name.
+// on white, samples of 16 bits keep the upper eight, and the orientation that the file states (in
+// Exif, else in XMP) is applied, as transformers' load_image does. Errors say what was expected and
+// what was found; the caller knows the file's name.
 absl::StatusOr<Picture> Decode(absl::string_view bytes);
 
 // The two kinds; `orientation` receives Exif's number, 1 (upright) to 8, or 0 where none is said.

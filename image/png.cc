@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kMostDeflated = 1032;  // bytes that zlib makes of one
 constexpr int kChannels = 4;
+constexpr absl::string_view kXmp = "XML:com.adobe.xmp";  // the key of a text that is an XMP packet
 
 struct Reader {
   absl::string_view bytes;
@@ -84,8 +85,18 @@ uint8_t OverWhite(int colour, int alpha) {
 int OrientationOf(png_structp png, png_infop info) {
   png_bytep exif = nullptr;
   png_uint_32 bytes = 0;
-  if (png_get_eXIf_1(png, info, &bytes, &exif) == 0 || exif == nullptr) return 0;
-  return ExifOrientation({reinterpret_cast<const char*>(exif), bytes});
+  if (png_get_eXIf_1(png, info, &bytes, &exif) != 0 && exif != nullptr) {
+    const int said = ExifOrientation({reinterpret_cast<const char*>(exif), bytes});
+    if (said != 0) return said;
+  }
+  png_textp texts = nullptr;
+  int count = 0;
+  png_get_text(png, info, &texts, &count);
+  for (int i = 0; i < count; ++i) {
+    if (texts[i].text == nullptr || absl::string_view(texts[i].key) != kXmp) continue;
+    return XmpOrientation(texts[i].text);
+  }
+  return 0;
 }
 
 absl::StatusOr<Picture> ReadPicture(png_structp png, png_infop info, Reader& reader,

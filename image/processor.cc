@@ -119,6 +119,10 @@ absl::StatusOr<Frames> Process(const Picture& picture, const ProcessorSettings& 
       return InvalidArgument("expected a picture of at most ", kMostFrames, " frames, found ", rows,
                              " by ", cols);
     }
+    if (whole.width > kMostPixels / whole.height) {
+      return InvalidArgument("expected frames of at most ", kMostPixels, " pixels in all, found ",
+                             rows, " by ", cols, " of ", edge, " by ", edge);
+    }
     resized = Resize(resized, whole.width, whole.height);
     if (cols > 1 || rows > 1) {
       frames.rows = rows;

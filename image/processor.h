@@ -36,8 +36,8 @@ struct Frames {
   int64_t count() const { return rows * cols + 1; }
 };
 
-// `settings` must be checked. The frames of a picture that would be more than a few thousand are
-// refused.
+// `settings` must be checked. Refuses a picture that would be more than a few thousand frames, or
+// whose frames would have more than kMostPixels in all.
 absl::StatusOr<Frames> Process(const Picture& picture, const ProcessorSettings& settings);
 
 }  // namespace ninfer::image

@@ -294,6 +294,23 @@ TEST(Rope, OtherTypesAreRefusedByName) {
              {"original_max_position_embeddings", 64}}),
       "config.json: rope_scaling.high_freq_factor: expected a number above low_freq_factor, found "
       "1.0");
+  EXPECT_EQ(error({{"rope_type", "longrope"},
+                   {"short_factor", {1.0, 0.0, 1.0}},
+                   {"long_factor", {1.0, 1.0, 1.0}},
+                   {"factor", 2.0}}),
+            "config.json: rope_scaling.rope_type: expected a type that gives finite frequencies "
+            "with the numbers beside it, found \"longrope\"");
+  EXPECT_EQ(
+      error({{"rope_type", "yarn"}, {"factor", 2.0}, {"original_max_position_embeddings", 1e300}}),
+      "config.json: rope_scaling.original_max_position_embeddings: expected a number in "
+      "[1, 16777216], found 1e+300");
+  EXPECT_EQ(ErrorOf(Llama({{"rope_theta", 1},
+                           {"rope_scaling",
+                            {{"rope_type", "yarn"},
+                             {"factor", 2.0},
+                             {"original_max_position_embeddings", 1024}}}})),
+            "config.json: rope_scaling.rope_type: expected a type that gives finite frequencies "
+            "with the numbers beside it, found \"yarn\"");
   EXPECT_EQ(ErrorOf(Llama({{"rope_theta", 0}})),
             "config.json: rope_theta: expected a number above 0, found 0");
   EXPECT_EQ(ErrorOf(Llama({{"rope_theta", 1e-300}})),

@@ -270,6 +270,12 @@ class BreakTest(HubTest):
             self.passes()
             shutil.rmtree(self.cache)
 
+    def test_a_file_that_cannot_be_written_is_named_with_the_reason(self):
+        path = self.repository("blobs", hashlib.sha256(tiny()["model.safetensors"]).hexdigest()) + ".incomplete"
+        os.makedirs(path)
+        self.refused(path + ": cannot write: Is a directory")
+        self.assertEqual([request for request in self.hub.requests if request[0] == "cdn"], [])
+
     def test_a_file_longer_than_was_said_is_refused(self):
         self.hub.corrupt = {"model.safetensors": tiny()["model.safetensors"] + b"more"}
         done = self.compile()

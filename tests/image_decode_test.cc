@@ -92,6 +92,42 @@ TEST(ImageDecode, TheOrientationMayBeALongNumberOrInXmp) {
   EXPECT_EQ(XmpOrientation("tiff:Orientation"), 0);
 }
 
+TEST(ImageDecode, APngsXmpIsAskedWhereItHasNoExif) {
+  const auto chunk = [](const std::string& type_and_data) {
+    const auto number = [](size_t value) {
+      std::string bytes;
+      for (int i = 0; i < 4; ++i) bytes += static_cast<char>(value >> (24 - 8 * i));
+      return bytes;
+    };
+    const auto* data = reinterpret_cast<const uint8_t*>(type_and_data.data());
+    return number(type_and_data.size() - 4) + type_and_data +
+           number(crc32(0, data, type_and_data.size()));
+  };
+  const std::string png = ImageBytes(kFolder, "gamma.png");
+  const std::string xmp =
+      chunk(std::string("iTXtXML:com.adobe.xmp\0\0\0\0\0", 26) + "<x tiff:Orientation=\"8\"/>");
+  const size_t header = 8 + 25;  // the signature and IHDR
+  const auto upright = Decode(png);
+  const auto turned = Decode(png.substr(0, header) + xmp + png.substr(header));
+  ASSERT_TRUE(upright.ok()) << upright.status();
+  ASSERT_TRUE(turned.ok()) << turned.status();
+  EXPECT_EQ(turned->pixels, Upright(*upright, 8).pixels);
+  EXPECT_EQ(turned->width, upright->height);
+  const std::string both = ImageBytes(kFolder, "turned.png");
+  EXPECT_EQ(Decode(both.substr(0, header) + xmp + both.substr(header))->pixels,
+            Decode(both)->pixels);
+}
+
+// Pillow, since 2009: "always use Adobe polarity".
+TEST(ImageDecode, InksAreAdobesWithoutItsMarkToo) {
+  const std::string marked = ImageBytes(kFolder, "cmyk.jpg");
+  ASSERT_EQ(marked.substr(6, 5), "Adobe");  // of a segment of 16 bytes, the first
+  const auto expected = Decode(marked), found = Decode(marked.substr(0, 2) + marked.substr(18));
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->pixels, expected->pixels);
+}
+
 TEST(ImageDecode, OnlyTheMarkOfTheEndMayBeMissing) {
   for (const char* name : {"grey.jpg", "grey-4.png"}) {
     const std::string whole = ImageBytes(kFolder, name);

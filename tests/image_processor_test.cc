@@ -90,6 +90,15 @@ TEST(ImageProcessor, APictureOfOneRowIsCutIntoFrames) {
   EXPECT_EQ(*std::min_element(frames->pixels.begin(), frames->pixels.end()), 1.0f);
 }
 
+TEST(ImageProcessor, APictureWhoseFramesWouldFillTheMemoryIsRefused) {
+  const Picture picture{4096 * 12, 1, std::vector<uint8_t>(4096 * 36, 255)};
+  ProcessorSettings settings;
+  settings.do_resize = false;
+  settings.max_image_size = 4096;
+  EXPECT_EQ(Process(picture, settings).status().message(),
+            "expected frames of at most 178956970 pixels in all, found 1 by 12 of 4096 by 4096");
+}
+
 TEST(ImageProcessor, SettingsThatMakeNoPictureAreRefused) {
   ProcessorSettings settings;
   EXPECT_TRUE(CheckSettings(settings).ok());

@@ -101,6 +101,10 @@ TEST(ChatTemplateLimits, TextsAndListsDoNotFillTheMemory) {
       "{% set s = ['a'] * 1000000 %}{% for i in range(99999) %}{{ s | sort | length }}{% endfor %}",
       "{% set s = 'é' * 9000000 %}{% for i in range(99999) %}{{ s[8999999] }}{% endfor %}",
       "{% set s = 'a b ' * 900000 %}{% for i in range(99999) %}{{ s | wordwrap(3) }}{% endfor %}",
+      "{{ ('a' * 4000000) | wordwrap(1) }}",
+      "{{ ('a' * 4000).replace('a', 'b' * 1000000) }}",
+      "{% set s = ([1] * 1000000) | reverse %}{% for i in range(99999) %}{{ s | first }}{% endfor "
+      "%}",
   };
   for (const char* text : kGreedy)
     EXPECT_THAT(Try(text).error, HasSubstr("limit: more than")) << text;
@@ -171,6 +175,24 @@ TEST(ChatTemplateLanguage, APercentFormatTakesAListAsOneArgument) {
             "TypeError: not enough arguments for format string");
   EXPECT_EQ(Try("{{ 'abc' % (1,) }}").error,
             "TypeError: not all arguments converted during string formatting");
+}
+
+TEST(ChatTemplateLanguage, SplitLeavesTheBlanksBehindItsLastCut) {
+  EXPECT_EQ(Try("{{ '  a b  c  '.split(none, 1) }}").text, "['a', 'b  c  ']");
+  EXPECT_EQ(Try("{{ '  a b  c  '.rsplit(none, 1) }}").text, "['  a b', 'c']");
+  EXPECT_EQ(Try("{{ '  a b  c  '.split(none, 0) }}").text, "['a b  c  ']");
+  EXPECT_EQ(Try("{{ '  a  '.split(none, 1) }}{{ '  a b '.rsplit() }}").text, "['a']['a', 'b']");
+}
+
+TEST(ChatTemplateLanguage, AsciiFormsEscapeEveryOtherCharacter) {
+  EXPECT_EQ(Try(R"({{ '%a %r' % ('é', 'é') }} {{ '{!a}'.format(['\u20ac', '\U0001F600']) }})").text,
+            R"('\xe9' 'é' ['\u20ac', '\U0001f600'])");
+  EXPECT_EQ(Try(R"({{ '~\x7f\x80' | tojson(ensure_ascii=true) }})").text, R"("~\u007f\u0080")");
+}
+
+TEST(ChatTemplateLanguage, AFloatIsWholeHoweverLarge) {
+  EXPECT_EQ(Try("{{ (1e300).is_integer() }} {{ (-3.0).is_integer() }}").text, "True True");
+  EXPECT_EQ(Try("{{ (0.5).is_integer() }} {{ (x * 1e308 * 10).is_integer() }}").text, "False False");
 }
 
 TEST(ChatTemplateLimits, AnErrorNamesItsLine) {

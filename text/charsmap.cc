@@ -13,7 +13,6 @@
 namespace ninfer {
 namespace {
 
-constexpr absl::string_view kBlank = "\xE2\x96\x81";  // U+2581
 constexpr size_t kLongCluster = 6;
 
 // A unit of the double array.

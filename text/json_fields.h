@@ -17,12 +17,12 @@ using Json = nlohmann::json;
 // An object or a one-line error. `name` is the file's.
 absl::StatusOr<Json> ParseJsonObject(absl::string_view text, absl::string_view name);
 
-// The member, or null where it is absent or null.
 // An error where arrays and objects lie inside one another more than `most` deep. To be asked
 // before an ordered document is built: its objects copy their members as they grow, each by
 // recursion.
 absl::Status CheckJsonDepth(absl::string_view text, absl::string_view name, int most);
 
+// The member, or null where it is absent or null.
 const Json* Field(const Json& object, const char* key);
 
 absl::Status WrongType(absl::string_view where, absl::string_view expected, const Json* found);

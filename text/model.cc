@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "text/bpe.h"
+#include "text/unicode.h"
 #include "text/unigram.h"
 #include "text/word_models.h"
 
@@ -13,7 +14,6 @@ namespace {
 
 constexpr size_t kCachedWord = 256;  // bytes
 constexpr size_t kCacheEntries = 1 << 17;
-constexpr absl::string_view kBlank = "\xE2\x96\x81";  // U+2581
 
 }  // namespace
 

@@ -20,7 +20,6 @@
 namespace ninfer {
 namespace {
 
-constexpr char kBlank[] = "\xE2\x96\x81";  // U+2581
 constexpr uint64_t kUnigramType = 1;
 constexpr uint64_t kBpeType = 2;
 constexpr float kUnknownPenalty = 10;  // below the least score
@@ -228,8 +227,8 @@ void AddDecoders(const Model& model, TokenizerSpec* spec) {
     return made;
   };
   spec->has_decoder = true;
-  spec->decoders.push_back(
-      ReplaceStep(static_cast<uint8_t>(DecoderKind::kReplace), PatternKind::kLiteral, kBlank, " "));
+  spec->decoders.push_back(ReplaceStep(static_cast<uint8_t>(DecoderKind::kReplace),
+                                       PatternKind::kLiteral, std::string(kBlank), " "));
   spec->decoders.push_back(step(DecoderKind::kByteFallback));
   spec->decoders.push_back(step(DecoderKind::kFuse));
   if (model.whitespace_as_suffix || !(model.add_dummy_prefix || model.remove_extra_whitespaces)) {

@@ -14,8 +14,6 @@
 namespace ninfer {
 namespace {
 
-constexpr absl::string_view kBlank = "\xE2\x96\x81";  // U+2581
-
 class Writer {
  public:
   void Number(uint32_t value) { bytes_.append(reinterpret_cast<const char*>(&value), 4); }

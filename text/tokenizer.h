@@ -30,8 +30,9 @@ struct TokenizerSpec;
 // Immutable, and safe to use from several threads.
 class Tokenizer {
  public:
-  // Reads tokenizer.json, else tokenizer.model, else vocab.json + merges.txt, else encoder.json +
-  // vocab.bpe. Null where the folder has none of them.
+  // Reads the first that there is of tokenizer.json, tokenizer.model, vocab.json with merges.txt,
+  // encoder.json with vocab.bpe, tekken.json, NAME.tiktoken and vocab.txt, and what
+  // tokenizer_config.json and its companions add. Null where the folder has none of them.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromFolder(const std::string& folder);
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromSpec(TokenizerSpec spec);
   // The tables that `Serialize` gave. Copies `bytes`.

@@ -7,6 +7,7 @@
 // Tested by tests/text_models_test.cc and tests/text_json_test.cc.
 #include <filesystem>
 #include <map>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -63,9 +64,7 @@ absl::Status CollectNamed(const Json& config, const std::string& where,
   };
   for (const auto& [key, value] : config.items()) {
     const bool list = key == "additional_special_tokens" || key == "extra_special_tokens";
-    if (list && value.is_array()) {
-      for (const Json& entry : value) NINFER_RETURN_IF_ERROR(add(entry, key));
-    } else if (list && value.is_object()) {
+    if (list && value.is_structured()) {
       for (const Json& entry : value) NINFER_RETURN_IF_ERROR(add(entry, key));
     } else if (absl::EndsWith(key, "_token") && (value.is_string() || value.is_object())) {
       NINFER_RETURN_IF_ERROR(add(value, key));
@@ -270,12 +269,14 @@ absl::Status ReadTekkenFile(const std::string& path, const std::string& folder, 
   return ReadTekken(text, path, add_bos, builder);
 }
 
-// The only file in the folder whose name ends in .tiktoken; empty where there is none.
+// The file in the folder whose name ends in .tiktoken, of several the first by name; empty where
+// there is none.
 std::string FindTiktoken(const std::string& folder) {
   std::string found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  std::filesystem::directory_iterator entry(folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
     if (absl::EndsWith(name, ".tiktoken") && (found.empty() || name < found)) found = name;
   }
   return found;

@@ -19,14 +19,7 @@ absl::Status ReadVocab(const Json& model, const std::string& where, SpecBuilder*
   if (vocab == nullptr || !vocab->is_object()) {
     return WrongType(absl::StrCat(where, ".vocab"), "an object", vocab);
   }
-  for (const auto& [piece, id] : vocab->items()) {
-    if (!id.is_number_integer() || (id.is_number_unsigned() && id.get<uint64_t>() > INT64_MAX)) {
-      return WrongType(absl::StrCat(where, ".vocab: '", piece, "'"), "a whole number", &id);
-    }
-    NINFER_RETURN_IF_ERROR(
-        Annotate(builder->AddPiece(piece, id.get<int64_t>()), absl::StrCat(where, ".vocab")));
-  }
-  return absl::OkStatus();
+  return AddPieces(*vocab, absl::StrCat(where, ".vocab"), builder);
 }
 
 absl::Status ReadMergeList(const Json& model, const std::string& where, SpecBuilder* builder) {
@@ -38,15 +31,7 @@ absl::Status ReadMergeList(const Json& model, const std::string& where, SpecBuil
     const Json& merge = (*merges)[i];
     const std::string place = absl::StrCat(where, ".merges[", i, "]");
     if (merge.is_string()) {
-      const auto& text = merge.get_ref<const std::string&>();
-      const size_t blank = text.find(' ');
-      if (text.compare(0, 8, "#version") == 0) continue;
-      if (blank == std::string::npos || text.find(' ', blank + 1) != std::string::npos) {
-        return InvalidArgument(place, ": expected two pieces and a blank, found '", text, "'");
-      }
-      const absl::string_view view = text;
-      NINFER_RETURN_IF_ERROR(
-          Annotate(builder->AddMerge(view.substr(0, blank), view.substr(blank + 1)), place));
+      NINFER_RETURN_IF_ERROR(AddMergeLine(merge.get_ref<const std::string&>(), place, builder));
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
                merge[1].is_string()) {
       NINFER_RETURN_IF_ERROR(Annotate(builder->AddMerge(merge[0].get_ref<const std::string&>(),

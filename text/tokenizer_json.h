@@ -33,6 +33,11 @@ absl::StatusOr<AddedToken> ReadAddedToken(const Json& json, absl::string_view wh
 absl::Status ReadBertVocabulary(absl::string_view text, absl::string_view name, const Json& config,
                                 const std::string& where, SpecBuilder* builder);
 
+// An object of pieces and ids, and a merge written as two pieces and a blank ("#version..." is
+// none), as tokenizer.json and the files below have them. In text/vocab_merges.cc.
+absl::Status AddPieces(const Json& vocabulary, absl::string_view where, SpecBuilder* builder);
+absl::Status AddMergeLine(absl::string_view line, absl::string_view where, SpecBuilder* builder);
+
 // vocab.json (or encoder.json) and merges.txt (or vocab.bpe). In text/vocab_merges.cc.
 absl::Status ReadVocabulary(absl::string_view text, absl::string_view name, SpecBuilder* builder);
 absl::Status ReadMerges(absl::string_view text, absl::string_view name, SpecBuilder* builder);

@@ -15,6 +15,7 @@
 namespace ninfer {
 
 constexpr absl::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
+constexpr absl::string_view kBlank = "\xE2\x96\x81";  // U+2581, SentencePiece's for a blank
 
 // Length of the UTF-8 character that starts with `lead`, in text known to be valid.
 inline int Utf8Length(char lead) {

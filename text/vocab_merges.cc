@@ -2,6 +2,7 @@
 // line; of BERT a list of pieces, one a line.
 // Tested by tests/text_json_test.cc.
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "text/tokenizer_json.h"
@@ -20,15 +21,28 @@ absl::StatusOr<std::string> TokenOf(const Json& config, const char* key, const c
 
 }  // namespace
 
-absl::Status ReadVocabulary(absl::string_view text, absl::string_view name, SpecBuilder* builder) {
-  NINFER_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(text, name));
-  for (const auto& [piece, id] : json.items()) {
+absl::Status AddPieces(const Json& vocabulary, absl::string_view where, SpecBuilder* builder) {
+  for (const auto& [piece, id] : vocabulary.items()) {
     if (!id.is_number_integer() || (id.is_number_unsigned() && id.get<uint64_t>() > INT64_MAX)) {
-      return WrongType(absl::StrCat(name, ": '", piece, "'"), "a whole number", &id);
+      return WrongType(absl::StrCat(where, ": '", piece, "'"), "a whole number", &id);
     }
-    NINFER_RETURN_IF_ERROR(Annotate(builder->AddPiece(piece, id.get<int64_t>()), name));
+    NINFER_RETURN_IF_ERROR(Annotate(builder->AddPiece(piece, id.get<int64_t>()), where));
   }
   return absl::OkStatus();
+}
+
+absl::Status AddMergeLine(absl::string_view line, absl::string_view where, SpecBuilder* builder) {
+  if (absl::StartsWith(line, "#version")) return absl::OkStatus();
+  const size_t blank = line.find(' ');
+  if (blank == absl::string_view::npos || line.find(' ', blank + 1) != absl::string_view::npos) {
+    return InvalidArgument(where, ": expected two pieces and a blank, found '", line, "'");
+  }
+  return Annotate(builder->AddMerge(line.substr(0, blank), line.substr(blank + 1)), where);
+}
+
+absl::Status ReadVocabulary(absl::string_view text, absl::string_view name, SpecBuilder* builder) {
+  NINFER_ASSIGN_OR_RETURN(const Json json, ParseJsonObject(text, name));
+  return AddPieces(json, name, builder);
 }
 
 absl::Status ReadMerges(absl::string_view text, absl::string_view name, SpecBuilder* builder) {
@@ -36,15 +50,8 @@ absl::Status ReadMerges(absl::string_view text, absl::string_view name, SpecBuil
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    if (line.empty() || line.substr(0, 8) == "#version") continue;
-    const size_t blank = line.find(' ');
-    if (blank == absl::string_view::npos || line.find(' ', blank + 1) != absl::string_view::npos) {
-      return InvalidArgument(name, ": line ", number, ": expected two pieces and a blank, found '",
-                             line, "'");
-    }
-    NINFER_RETURN_IF_ERROR(
-        Annotate(builder->AddMerge(line.substr(0, blank), line.substr(blank + 1)),
-                 absl::StrCat(name, ": line ", number)));
+    if (line.empty()) continue;
+    NINFER_RETURN_IF_ERROR(AddMergeLine(line, absl::StrCat(name, ": line ", number), builder));
   }
   return absl::OkStatus();
 }

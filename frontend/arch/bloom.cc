@@ -57,14 +57,6 @@ Value* Attention(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
   return m.Linear(mixed, absl::StrCat(name, ".dense"), s.hidden, s.hidden, true);
 }
 
-Value* Mlp(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
-  const std::string name = absl::StrCat("h.", layer, ".mlp");
-  Value* h = m.Linear(x, absl::StrCat(name, ".dense_h_to_4h"), s.hidden, 4 * s.hidden, true);
-  m.Scope(name);
-  h = m.Activation(h, "gelu_pytorch_tanh");  // [T, 4 hidden]
-  return m.Linear(h, absl::StrCat(name, ".dense_4h_to_h"), 4 * s.hidden, s.hidden, true);
-}
-
 }  // namespace
 
 absl::Status BuildBloom(ModelBuilder& m) {
@@ -82,6 +74,7 @@ absl::Status BuildBloom(ModelBuilder& m) {
   m.Scope("word_embeddings");
   Value* x = m.ops().Embedding(m.tokens(), tables.embedding);  // [T, hidden]
   x = m.NameHidden(m.LayerNorm(x, "word_embeddings_layernorm", s.hidden, s.eps), 0);
+  const MlpShape mlp = {s.hidden, 4 * s.hidden, "gelu_pytorch_tanh", /*bias=*/true};
   for (int64_t layer = 0; layer < s.layers && m.ok(); ++layer) {
     const std::string name = absl::StrCat("h.", layer);
     Value* h = m.LayerNorm(x, absl::StrCat(name, ".input_layernorm"), s.hidden, s.eps);
@@ -91,7 +84,7 @@ absl::Status BuildBloom(ModelBuilder& m) {
     x = m.ops().Add(h, residual);
     h = m.LayerNorm(x, absl::StrCat(name, ".post_attention_layernorm"), s.hidden, s.eps);
     residual = s.residual_of_norm ? h : x;
-    h = Mlp(m, h, s, layer);
+    h = PlainMlp(m, h, absl::StrCat(name, ".mlp"), "dense_h_to_4h", "dense_4h_to_h", mlp);
     m.Scope(name);
     x = m.NameHidden(m.ops().Add(h, residual), layer + 1);
   }

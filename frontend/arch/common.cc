@@ -123,10 +123,13 @@ Value* ModelBuilder::ClaimedWeight(const std::string& name, std::vector<int64_t>
     status_.Update(claimed.status());
   }
   if (Value* known = module_->FindWeight(name); known != nullptr) return known;
+  // Of a file that lies there may be more than 2^63.
   int64_t elements = 1;
-  for (int64_t size : shape) elements *= size;
+  for (int64_t size : shape) {
+    if (__builtin_mul_overflow(elements, size, &elements)) elements = INT64_MAX;
+  }
   if (__builtin_add_overflow(info_->parameters, elements, &info_->parameters)) {
-    info_->parameters = INT64_MAX;  // of a file that lies
+    info_->parameters = INT64_MAX;
   }
   return module_->AddWeight(name, TypeOf(dtype, shape));
 }

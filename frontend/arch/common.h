@@ -63,7 +63,7 @@ std::vector<float> AlibiSlopes(int64_t heads);
 
 class ModelBuilder {
  public:
-  // Everything is borrowed. `prefixes` of tensor names are set by Begin.
+  // Everything is borrowed. The prefix of tensor names is set by Begin or UsePrefix.
   ModelBuilder(ConfigReader* config, TensorSource* tensors, int64_t context_override,
                ir::Module* module, ModelInfo* info, absl::string_view function = "step");
 

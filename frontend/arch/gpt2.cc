@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "frontend/arch/common.h"
+#include "frontend/arch/decoder.h"
 #include "frontend/arch/fused.h"
 
 namespace ninfer::frontend {
@@ -27,12 +27,6 @@ struct Sizes {
   double eps = 1e-5;
   std::string activation;
 };
-
-// GPT2Config's own name, or the general one that its attribute map takes in its place.
-absl::string_view KeyOf(const ConfigReader& config, absl::string_view own,
-                        absl::string_view general) {
-  return config.Peek(own) == nullptr && config.Peek(general) != nullptr ? general : own;
-}
 
 Sizes ReadSizes(ModelBuilder& m) {
   ConfigReader& config = m.config();

@@ -88,14 +88,6 @@ Value* Attention(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
   return m.Linear(mixed, absl::StrCat(name, ".out_proj"), s.hidden, s.hidden, true);
 }
 
-Value* Mlp(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
-  const std::string name = absl::StrCat("h.", layer, ".mlp");
-  Value* h = m.Linear(x, absl::StrCat(name, ".c_fc"), s.hidden, s.inner, true);
-  m.Scope(name);
-  h = m.Activation(h, s.activation);  // [T, inner]
-  return m.Linear(h, absl::StrCat(name, ".c_proj"), s.inner, s.hidden, true);
-}
-
 }  // namespace
 
 absl::Status BuildGptNeo(ModelBuilder& m) {
@@ -112,6 +104,7 @@ absl::Status BuildGptNeo(ModelBuilder& m) {
   m.Scope("wpe");
   Value* places = m.ops().Embedding(m.positions(), m.Weight("wpe.weight", {s.positions, s.hidden}));
   x = m.NameHidden(m.ops().Add(x, places), 0);
+  const MlpShape mlp = {s.hidden, s.inner, s.activation, /*bias=*/true};
   for (int64_t layer = 0; layer < s.layers && m.ok(); ++layer) {
     const std::string name = absl::StrCat("h.", layer);
     Value* h = m.LayerNorm(x, absl::StrCat(name, ".ln_1"), s.hidden, s.eps);
@@ -119,7 +112,7 @@ absl::Status BuildGptNeo(ModelBuilder& m) {
     m.Scope(name);
     x = m.ops().Add(x, h);
     h = m.LayerNorm(x, absl::StrCat(name, ".ln_2"), s.hidden, s.eps);
-    h = Mlp(m, h, s, layer);
+    h = PlainMlp(m, h, absl::StrCat(name, ".mlp"), "c_fc", "c_proj", mlp);
     m.Scope(name);
     x = m.NameHidden(m.ops().Add(x, h), layer + 1);
   }

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "frontend/arch/common.h"
+#include "frontend/arch/decoder.h"
 #include "frontend/arch/fused.h"
 
 namespace ninfer::frontend {
@@ -62,14 +62,6 @@ Value* Attention(ModelBuilder& m, Value* x, const Sizes& s, const Rotary& rotary
   return m.Linear(mixed, absl::StrCat(name, ".dense"), s.hidden, s.hidden, s.attention_bias);
 }
 
-Value* Mlp(ModelBuilder& m, Value* x, const Sizes& s, int64_t layer) {
-  const std::string name = absl::StrCat("layers.", layer, ".mlp");
-  Value* h = m.Linear(x, absl::StrCat(name, ".dense_h_to_4h"), s.hidden, s.inner, true);
-  m.Scope(name);
-  h = m.Activation(h, s.activation);  // [T, inner]
-  return m.Linear(h, absl::StrCat(name, ".dense_4h_to_h"), s.inner, s.hidden, true);
-}
-
 }  // namespace
 
 absl::Status BuildGptNeoX(ModelBuilder& m) {
@@ -86,6 +78,7 @@ absl::Status BuildGptNeoX(ModelBuilder& m) {
   m.Scope("embed_in");
   Value* x = m.NameHidden(m.ops().Embedding(m.tokens(), tables.embedding), 0);  // [T, hidden]
   const Rotary rotary = m.RotaryTables(s.rope);
+  const MlpShape mlp = {s.hidden, s.inner, s.activation, /*bias=*/true};
   for (int64_t layer = 0; layer < s.layers && m.ok(); ++layer) {
     const std::string name = absl::StrCat("layers.", layer);
     Value* h = m.LayerNorm(x, absl::StrCat(name, ".input_layernorm"), s.hidden, s.eps);
@@ -94,7 +87,7 @@ absl::Status BuildGptNeoX(ModelBuilder& m) {
     Value* both = m.ops().Add(attended, x);
     h = m.LayerNorm(s.parallel ? x : both, absl::StrCat(name, ".post_attention_layernorm"),
                     s.hidden, s.eps);
-    h = Mlp(m, h, s, layer);
+    h = PlainMlp(m, h, absl::StrCat(name, ".mlp"), "dense_h_to_4h", "dense_4h_to_h", mlp);
     m.Scope(name);
     x = m.NameHidden(m.ops().Add(h, both), layer + 1);
   }

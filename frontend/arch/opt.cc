@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "frontend/arch/common.h"
+#include "frontend/arch/decoder.h"
 
 namespace ninfer::frontend {
 namespace {
@@ -54,7 +54,7 @@ Sizes ReadSizes(ModelBuilder& m) {
   return s;
 }
 
-Value* Norm(ModelBuilder& m, Value* x, absl::string_view name, const Sizes& s) {
+Value* MakeNorm(ModelBuilder& m, Value* x, absl::string_view name, const Sizes& s) {
   if (s.affine) return m.LayerNorm(x, name, s.hidden, kEpsilon);
   m.Scope(name);
   Value* ones = m.Literal("norm.ones", std::vector<float>(s.hidden, 1.0f));
@@ -71,13 +71,6 @@ Value* Attention(ModelBuilder& m, Value* x, const Sizes& s, const std::string& l
   m.Scope(name);
   Value* mixed = m.Attention(q, k, v, s.attention, nullptr, layer);  // [T, hidden]
   return m.Linear(mixed, absl::StrCat(name, ".out_proj"), s.hidden, s.hidden, s.bias);
-}
-
-Value* Mlp(ModelBuilder& m, Value* x, const Sizes& s, const std::string& layer_name) {
-  Value* h = m.Linear(x, absl::StrCat(layer_name, ".fc1"), s.hidden, s.inner, s.bias);
-  m.Scope(layer_name);
-  h = m.Activation(h, s.activation);  // [T, inner]
-  return m.Linear(h, absl::StrCat(layer_name, ".fc2"), s.inner, s.hidden, s.bias);
 }
 
 Value* Embed(ModelBuilder& m, Value* table, const Sizes& s) {
@@ -107,21 +100,22 @@ absl::Status BuildOpt(ModelBuilder& m) {
   const auto tables = m.EmbeddingAndHead("decoder.embed_tokens.weight", "lm_head.weight", s.vocab,
                                          s.embedding, tied);
   Value* x = m.NameHidden(Embed(m, tables.embedding, s), 0);  // [T, hidden]
+  const MlpShape mlp = {s.hidden, s.inner, s.activation, s.bias};
   for (int64_t layer = 0; layer < s.layers && m.ok(); ++layer) {
     const std::string name = absl::StrCat("decoder.layers.", layer);
     const std::string first = absl::StrCat(name, ".self_attn_layer_norm");
     const std::string second = absl::StrCat(name, ".final_layer_norm");
-    Value* h = Attention(m, s.norm_first ? Norm(m, x, first, s) : x, s, name, layer);
+    Value* h = Attention(m, s.norm_first ? MakeNorm(m, x, first, s) : x, s, name, layer);
     m.Scope(name);
     x = m.ops().Add(x, h);
-    if (!s.norm_first) x = Norm(m, x, first, s);
-    h = Mlp(m, s.norm_first ? Norm(m, x, second, s) : x, s, name);
+    if (!s.norm_first) x = MakeNorm(m, x, first, s);
+    h = PlainMlp(m, s.norm_first ? MakeNorm(m, x, second, s) : x, name, "fc1", "fc2", mlp);
     m.Scope(name);
     x = m.ops().Add(x, h);
-    if (!s.norm_first) x = Norm(m, x, second, s);
+    if (!s.norm_first) x = MakeNorm(m, x, second, s);
     x = m.NameHidden(x, layer + 1);
   }
-  if (s.final_norm) x = Norm(m, x, "decoder.final_layer_norm", s);
+  if (s.final_norm) x = MakeNorm(m, x, "decoder.final_layer_norm", s);
   if (s.embedding != s.hidden) {
     x = m.Linear(x, "decoder.project_out", s.hidden, s.embedding, false);
   }

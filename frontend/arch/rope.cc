@@ -20,6 +20,14 @@ double ReadPositive(ConfigReader& config, absl::string_view key) {
   return 1.0;
 }
 
+// A number of positions.
+double ReadLength(ConfigReader& config, absl::string_view key) {
+  const double value = config.Number(key);
+  if (value >= 1 && value <= static_cast<double>(kMaxContext)) return value;
+  config.Refuse(key, absl::StrCat("a number in [1, ", kMaxContext, "]"));
+  return 1.0;
+}
+
 double PositiveOr(ConfigReader& config, absl::string_view key, double fallback) {
   return config.Has(key) ? ReadPositive(config, key) : fallback;
 }
@@ -45,9 +53,9 @@ struct Source {
 // A key beside rope_parameters wins over the one inside, as in transformers.
 double OriginalLength(Source& s) {
   const absl::string_view key = "original_max_position_embeddings";
-  if (s.options.layer_type.empty() && s.config.Has(key)) return ReadPositive(s.config, key);
+  if (s.options.layer_type.empty() && s.config.Has(key)) return ReadLength(s.config, key);
   if (s.options.original_length > 0) return static_cast<double>(s.options.original_length);
-  return PositiveOr(s.rope, key, static_cast<double>(s.context));
+  return s.rope.Has(key) ? ReadLength(s.rope, key) : static_cast<double>(s.context);
 }
 
 void ScaleLinear(Source& s, Rope& out) {
@@ -164,13 +172,24 @@ constexpr struct {
     {"longrope", ScaleLongRope},        {"llama3", ScaleLlama3},
 };
 
+bool AreFinite(const std::vector<float>& frequencies) {
+  return std::all_of(frequencies.begin(), frequencies.end(),
+                     [](float f) { return std::isfinite(f); });
+}
+
 void Scale(Source& s, Rope& out) {
   const bool own = s.rope.Has("rope_type") || !s.rope.Has("type");
   const absl::string_view key = own ? "rope_type" : "type";
   std::string type = s.rope.StringOr(key, "default");
   if (s.options.scaled_is_longrope && (type == "su" || type == "yarn")) type = "longrope";
   for (const auto& row : kTypes) {
-    if (row.name == type) return row.scale(s, out);
+    if (row.name != type) continue;
+    row.scale(s, out);
+    // Numbers that are each in order may still divide by zero together.
+    if (!AreFinite(out.inv_freq) || !AreFinite(out.long_inv_freq) || !std::isfinite(out.scale)) {
+      s.rope.Refuse(key, "a type that gives finite frequencies with the numbers beside it");
+    }
+    return;
   }
   s.rope.Refuse(key, "\"default\", \"linear\", \"dynamic\", \"yarn\", \"longrope\" or \"llama3\"");
 }
@@ -232,8 +251,7 @@ Rope ReadRope(ConfigReader& config, int64_t head_dim, int64_t context, const Rop
   const double theta = PositiveOr(theta_source, theta_key, options.theta);
   const int64_t columns = ReadColumns(config, rope, head_dim, options);
   out.inv_freq = PlainFrequencies(theta, columns);
-  for (float f : out.inv_freq) {
-    if (std::isfinite(f)) continue;
+  if (!AreFinite(out.inv_freq)) {
     theta_source.Refuse(theta_key, "a base with finite frequencies");
     return out;
   }

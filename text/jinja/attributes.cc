@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
@@ -79,7 +80,7 @@ Value DictCopy(Run& run, const Value& self, Args& args) {
 Value IsWhole(Run& run, const Value& self, Args& args) {
   Bound(run, "is_integer", args, {});
   return Value::Bool(self.is_int() ||
-                     self.number == static_cast<double>(static_cast<int64_t>(self.number)));
+                     (std::isfinite(self.number) && self.number == std::floor(self.number)));
 }
 
 // Methods of loops.
@@ -318,6 +319,16 @@ Value GetAttributeOnly(Run& run, const Value& object, absl::string_view name) {
   bool found = false;
   const Value value = Attribute(run, object, name, &found);
   return found ? value : Missing(run, object, run.String(std::string(name)));
+}
+
+void SetAttribute(Run& run, Namespace* ns, const Value& name, const Value& value) {
+  if (absl::StartsWith(name.text(), "_")) {
+    run.Fail(kSecurityError,
+             "Chat templates cannot store underscore-prefixed attributes on a namespace, but got ",
+             ReprString(name.text()), ". Please rename the attribute.");
+    return;
+  }
+  ns->attributes.Set(name, value);
 }
 
 Value GetItem(Run& run, const Value& object, const Value& index) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "text/jinja/python_text.h"
 
 namespace ninfer {
@@ -263,15 +262,7 @@ void Evaluator::Assign(const Node* target, Scope* scope, const Value& value) {
       run_.Fail(kRuntimeError, "cannot assign attribute on non-namespace object");
       return;
     }
-    const std::string& name = target->names[0];
-    if (absl::StartsWith(name, "_")) {
-      run_.Fail(kSecurityError,
-                "Chat templates cannot store underscore-prefixed attributes on a namespace, but "
-                "got ",
-                ReprString(name), ". Please rename the attribute.");
-      return;
-    }
-    ns->ns->attributes.Set(run_.String(name), value);
+    SetAttribute(run_, ns->ns, run_.String(target->names[0]), value);
     return;
   }
   std::vector<Value> items;

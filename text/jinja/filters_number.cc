@@ -79,7 +79,7 @@ Value Round(Run& run, const Value& self, Args& args) {
   const std::string method = bound.Text(1, "common");
   if (run.failed()) return Value();
   if (method != "common" && method != "ceil" && method != "floor") {
-    return run.Fail("FilterArgumentError", "method must be common, ceil or floor");
+    return run.Fail(kArgumentError, "method must be common, ceil or floor");
   }
   if (self.is_undefined()) return run.FailUndefined(self);
   if (!self.is_number()) {

@@ -10,8 +10,6 @@ namespace ninfer {
 namespace jinja {
 namespace {
 
-constexpr char kArgumentError[] = "FilterArgumentError";
-
 Value IgnoreCase(Run& run, const Value& value, bool case_sensitive) {
   return case_sensitive || !value.is_string() ? value : run.String(Lower(value.text()));
 }
@@ -165,6 +163,7 @@ Value Join(Run& run, const Value& self, Args& args) {
 
 Value First(Run& run, const Value& self, Args& args) {
   if (self.is(Kind::kSeq) && self.seq->one_pass() && !self.seq->items.empty()) {
+    if (!run.Step(1 + static_cast<int64_t>(self.seq->items.size() / 4))) return Value();
     const Value first = self.seq->items.front();
     self.seq->items.erase(self.seq->items.begin());
     return first;

@@ -13,7 +13,6 @@ namespace ninfer {
 namespace jinja {
 namespace {
 
-constexpr char kArgumentError[] = "FilterArgumentError";
 constexpr int kMostIndent = 10000;
 
 template <std::string (*map)(absl::string_view)>
@@ -135,7 +134,7 @@ std::vector<std::string> WrapChunks(absl::string_view line, bool hyphens) {
 }
 
 // One line as textwrap.wrap breaks it.
-std::vector<std::string> WrapLine(absl::string_view line, size_t width, bool break_long,
+std::vector<std::string> WrapLine(Run& run, absl::string_view line, size_t width, bool break_long,
                                   bool hyphens) {
   std::vector<std::string> lines;
   std::vector<std::string> chunks = WrapChunks(line, hyphens);
@@ -152,6 +151,7 @@ std::vector<std::string> WrapLine(absl::string_view line, size_t width, bool bre
     }
     if (!chunks.empty() && CharCount(chunks.back()) > width) {
       if (break_long) {
+        if (!run.StepBytes(chunks.back().size())) break;  // each piece is cut from all that is left
         const size_t cut = ByteOfChar(chunks.back(), std::max<size_t>(width - size, size == 0));
         row.push_back(chunks.back().substr(0, cut));
         chunks.back().erase(0, cut);
@@ -176,9 +176,9 @@ Value WordWrap(Run& run, const Value& self, Args& args) {
   std::vector<std::string> out;
   for (const absl::string_view line : SplitLines(self.text(), false)) {
     if (!run.Step(1 + static_cast<int64_t>(line.size()))) break;
-    out.push_back(absl::StrJoin(WrapLine(line, static_cast<size_t>(std::min<Int>(width, INT32_MAX)),
-                                         bound.Flag(1, true), bound.Flag(3, true)),
-                                separator));
+    const auto columns = static_cast<size_t>(std::min<Int>(width, INT32_MAX));
+    out.push_back(absl::StrJoin(
+        WrapLine(run, line, columns, bound.Flag(1, true), bound.Flag(3, true)), separator));
   }
   return run.String(absl::StrJoin(out, separator));
 }

@@ -86,6 +86,12 @@ std::string Dress(bool negative, const std::string& prefix, std::string digits, 
   return pad + head + digits;
 }
 
+// repr() of 'r', ascii() of 'a'.
+std::string Quoted(Run& run, const Value& value, char conversion) {
+  const std::string text = Repr(run, value);
+  return conversion == 'a' ? EscapeNonAscii(text) : text;
+}
+
 std::string PadText(std::string text, const Spec& spec) {
   if (spec.precision >= 0) text.resize(ByteOfChar(text, spec.precision));
   const int missing = spec.width - static_cast<int>(CharCount(text));
@@ -252,7 +258,8 @@ class PercentFormatter {
       case 'r':
       case 'a': {
         if (spec.align == '\0') spec.align = '>';
-        return PadText(spec.type == 's' ? ToText(run_, value) : Repr(run_, value), spec);
+        return PadText(spec.type == 's' ? ToText(run_, value) : Quoted(run_, value, spec.type),
+                       spec);
       }
       case 'c':
         if (value.is_string() && CharCount(value.text()) == 1) return PadText(value.text(), spec);
@@ -381,7 +388,9 @@ class BraceFormatter {
         field.size() > 1 ? Format(field.substr(1), depth + 1) : std::string();
     if (run_.failed()) return "";
     const Spec spec = ParseSpec(run_, spec_text);
-    if (conversion == 'r' || conversion == 'a') return PadText(Repr(run_, value), spec);
+    if (conversion == 'r' || conversion == 'a') {
+      return PadText(Quoted(run_, value, conversion), spec);
+    }
     if (conversion == 's' || value.is_string()) return PadText(ToText(run_, value), spec);
     if (value.is_number() && (!value.is(Kind::kBool) || spec.type != '\0')) {
       return NumberText(run_, value, spec);

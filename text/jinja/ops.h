@@ -53,6 +53,9 @@ struct JsonStyle {
 std::string ToJson(Run& run, const Value& value, const JsonStyle& style);
 Value FromJson(Run& run, const nlohmann::ordered_json& json);
 
+// Stores in a namespace; an error where the name begins with an underscore.
+void SetAttribute(Run& run, Namespace* ns, const Value& name, const Value& value);
+
 Value Call(Run& run, const Value& callee, Args& args);
 // The next item of a loop that has a filter is known only when it is asked for.
 bool LoopHasNext(Run& run, Loop* loop);

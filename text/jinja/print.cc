@@ -191,7 +191,7 @@ class JsonPrinter {
     if (named != absl::string_view::npos) {
       out_ += '\\';
       out_ += kLetter[named];
-    } else if (c < 0x20 || (style_.ensure_ascii && c >= 0x7F && c != 0x7F && c < 0x10000)) {
+    } else if (c < 0x20 || (style_.ensure_ascii && c >= 0x7F && c < 0x10000)) {
       absl::StrAppendFormat(&out_, "\\u%04x", static_cast<uint32_t>(c));
     } else if (style_.ensure_ascii && c >= 0x10000) {
       const uint32_t rest = c - 0x10000;

@@ -34,6 +34,16 @@ bool Printable(char32_t c) {
   }
 }
 
+void AppendEscape(char32_t c, std::string* out) {
+  if (c < 0x100) {
+    absl::StrAppend(out, "\\x", absl::Hex(c, absl::kZeroPad2));
+  } else if (c < 0x10000) {
+    absl::StrAppend(out, "\\u", absl::Hex(c, absl::kZeroPad4));
+  } else {
+    absl::StrAppend(out, "\\U", absl::Hex(c, absl::kZeroPad8));
+  }
+}
+
 void AppendReprChar(char32_t c, char quote, std::string* out) {
   if (c == static_cast<char32_t>(quote) || c == '\\') {
     out->push_back('\\');
@@ -42,12 +52,8 @@ void AppendReprChar(char32_t c, char quote, std::string* out) {
     out->append(c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
   } else if (Printable(c)) {
     AppendUtf8(c, out);
-  } else if (c < 0x100) {
-    absl::StrAppend(out, "\\x", absl::Hex(c, absl::kZeroPad2));
-  } else if (c < 0x10000) {
-    absl::StrAppend(out, "\\u", absl::Hex(c, absl::kZeroPad4));
   } else {
-    absl::StrAppend(out, "\\U", absl::Hex(c, absl::kZeroPad8));
+    AppendEscape(c, out);
   }
 }
 
@@ -81,6 +87,20 @@ std::string ReprString(absl::string_view text) {
     pos += c.length;
   }
   out.push_back(quote);
+  return out;
+}
+
+std::string EscapeNonAscii(absl::string_view repr) {
+  std::string out;
+  for (size_t pos = 0; pos < repr.size();) {
+    const CodePoint c = DecodeAt(repr, pos);
+    if (c.value < 0x80) {
+      out.push_back(repr[pos]);
+    } else {
+      AppendEscape(c.value, &out);
+    }
+    pos += c.length;
+  }
   return out;
 }
 

@@ -72,7 +72,7 @@ absl::string_view StripChars(absl::string_view text, absl::string_view chars, bo
 
 std::vector<absl::string_view> SplitBlanks(absl::string_view text, int64_t limit, bool from_right) {
   std::vector<absl::string_view> out;
-  text = Strip(text, true, true);
+  text = Strip(text, !from_right, from_right);  // behind the last cut blanks stay
   while (!text.empty()) {
     if (limit >= 0 && static_cast<int64_t>(out.size()) >= limit) {
       out.push_back(text);

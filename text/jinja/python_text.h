@@ -50,6 +50,8 @@ int DigitValue(char32_t c);  // of a decimal digit of any script, else -1
 
 // As Python's repr writes it, with quotes.
 std::string ReprString(absl::string_view text);
+// What repr gave as ascii() has it: characters beyond ASCII become escapes.
+std::string EscapeNonAscii(absl::string_view repr);
 std::string ReprFloat(double value);
 // A string literal's text. False with a message where an escape is wrong.
 bool DecodeEscapes(absl::string_view literal, std::string* out, std::string* problem);

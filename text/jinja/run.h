@@ -37,6 +37,7 @@ constexpr char kTypeError[] = "TypeError";
 constexpr char kValueError[] = "ValueError";
 constexpr char kOverflowError[] = "OverflowError";
 constexpr char kZeroDivision[] = "ZeroDivisionError";
+constexpr char kArgumentError[] = "FilterArgumentError";
 constexpr char kLimitError[] = "limit";  // not Python's: one of `Limits`
 
 struct Error {

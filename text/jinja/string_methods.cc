@@ -160,7 +160,8 @@ Value Replace(Run& run, const Value& self, Args& args) {
   const auto limit = static_cast<int64_t>(std::clamp<Int>(bound.Integer(2, -1), -1, INT32_MAX));
   // The result is refused before it is made.
   const size_t times = self.text().size() / std::max<size_t>(1, old.size()) + 1;
-  if (with.size() > old.size() && times > 4096) {
+  constexpr double kSmall = 1 << 20;  // bytes: not worth counting
+  if (with.size() > old.size() && static_cast<double>(times) * with.size() > kSmall) {
     size_t found = old.empty() ? times : 0;
     for (size_t at = FindText(self.text(), old); !old.empty() && at != kNone;
          at = FindText(self.text(), old, at + old.size())) {

@@ -1,7 +1,6 @@
 // The tests behind `is`, and the functions that a template may call.
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/ops.h"
 #include "text/jinja/python_text.h"
@@ -208,14 +207,7 @@ Value MakeNamespace(Run& run, const Value& self, Args& args) {
   ns.kind = Kind::kNamespace;
   ns.ns = run.Make<Namespace>();
   for (const auto& [key, value] : dict.dict->entries) {
-    if (!key.is_string()) continue;
-    if (absl::StartsWith(key.text(), "_")) {
-      return run.Fail(kSecurityError,
-                      "Chat templates cannot store underscore-prefixed attributes on a namespace, "
-                      "but got ",
-                      ReprString(key.text()), ". Please rename the attribute.");
-    }
-    ns.ns->attributes.Set(key, value);
+    if (key.is_string()) SetAttribute(run, ns.ns, key, value);
   }
   return ns;
 }

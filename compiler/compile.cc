@@ -154,11 +154,12 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
   return DumpCuda(program, options);
 }
 
-void LogPasses(const passes::PipelineResult& result, plan::Plan* plan) {
-  for (const passes::PassRecord& record : result.records) {
-    plan->provenance.passes.push_back({record.name, record.seconds, record.rewrites,
-                                       record.ops_before, record.ops_after, record.bytes_before,
-                                       record.bytes_after, record.skipped});
+void LogPasses(absl::Span<const passes::PassRecord> records, absl::string_view prefix,
+               plan::Plan* plan) {
+  for (const passes::PassRecord& record : records) {
+    plan->provenance.passes.push_back({absl::StrCat(prefix, record.name), record.seconds,
+                                       record.rewrites, record.ops_before, record.ops_after,
+                                       record.bytes_before, record.bytes_after, record.skipped});
   }
 }
 
@@ -331,7 +332,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   callbacks.Progress("passes", 0);
   NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,
                           passes::RunPipeline(source.model.module.Clone(), pass_options));
-  LogPasses(result, &plan);
+  LogPasses(result.records, "", &plan);
   compiled.pass_table = passes::PassTable(result.records);
   if (result.lowered && result.program.arena_bytes + result.program.replica_bytes > 0) {
     compiled.pass_table += passes::BuffersLine(result.program);
@@ -342,6 +343,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   if (source.model.vision.has_value()) {
     NINFER_ASSIGN_OR_RETURN(vision, LowerVision(options, source, vision_options, callbacks));
     compiled.pass_table += vision->pass_table;
+    LogPasses(vision->records, "vision: ", &plan);
   }
   if (!options.stop_after.empty()) return compiled;
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());

@@ -34,8 +34,10 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
 // The program's CUDA C++, and its PTX for the oldest card, into the options' folders where these
 // are given (compiler/cuda.cc).
 absl::Status DumpCuda(const program::Program& program, const Options& options);
-// What each pass did and took, into the plan's provenance.
-void LogPasses(const passes::PipelineResult& result, plan::Plan* plan);
+// What each pass did and took, into the plan's provenance, its name behind a prefix. A plan of
+// @vision has no provenance of its own: what was timed would stand under the digest.
+void LogPasses(absl::Span<const passes::PassRecord> records, absl::string_view prefix,
+               plan::Plan* plan);
 
 // The weights are packed into the memory of `file` when there is one, which the caller writes.
 absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks,

@@ -11,7 +11,6 @@
 #include "base/hash.h"
 #include "base/machine.h"
 #include "base/status.h"
-#include "base/version.h"
 #include "compiler/run_plan.h"
 #include "eager/program_interpreter.h"
 #include "ir/text.h"
@@ -183,13 +182,12 @@ absl::StatusOr<LoweredVision> LowerVision(const Options& options, const Source& 
   out.plan.imported_graph_text = ir::Print(*source.model.vision);
   NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,
                           passes::RunPipeline(source.model.vision->Clone(), own));
-  LogPasses(result, &out.plan);
-  out.pass_table = absl::StrCat("vision:\n", passes::PassTable(result.records));
+  out.records = std::move(result.records);
+  out.pass_table = absl::StrCat("vision:\n", passes::PassTable(out.records));
   out.plan.final_graph_text = ir::Print(result.module);
   if (!result.lowered || !options.stop_after.empty()) return out;
   FillVisionMetadata(source, choice, &out.plan.metadata);
   out.plan.program_text = program::Print(result.program);
-  out.plan.provenance.compiler_version = kVersion;
   FillTables(result.program, "vision", &out.plan);
   out.program = std::move(result.program);
   out.graph = std::move(result.module);

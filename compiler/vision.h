@@ -43,6 +43,7 @@ struct LoweredVision {
   ir::Module graph{""};  // which the program was made from
   program::Program program;
   plan::Plan plan;  // without code; its weights' places are from 0 on
+  std::vector<passes::PassRecord> records;
   std::string pass_table;
 };
 // Compares after every pass when the options ask for it. Stops where they say, as the step does.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -152,6 +153,10 @@ absl::StatusOr<absl::string_view> Header(absl::string_view file, absl::string_vi
   }
   uint64_t length = 0;
   std::memcpy(&length, contents.data(), kLengthBytes);
+  if (absl::StartsWith(contents, "version https://git-lfs")) {
+    return InvalidArgument(file,
+                           ": expected weights, found where git-lfs keeps them (git lfs pull)");
+  }
   if (length > kMaxHeaderBytes) {
     return InvalidArgument(file, ": expected a header of at most ", kMaxHeaderBytes,
                            " bytes, found a length of ", length);

@@ -28,6 +28,7 @@ constexpr absl::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
 struct Errors {
   jpeg_error_mgr manager;
   std::jmp_buf jump;
+  bool in_header = true;  // the picture's own properties cannot be asked for yet
   char message[JMSG_LENGTH_MAX] = "";
 };
 
@@ -42,7 +43,9 @@ void Fail(j_common_ptr jpeg) {
 void Warn(j_common_ptr jpeg, int level) {
   if (level >= 0) return;
   auto* decompress = reinterpret_cast<j_decompress_ptr>(jpeg);
-  if (jpeg->err->msg_code == JWRN_JPEG_EOF && !jpeg_has_multiple_scans(decompress)) return;
+  const bool in_header = reinterpret_cast<Errors*>(jpeg->err)->in_header;
+  const bool ends = jpeg->err->msg_code == JWRN_JPEG_EOF;
+  if (ends && !in_header && !jpeg_has_multiple_scans(decompress)) return;
   Fail(jpeg);
 }
 
@@ -59,6 +62,7 @@ bool ReadHeader(jpeg_decompress_struct* jpeg, absl::string_view bytes, Errors* e
   jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xffff);
   jpeg_mem_src(jpeg, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
   jpeg_read_header(jpeg, TRUE);
+  errors->in_header = false;
   const bool inks = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
   jpeg->out_color_space = inks ? JCS_CMYK : JCS_RGB;
   jpeg_calc_output_dimensions(jpeg);

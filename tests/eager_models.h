@@ -9,8 +9,8 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -21,12 +21,26 @@
 
 namespace ninfer {
 
+// Whether both folders hold the same case.
+inline bool SameCase(const std::string& a, const std::string& b) {
+  for (const char* file : {"/config.json", "/golden.safetensors"}) {
+    const auto in_a = ReadFile(a + file), in_b = ReadFile(b + file);
+    if (!in_a.ok() || !in_b.ok() || *in_a != *in_b) return false;
+  }
+  return true;
+}
+
+inline std::string FolderName(const std::string& folder) {
+  return std::filesystem::path(folder).filename().string();
+}
+
 // All folders with goldens that the project ships or finds: a case of a family in archs.def that is
-// put there is tested without more ado. One name is tested once, the project's own before others.
+// put there is tested without more ado. The same case in two places is tested once, from the
+// project's own.
 inline std::vector<std::string> GoldenModelFolders() {
   std::vector<std::string> folders = {NINFER_SOURCE_DIR "/models/demo",
                                       NINFER_SOURCE_DIR "/models/demo-draft"};
-  std::set<std::string> names = {"demo", "demo-draft"};
+  std::map<std::string, std::string> named;  // the first folder of a name
   const std::vector<std::string> known = frontend::ListArchitectures();
   const auto is_known = [&known](const std::string& folder) {
     const absl::StatusOr<std::string> config = ReadFile(folder + "/config.json");
@@ -40,7 +54,8 @@ inline std::vector<std::string> GoldenModelFolders() {
     for (const auto& entry : std::filesystem::directory_iterator(parent, error)) {
       const std::string folder = entry.path().string();
       if (!PathExists(folder + "/golden.safetensors") || !is_known(folder)) continue;
-      if (names.insert(entry.path().filename().string()).second) folders.push_back(folder);
+      const auto [first, added] = named.emplace(FolderName(folder), folder);
+      if (added || !SameCase(first->second, folder)) folders.push_back(folder);
     }
   }
   std::sort(folders.begin(), folders.end());
@@ -48,7 +63,11 @@ inline std::vector<std::string> GoldenModelFolders() {
 }
 
 inline std::string FolderTestName(const testing::TestParamInfo<std::string>& info) {
-  std::string name = std::filesystem::path(info.param).filename().string();
+  // Another case of a name that the project has is told by the folder that it lies in.
+  const std::filesystem::path path(info.param);
+  const std::string own = NINFER_SOURCE_DIR "/tests/data/hf-models/" + FolderName(info.param);
+  const bool other = info.param != own && PathExists(own);
+  std::string name = (other ? path.parent_path().filename().string() + "_" : "") + FolderName(path);
   std::replace_if(
       name.begin(), name.end(), [](char c) { return !isalnum(c); }, '_');
   return name;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@
 #include "compiler/vision.h"
 #include "program/text.h"
 #include "tests/compiler_testing.h"
+#include "tests/support/model_folder.h"
 #include "tests/tier.h"
 
 namespace ninfer::compiler {
@@ -256,6 +258,24 @@ TEST_P(GoldenVariantsTest, ACacheOfIntegersStaysWithinItsBound) {
     options["attention"] = attention;
     ExpectRoundedWithin(0.03, options);
   }
+}
+
+std::string DigestOf(const std::string& folder) {
+  const auto compiled = CompileWith(ExactOptions(folder));
+  EXPECT_TRUE(compiled.ok()) << compiled.status();
+  if (!compiled.ok()) return "";
+  return plan::ContentDigestOf(compiled->plan, compiled->weights->data());
+}
+
+TEST_P(GoldenVariantsTest, BothStylesOfConfigurationGiveTheSameDigest) {
+  const std::string old_style = JoinPath(GetParam(), "config.old-style.json");
+  if (!FileExists(old_style)) GTEST_SKIP() << "no config.old-style.json";
+  testing::TemporaryFolder folder;
+  const std::string copy = folder.File(FolderName(GetParam()));  // the model's name is its folder's
+  std::filesystem::copy(GetParam(), copy, std::filesystem::copy_options::recursive);
+  std::filesystem::remove(JoinPath(copy, "config.json"));
+  std::filesystem::copy(old_style, JoinPath(copy, "config.json"));
+  EXPECT_EQ(DigestOf(copy), DigestOf(GetParam()));
 }
 
 std::vector<std::string> VariantFolders() {

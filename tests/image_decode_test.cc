@@ -57,6 +57,7 @@ TEST(ImageDecode, ErrorsSayWhatWasFound) {
   const std::string jpeg = ImageBytes(kFolder, "grey.jpg");
   EXPECT_EQ(ErrorOf(absl::string_view(jpeg).substr(0, jpeg.size() - 20)),
             "JPEG: Corrupt JPEG data: premature end of data segment");
+  EXPECT_EQ(ErrorOf(absl::string_view(jpeg).substr(0, 100)), "JPEG: Premature end of JPEG file");
 }
 
 TEST(ImageDecode, SizesThatAFileCannotHoldAreRefusedBeforeTheyTakeMemory) {

@@ -87,6 +87,11 @@ TEST(Safetensors, RefusesALyingHeaderLength) {
             "18446744073709551615");
 }
 
+TEST(Safetensors, RefusesAPointerOfGitLfsByName) {
+  EXPECT_EQ(ErrorOf("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"),
+            "x.safetensors: expected weights, found where git-lfs keeps them (git lfs pull)");
+}
+
 TEST(Safetensors, RefusesAHeaderThatIsNotAJsonObject) {
   EXPECT_EQ(ErrorOf(RawSafetensors("", "")),
             "x.safetensors: header: expected JSON, found a syntax error in line 1");

@@ -84,6 +84,16 @@ TEST_F(VisionTest, ReducedTypesStayWithinTheirBounds) {
   }
 }
 
+TEST_F(VisionTest, ThePlansDigestIsTheSameWheneverItIsMade) {
+  std::vector<std::string> digests;
+  for (int time = 0; time < 2; ++time) {
+    const auto compiled = CompileWith(ExactOptions(kModel));
+    ASSERT_TRUE(compiled.ok()) << compiled.status();
+    digests.push_back(plan::ContentDigestOf(compiled->plan, compiled->weights->data()));
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+}
+
 TEST_F(VisionTest, RulesForWeightsByNameHoldWhereTheirWeightsAre) {
   Json options = ExactOptions(kModel);
   options["weights_for"] = {"*.vision_model.*.fc?.weight=int8"};

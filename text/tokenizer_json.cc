@@ -162,6 +162,14 @@ absl::Status CheckPostProcessorIds(const std::string& where, const TokenizerSpec
   return absl::OkStatus();
 }
 
+// The id itself follows from the vocabulary and the tokens before, as in the library.
+absl::Status CheckTokenId(const Json& token, absl::string_view where) {
+  if (!token.is_object()) return WrongType(where, "an object", &token);
+  NINFER_ASSIGN_OR_RETURN(const int64_t id, IntField(token, "id", where));
+  if (id >= 0) return absl::OkStatus();
+  return InvalidArgument(where, ": id: expected a number from 0 on, found ", id);
+}
+
 }  // namespace
 
 absl::StatusOr<AddedToken> ReadAddedToken(const Json& json, absl::string_view where, bool special) {
@@ -198,9 +206,10 @@ absl::Status ReadTokenizerJson(absl::string_view text, absl::string_view name,
     NINFER_RETURN_IF_ERROR(ReadDecoder(*part, prefix + "decoder", &spec.decoders));
     spec.has_decoder = true;
   }
-  if (const Json* added = Field(json, "added_tokens")) {
+  if (const Json* added = json.contains("added_tokens") ? &json["added_tokens"] : nullptr) {
     if (!added->is_array()) return WrongType(prefix + "added_tokens", "a list", added);
     for (const Json& entry : *added) {
+      NINFER_RETURN_IF_ERROR(CheckTokenId(entry, prefix + "added_tokens"));
       NINFER_ASSIGN_OR_RETURN(AddedToken token,
                               ReadAddedToken(entry, prefix + "added_tokens", false));
       builder->AddToken(std::move(token));

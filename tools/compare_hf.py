@@ -87,8 +87,21 @@ def compare_prompt(options, transformers, ninfer, report):
     return expected
 
 
-def compare_rows(options, torch, safetensors_torch, ids, outputs, ninfer, report):
+def keep_last_layer(torch, model):
+    """A list that will hold what the last layer gives: transformers' last hidden rows have gone through a norm."""
+    count = model.config.get_text_config().num_hidden_layers
+    kept = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            module[-1].register_forward_hook(
+                lambda _, __, output: kept.append(output[0] if isinstance(output, tuple) else output))
+            break
+    return kept
+
+
+def compare_rows(options, safetensors_torch, ids, outputs, last_layer, ninfer, report):
     import numpy
+    import torch
 
     with tempfile.TemporaryDirectory() as folder:
         tensors, logits = os.path.join(folder, "x.safetensors"), os.path.join(folder, "x.npy")
@@ -96,8 +109,7 @@ def compare_rows(options, torch, safetensors_torch, ids, outputs, ninfer, report
                    "--dump-tensors=^hidden[.][0-9]+$", "--dump-to", tensors, "--logits", logits)
         hidden = safetensors_torch.load_file(tensors)
         found = torch.from_numpy(numpy.load(logits))[:len(ids)]
-    # What transformers keeps last has gone through the last norm.
-    for layer, expected in enumerate(outputs.hidden_states[:-1]):
+    for layer, expected in enumerate((*outputs.hidden_states[:-1], *last_layer)):
         name = "hidden.%d" % layer
         if name not in hidden:
             continue
@@ -156,11 +168,13 @@ def main():
         kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
         model = kind.from_pretrained(options.model, dtype=torch.float32)
         ids = compare_prompt(options, transformers, ninfer, report)
+        last_layer = keep_last_layer(torch, model)
         with torch.no_grad():
             outputs = model(torch.tensor([ids]), output_hidden_states=True)
+        last_layer = last_layer[:1]
     except (OSError, ValueError, ImportError, IndexError) as error:
         fail("transformers: %s" % str(error).splitlines()[0])
-    compare_rows(options, torch, safetensors.torch, ids, outputs, ninfer, report)
+    compare_rows(options, safetensors.torch, ids, outputs, last_layer, ninfer, report)
     compare_tokens(options, torch, model, ids, ninfer, report)
     sys.exit(1 if report.different else 0)
 

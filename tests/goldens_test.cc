@@ -28,7 +28,7 @@ namespace {
 
 constexpr double kLogitBound = 2e-5;  // of the largest logit
 
-class GoldensTest : public testing::TestWithParam<std::string> {
+class GoldensTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     ASSERT_NO_FATAL_FAILURE(LoadGoldenModel(GetParam(), model_));
@@ -237,7 +237,7 @@ TEST_P(GoldenVariantsTest, EveryPassStaysWithinItsBoundUnderVerifyEach) {
     options["targets"] = {"native"};
     const auto compiled = CompileWith(options);
     ASSERT_TRUE(compiled.ok()) << cache << ": " << compiled.status();
-    EXPECT_THAT(compiled->pass_table, testing::HasSubstr("of 1e-04")) << compiled->pass_table;
+    EXPECT_THAT(compiled->pass_table, ::testing::HasSubstr("of 1e-04")) << compiled->pass_table;
   }
 }
 
@@ -287,8 +287,8 @@ std::vector<std::string> QuickFolders() {
   return FullTier() ? std::vector<std::string>() : GoldenModelFolders();
 }
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldensTest);
-INSTANTIATE_TEST_SUITE_P(Models, GoldensTest, testing::ValuesIn(QuickFolders()), FolderTestName);
-INSTANTIATE_TEST_SUITE_P(Models, GoldenVariantsTest, testing::ValuesIn(VariantFolders()),
+INSTANTIATE_TEST_SUITE_P(Models, GoldensTest, ::testing::ValuesIn(QuickFolders()), FolderTestName);
+INSTANTIATE_TEST_SUITE_P(Models, GoldenVariantsTest, ::testing::ValuesIn(VariantFolders()),
                          FolderTestName);
 
 }  // namespace

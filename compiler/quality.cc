@@ -85,16 +85,11 @@ absl::Status MeasureQuality(const Options& options, const Source& source,
     return absl::OkStatus();
   }
   const int threads = ThreadsOrDefault(options.threads);
-  NINFER_ASSIGN_OR_RETURN(QualityTexts texts,
+  NINFER_ASSIGN_OR_RETURN(const QualityTexts texts,
                           ReadTexts({"--quality", options.quality, kTexts, kTokens, kSeed}, options,
                                     source, compiled->plan.tokenizer, callbacks));
   NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::CpuExecutor> executor,
                           ExecutorOf(*compiled, threads));
-  const runtime::ExecutorLimits& limits = executor->limits();
-  for (std::vector<int32_t>& text : texts.texts) {
-    if (limits.has_kv_cache) break;
-    text.resize(std::min<size_t>(text.size(), limits.max_tokens));  // a step takes it whole
-  }
   Divergence sum;
   double done = 0;
   for (const std::vector<int32_t>& text : texts.texts) {

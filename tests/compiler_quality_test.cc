@@ -75,15 +75,11 @@ TEST_F(QualityTest, WithoutRoundingThereIsNoneToReport) {
   EXPECT_TRUE(quality.linears.empty());
 }
 
-TEST_F(QualityTest, WithoutACacheTextsAreAsLongAsAStepAndRowsAreWantedInTurn) {
+TEST_F(QualityTest, WithoutACacheRowsAreWantedInTurn) {
   Json json = Options();
-  json.update({{"quality", "sampled"},
-               {"disable_passes", {"kv-cache"}},
-               {"max_tokens", 16},
-               {"max_rows", 6}});
+  json.update({{"quality", "sampled"}, {"disable_passes", {"kv-cache"}}, {"max_rows", 6}});
   const plan::Quality quality = Measure(json);
   EXPECT_GT(quality.tokens, 32);
-  EXPECT_LE(quality.tokens, 32 * 16);
   EXPECT_LT(quality.kl_divergence, 1e-8);
 }
 

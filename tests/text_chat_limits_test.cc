@@ -192,7 +192,8 @@ TEST(ChatTemplateLanguage, AsciiFormsEscapeEveryOtherCharacter) {
 
 TEST(ChatTemplateLanguage, AFloatIsWholeHoweverLarge) {
   EXPECT_EQ(Try("{{ (1e300).is_integer() }} {{ (-3.0).is_integer() }}").text, "True True");
-  EXPECT_EQ(Try("{{ (0.5).is_integer() }} {{ (x * 1e308 * 10).is_integer() }}").text, "False False");
+  EXPECT_EQ(Try("{{ (0.5).is_integer() }} {{ (x * 1e308 * 10).is_integer() }}").text,
+            "False False");
 }
 
 TEST(ChatTemplateLimits, AnErrorNamesItsLine) {

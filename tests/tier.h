@@ -3,11 +3,11 @@
 #ifndef NINFER_TESTS_TIER_H_
 #define NINFER_TESTS_TIER_H_
 
-#include <cstdlib>
+#include "base/file.h"
 
 namespace ninfer {
 
-inline bool FullTier() { return std::getenv("NINFER_FULL_TIER") != nullptr; }
+inline bool FullTier() { return !GetEnv("NINFER_FULL_TIER").empty(); }
 
 }  // namespace ninfer
 

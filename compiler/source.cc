@@ -133,6 +133,10 @@ absl::StatusOr<Source> OpenSource(const Options& options, const Callbacks& callb
                                " was trained on ", info.trained_context,
                                ": longer text may go wrong"));
   }
+  if (info.pictures_left_out) {
+    callbacks.Log(absl::StrCat(JoinPath(source.folder, "config.json"),
+                               ": vision_config: not done here: pictures are not seen"));
+  }
   return source;
 }
 

@@ -14,9 +14,10 @@ namespace ninfer::frontend {
 namespace {
 
 bool IsIgnorable(absl::string_view name, absl::Span<const absl::string_view> ignorable) {
-  for (absl::string_view suffix : ignorable) {
-    if (name == suffix) return true;
-    if (absl::EndsWith(name, suffix) && name[name.size() - suffix.size() - 1] == '.') return true;
+  for (absl::string_view part : ignorable) {
+    if (name == part) return true;
+    if (absl::EndsWith(part, ".") && absl::StartsWith(name, part)) return true;
+    if (absl::EndsWith(name, part) && name[name.size() - part.size() - 1] == '.') return true;
   }
   return false;
 }

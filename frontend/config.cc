@@ -200,11 +200,25 @@ ConfigReader* ConfigReader::Object(absl::string_view key) {
   for (const auto& known : nested_) {
     if (known->path_ == path) return known.get();  // which remembers what was read
   }
+  ConfigReader* reader = AddNested(path);
+  reader->object_ = value;
+  return reader;
+}
+
+ConfigReader* ConfigReader::ObjectOr(absl::string_view key, absl::string_view fallback) {
+  const json* value = Read(key);
+  if (value != nullptr && !value->is_null()) return Object(key);
+  ConfigReader* reader = AddNested(absl::StrCat(path_, key, "."));
+  reader->owned_ = json::parse(fallback);
+  reader->object_ = &reader->owned_;
+  return reader;
+}
+
+ConfigReader* ConfigReader::AddNested(std::string path) {
   std::unique_ptr<ConfigReader> reader(new ConfigReader());
   reader->root_ = root_;
   reader->file_ = file_;
-  reader->path_ = path;
-  reader->object_ = value;
+  reader->path_ = std::move(path);
   nested_.push_back(std::move(reader));
   return nested_.back().get();
 }

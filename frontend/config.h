@@ -53,6 +53,8 @@ class ConfigReader {
   // A nested object, whose errors name "key.inner" and stand in this reader's status; null when
   // absent or null. Owned by this reader.
   ConfigReader* Object(absl::string_view key);
+  // The same, or, when absent or null, of `fallback`, the text of an object.
+  ConfigReader* ObjectOr(absl::string_view key, absl::string_view fallback);
 
   // Records that `key` was expected otherwise: "FILE: key: expected WHAT, found VALUE".
   void Refuse(absl::string_view key, absl::string_view expected);
@@ -66,6 +68,7 @@ class ConfigReader {
  private:
   ConfigReader() = default;
   const nlohmann::json* Read(absl::string_view key);
+  ConfigReader* AddNested(std::string path);
   void WrongType(absl::string_view key, absl::string_view expected, const nlohmann::json* found);
   int64_t CheckedInt(absl::string_view key, const nlohmann::json* value, int64_t min, int64_t max);
   double CheckedNumber(absl::string_view key, const nlohmann::json* value);

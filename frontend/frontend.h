@@ -61,6 +61,7 @@ struct ModelInfo {
   DType stored_dtype = DType::kF32;
   int64_t parameters = 0;  // elements of all claimed tensors, tied ones once
   VisionInfo vision;
+  bool pictures_left_out = false;  // a model that sees, of which the language model alone is here
 };
 
 struct ImportedModel {

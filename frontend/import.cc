@@ -70,10 +70,11 @@ absl::StatusOr<ImportedModel> Build(const ArchRow& row, ConfigReader& config,
   // An option that is not done explains a tensor that is not as expected: it is named first.
   if (config.ok()) RefuseUnreadOptions(row, config);
   // Of a model that is text and more, the text's own.
-  if (config.ok() && config.WasRead("text_config")) {
-    ConfigReader& text = *config.Object("text_config");
-    RefuseUnreadOptions(row, text);
-    ReadConfigIds(text, info);
+  ConfigReader* text =
+      config.ok() && config.WasRead("text_config") ? config.Object("text_config") : nullptr;
+  if (text != nullptr) {
+    RefuseUnreadOptions(row, *text);
+    ReadConfigIds(*text, info);
   }
   ReadConfigIds(config, info);
   NINFER_RETURN_IF_ERROR(config.status());

@@ -29,7 +29,7 @@ class TensorSource : public ir::WeightSource {
   // Whether two claimed tensors have the same dtype, shape and bytes.
   virtual bool Same(absl::string_view a, absl::string_view b) const = 0;
   // An error that names the first tensor that was not claimed and is not ignorable: one whose name
-  // is, or ends in a dot and, one of `ignorable`.
+  // is, or ends in a dot and, one of `ignorable`, or begins with one that ends in a dot.
   virtual absl::Status CheckAllClaimed(absl::string_view architecture,
                                        absl::Span<const absl::string_view> ignorable) const = 0;
 };

@@ -111,6 +111,21 @@ TEST(Config, NestedErrorsNameThePath) {
             "config.json: rope_scaling.factor: expected a number, found a string");
 }
 
+TEST(Config, AnObjectThatIsAbsentIsTheFallbackAndErrorsNameItsPath) {
+  auto config = Reader(R"({"there": {"size": 1}, "null": null})");
+  const auto size = [&config](const char* key) {
+    return config->ObjectOr(key, R"({"size": 7})")->Int("size", 0, 9);
+  };
+  EXPECT_EQ(size("there"), 1);
+  EXPECT_EQ(size("null"), 7);
+  EXPECT_EQ(size("absent"), 7);
+  config->ObjectOr("absent", R"({"size": 7})")->Refuse("size", "9");
+  EXPECT_EQ(MessageOf(*config), "config.json: absent.size: expected 9, found 7");
+  auto other = Reader(R"({"text": "x"})");
+  EXPECT_EQ(other->ObjectOr("text", "{}"), nullptr);
+  EXPECT_EQ(MessageOf(*other), "config.json: text: expected an object, found a string");
+}
+
 TEST(Config, TheFirstErrorIsKept) {
   auto config = Reader("{}");
   config->Int("a", 1, 2);

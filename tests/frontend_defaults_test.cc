@@ -60,6 +60,38 @@ INSTANTIATE_TEST_SUITE_P(Families, DefaultsTest, testing::ValuesIn(FoldersWith("
                            return name;
                          });
 
+// gemma-3-4b-it's folder on the hub says no more than this of its text.
+TEST(Defaults, CompleteTheFewKeysOfGemma3sFolders) {
+  const json few = {{"architectures", {"Gemma3ForConditionalGeneration"}},
+                    {"model_type", "gemma3"},
+                    {"eos_token_id", {1, 106}},
+                    {"text_config",
+                     {{"hidden_size", 2560},
+                      {"intermediate_size", 10240},
+                      {"model_type", "gemma3_text"},
+                      {"num_hidden_layers", 34},
+                      {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}},
+                      {"sliding_window", 1024}}}};
+  json all =
+      ReadJson(NINFER_SOURCE_DIR "/tests/data/hf-models/gemma3-sees/defaults.json")["config"];
+  json& text = all["text_config"];
+  text.erase("layer_types");
+  text["hidden_size"] = 2560;
+  text["intermediate_size"] = 10240;
+  text["num_hidden_layers"] = 34;
+  text["sliding_window"] = 1024;
+  text["rope_parameters"]["full_attention"] = {
+      {"factor", 8.0}, {"rope_theta", 1e6}, {"rope_type", "linear"}};
+  const auto found = ImportRandomModel("test", few.dump(), DType::kBF16, 1, {});
+  const auto expected = ImportRandomModel("test", all.dump(), DType::kBF16, 1, {});
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  EXPECT_TRUE(ir::Print(found->module) == ir::Print(expected->module));
+  EXPECT_EQ(found->info.parameters, 3880263168);  // as transformers counts them
+  EXPECT_EQ(found->info.context_length, 131072);
+  EXPECT_EQ(found->info.eos_ids, (std::vector<int32_t>{1, 106}));
+}
+
 TEST(Defaults, AreKnownOfEveryFamilyOfText) {
   std::set<std::string> known = {"Idefics3ForConditionalGeneration",
                                  "SmolVLMForConditionalGeneration"};

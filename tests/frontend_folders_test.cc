@@ -4,10 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "tests/frontend_test_util.h"
 #include "tests/test_data.h"
@@ -112,6 +117,61 @@ TEST(Folders, EveryOtherCaseIsImportedOrRefusedByName) {
               absl::StrCat(config, ": architectures: expected one of ", absl::StrJoin(known, ", "),
                            ", found [\"", architecture, "\"]"));
   }
+}
+
+using Prefixes = std::vector<std::pair<std::string, std::string>>;
+
+// Of a folder, whose tensors' names begin otherwise.
+absl::StatusOr<ImportedModel> ImportRenamed(const std::string& folder, const Prefixes& prefixes) {
+  TemporaryFolder copy;
+  std::filesystem::copy(folder, copy.path());
+  const std::string file = *ReadFile(JoinPath(folder, "model.safetensors"));
+  uint64_t size;
+  std::memcpy(&size, file.data(), sizeof(size));
+  const auto own = nlohmann::json::parse(file.substr(8, size));
+  nlohmann::json header;
+  for (const auto& [name, tensor] : own.items()) {
+    std::string renamed = name;
+    for (const auto& [from, to] : prefixes) {
+      if (absl::StartsWith(name, from)) renamed = to + name.substr(from.size());
+    }
+    header[renamed] = tensor;
+  }
+  testing::WriteText(copy.File("model.safetensors"),
+                     testing::RawSafetensors(header.dump(), file.substr(8 + size)));
+  return ImportModel(copy.path(), {});
+}
+
+// Of models that see, in the names of transformers 4 and in those of transformers 5 in memory.
+TEST(Folders, TheTextOfModelsThatSeeImportsUnderBothNamesOfItsTensors) {
+  const Prefixes newer = {{"language_model.model.", "model.language_model."},
+                          {"language_model.lm_head", "lm_head"},
+                          {"vision_tower.", "model.vision_tower."},
+                          {"multi_modal_projector.", "model.multi_modal_projector."}};
+  Prefixes older = newer;
+  for (auto& [from, to] : older) std::swap(from, to);
+  for (const char* name : {"gemma3-sees", "mistral3", "mistral3-tied"}) {
+    SCOPED_TRACE(name);
+    const std::string folder = absl::StrCat(NINFER_SOURCE_DIR "/tests/data/hf-models/", name);
+    const ImportedModel model = Import(folder);
+    EXPECT_TRUE(model.info.pictures_left_out);
+    EXPECT_FALSE(model.vision.has_value());
+    const std::string text = ir::Print(model.module);
+    const bool is_newer = absl::StrContains(text, "model.language_model.");
+    EXPECT_EQ(is_newer, absl::string_view(name) == "mistral3-tied");
+    const Prefixes& other = is_newer ? older : newer;
+    const auto renamed = ImportRenamed(folder, other);
+    ASSERT_TRUE(renamed.ok()) << renamed.status();
+    EXPECT_EQ(ir::Print(renamed->module), absl::StrReplaceAll(text, other));
+  }
+}
+
+TEST(Folders, OfAModelThatSeesNothingButTowerAndProjectorIsLeftAside) {
+  const auto model = ImportRenamed(NINFER_SOURCE_DIR "/tests/data/hf-models/mistral3",
+                                   {{"vision_tower.ln_pre.", "vision_tower_2.ln_pre."}});
+  EXPECT_THAT(std::string(model.status().message()),
+              HasSubstr("model.safetensors: tensor \"vision_tower_2.ln_pre.weight\": expected only "
+                        "the tensors of Mistral3ForConditionalGeneration"));
 }
 
 TEST(Folders, StoredBuffersAndBareNamesImport) {

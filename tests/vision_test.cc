@@ -14,6 +14,7 @@
 namespace ninfer::compiler {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 
 constexpr char kModel[] = NINFER_SOURCE_DIR "/tests/data/hf-models/smolvlm";
@@ -59,6 +60,17 @@ TEST(VisionEvidence, WhereNothingWasComparedTheLineGivesNoFigure) {
   plan::Evidence evidence;
   evidence.compared = "none, for want of a CPU that runs the code";
   EXPECT_EQ(VisionEvidenceLine(evidence), "vision: none, for want of a CPU that runs the code");
+}
+
+TEST(VisionLeftOut, AModelOfWhichTheTextAloneIsReadSaysSo) {
+  const std::string folder = NINFER_SOURCE_DIR "/tests/data/hf-models/mistral3";
+  std::vector<std::string> lines;
+  Callbacks callbacks;
+  callbacks.log = [&](const std::string& line) { lines.push_back(line); };
+  const auto compiled = CompileWith({{"model", folder}, {"stop_after", "canonicalise"}}, callbacks);
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  EXPECT_THAT(lines, Contains(folder + "/config.json: vision_config: not done here: pictures are "
+                                       "not seen"));
 }
 
 TEST_F(VisionTest, EveryFormOfAttentionAndNoFusionGiveTheRowsOfTransformers) {

@@ -82,6 +82,8 @@ class ModelBuilder {
   void SetDefaultEnds(std::vector<int32_t> eos) { info_->eos_ids = std::move(eos); }
   // Texts that grow past this many positions are computed again: see ModelInfo.
   void SetRopeCrossing(int64_t positions) { info_->rope_crossing = positions; }
+  // What is imported is the language model of one that sees.
+  void LeaveOutPictures() { info_->pictures_left_out = true; }
   // The step's result.
   void Finish(ir::Value* logits);
 
@@ -95,7 +97,7 @@ class ModelBuilder {
   ir::Value* Filled(absl::string_view name, int64_t size, float value);  // "ones", "zeros"
   // Whether the checkpoint stores a tensor of this name under the prefix.
   bool Has(absl::string_view name) const { return tensors_->Has(absl::StrCat(prefix_, name)); }
-  bool HasHead(absl::string_view name) const { return tensors_->Has(name); }  // without it
+  bool HasWhole(absl::string_view name) const { return tensors_->Has(name); }  // without it
   // As f32, the type of activations: a constant expression.
   ir::Value* AsF32(ir::Value* weight);
   // The embedding table and the head, [vocab, hidden]. The head's name has no prefix. Tied, either

@@ -316,8 +316,8 @@ absl::Status BuildDecoder(ModelBuilder& m, const Decoder& d) {
   if (!m.ok()) return m.status();
   m.Begin(d.prefix, d.vocab, "max_position_embeddings", d.context,
           ModelBuilder::Positions::kRotary);
-  const auto tables =
-      m.EmbeddingAndHead("embed_tokens.weight", "lm_head.weight", d.vocab, d.hidden, d.tied);
+  const auto tables = m.EmbeddingAndHead("embed_tokens.weight", absl::StrCat(d.head, ".weight"),
+                                         d.vocab, d.hidden, d.tied);
   m.Scope("embed_tokens");
   Value* x = m.ops().Embedding(m.tokens(), tables.embedding);  // [T, hidden]
   x = Scaled(m, x, d.embedding_scale);
@@ -328,7 +328,7 @@ absl::Status BuildDecoder(ModelBuilder& m, const Decoder& d) {
     x = m.NameHidden(Block(m, x, d, shared, layer), layer + 1);
   }
   x = MakeNorm(m, x, d.final_norm, d.hidden, d.norm);
-  Value* logits = m.Head(x, tables.head, "lm_head", d.vocab, d.head_bias);  // [T, vocab]
+  Value* logits = m.Head(x, tables.head, d.head, d.vocab, d.head_bias);  // [T, vocab]
   m.Finish(Softcapped(m, Scaled(m, logits, d.logits_scale), d.logits_softcap));
   return m.status();
 }

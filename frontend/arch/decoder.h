@@ -58,7 +58,8 @@ struct LayerKind {
 
 struct Decoder {
   absl::string_view prefix = "model.";  // of all tensors but the head's
-  bool pictures = false;                // rows of pictures take the place of embeddings
+  absl::string_view head = "lm_head";
+  bool pictures = false;  // rows of pictures take the place of embeddings
   int64_t vocab = 1, hidden = 1, layers = 1, context = 1;
   bool tied = false;
   AttentionShape attention;  // its window is the layer's

@@ -4,11 +4,11 @@
 // by tests/eager_models_test.cc.
 #include <cmath>
 
-#include "frontend/arch/decoder.h"
+#include "frontend/arch/llava.h"
 
 namespace ninfer::frontend {
 
-absl::Status BuildGemma3(ModelBuilder& m) {
+Decoder ReadGemma3(ModelBuilder& m) {
   ConfigReader& config = m.config();
   const RopeOptions global = {.theta = 1000000.0, .layer_type = "full_attention"};
   const RopeOptions local = {.theta_key = "rope_local_base_freq",
@@ -42,7 +42,9 @@ absl::Status BuildGemma3(ModelBuilder& m) {
   SetWindows(config, 4096, sliding, d);
   SetRopesByLayer(m, global, local, sliding, d);
   m.SetDefaultIds(2, 1);
-  return BuildDecoder(m, d);
+  return d;
 }
+
+absl::Status BuildGemma3(ModelBuilder& m) { return BuildDecoder(m, ReadGemma3(m)); }
 
 }  // namespace ninfer::frontend

@@ -72,7 +72,7 @@ absl::Status BuildGptNeoX(ModelBuilder& m) {
 
   m.Begin("gpt_neox.", s.vocab, "max_position_embeddings", s.context,
           ModelBuilder::Positions::kRotary);
-  const std::string head = m.HasHead("lm_head.weight") ? "lm_head" : "embed_out";
+  const std::string head = m.HasWhole("lm_head.weight") ? "lm_head" : "embed_out";
   const auto tables =
       m.EmbeddingAndHead("embed_in.weight", absl::StrCat(head, ".weight"), s.vocab, s.hidden, tied);
   m.Scope("embed_in");

@@ -1,7 +1,7 @@
 // Ministral 3 (2025): Mistral with yarn, whose queries grow with the logarithm of the position.
 // Agrees with transformers' modeling_ministral3.py; defaults are Ministral3Config's. Tested by
 // tests/eager_models_test.cc.
-#include "frontend/arch/decoder.h"
+#include "frontend/arch/llava.h"
 
 namespace ninfer::frontend {
 namespace {
@@ -16,7 +16,7 @@ constexpr absl::string_view kDefaultRope = R"({"rope_parameters": {"type": "yarn
 
 }  // namespace
 
-absl::Status BuildMinistral3(ModelBuilder& m) {
+Decoder ReadMinistral3(ModelBuilder& m) {
   ConfigReader& config = m.config();
   Decoder d = ReadDecoder(m, {.vocab = 131072,
                               .hidden = 4096,
@@ -34,7 +34,9 @@ absl::Status BuildMinistral3(ModelBuilder& m) {
   }
   SetWindowOfAll(config, 0, d);
   m.SetDefaultIds(1, 2);
-  return BuildDecoder(m, d);
+  return d;
 }
+
+absl::Status BuildMinistral3(ModelBuilder& m) { return BuildDecoder(m, ReadMinistral3(m)); }
 
 }  // namespace ninfer::frontend

@@ -82,7 +82,7 @@ TEST(TextJsonTest, BadFilesAreRefusedInOneLine) {
       {WithModel(kVocab, R"(,"added_tokens":[{"id":-5,"content":"x"}])"),
        "t: added_tokens: id: expected a number from 0 on, found -5"},
       {WithModel(kVocab, R"(,"added_tokens":[{"id":"7","content":"x"}])"),
-       "t: added_tokens: id: expected a number, found string"},
+       "t: added_tokens: id: expected a whole number, found string"},
       {WithModel(kVocab, R"(,"added_tokens":[{"id":1}])"),
        "t: added_tokens: content: expected a string, found nothing"},
       {WithModel(kVocab, R"(,"pre_tokenizer":{"type":"Runes"})"),

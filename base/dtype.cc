@@ -1,6 +1,6 @@
 #include "base/dtype.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "base/status.h"
 
@@ -70,7 +70,7 @@ uint16_t FloatToF16(float value) { return NarrowToF16(value); }
 void ConvertToFloat(DType from, const void* source, float* target, int64_t count) {
   switch (from) {
     case DType::kF32:
-      std::memcpy(target, source, count * sizeof(float));
+      std::copy_n(static_cast<const float*>(source), count, target);
       return;
     case DType::kBF16: {
       const auto* in = static_cast<const uint16_t*>(source);
@@ -95,7 +95,7 @@ void ConvertToFloat(DType from, const void* source, float* target, int64_t count
 void ConvertFromFloat(const float* source, DType to, void* target, int64_t count) {
   switch (to) {
     case DType::kF32:
-      std::memcpy(target, source, count * sizeof(float));
+      std::copy_n(source, count, static_cast<float*>(target));
       return;
     case DType::kBF16: {
       auto* out = static_cast<uint16_t*>(target);

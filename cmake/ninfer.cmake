@@ -75,7 +75,10 @@ endfunction()
 # program, one ctest entry. SERIAL is for a test that measures time or needs the machine to itself.
 # With FULL there is a second entry in the full tier, X_full_test for X_test, whose environment says
 # so (tests/tier.h). Programs that the test runs are named in PROGRAMS. Labels: `full` is left out of
-# the quick tier, `release` runs in the release build alone, not under the sanitisers.
+# the quick tier, `release` runs in the release build alone, not under the sanitisers. Of the
+# others `threads` alone run under ThreadSanitizer: tests of what several threads share, built by the
+# target threads-tests.
+add_custom_target(threads-tests)
 function(ninfer_test name)
   cmake_parse_arguments(arg "SERIAL;FULL" "" "SOURCES;DEPS;LIBS;LABELS;PROGRAMS" ${ARGN})
   ninfer_complete(complete ${name})
@@ -96,6 +99,9 @@ function(ninfer_test name)
   if(arg_PROGRAMS)
     add_dependencies(${name} ${arg_PROGRAMS})
   endif()
+  if("threads" IN_LIST arg_LABELS)
+    add_dependencies(threads-tests ${name})
+  endif()
   add_test(NAME ${name} COMMAND ${name})
   if(arg_SERIAL)
     set(serial SERIAL)
@@ -109,7 +115,7 @@ function(ninfer_test name)
   endif()
 endfunction()
 
-# ninfer_script_test(NAME SCRIPT [LABELS full|release]): a Python script as a ctest
+# ninfer_script_test(NAME SCRIPT [LABELS full|release|threads]): a Python script as a ctest
 # entry; it leaves with status 77 to be counted as skipped.
 function(ninfer_script_test name script)
   cmake_parse_arguments(arg "" "" "LABELS" ${ARGN})

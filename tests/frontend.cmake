@@ -7,7 +7,7 @@ ninfer_test(frontend_folders_test SOURCES frontend_folders_test.cc DEPS frontend
 ninfer_test(frontend_options_test SOURCES frontend_options_test.cc DEPS frontend ir test_support)
 ninfer_test(frontend_defaults_test SOURCES frontend_defaults_test.cc DEPS frontend ir)
 ninfer_test(frontend_vision_test SOURCES frontend_vision_test.cc DEPS frontend ir test_support)
-ninfer_test(frontend_random_test SOURCES frontend_random_test.cc DEPS frontend ir test_support)
+ninfer_test(frontend_random_test SOURCES frontend_random_test.cc DEPS frontend ir test_support LABELS threads)
 
 ninfer_fuzz(safetensors_fuzz SOURCES fuzz/safetensors_fuzz.cc DEPS frontend
             SEEDS fuzz/seeds/safetensors data/hf-models/llama-sharded/model.safetensors.index.json)

@@ -1,5 +1,5 @@
 ninfer_test(plan_codec_test SOURCES plan_codec_test.cc DEPS plan)
-ninfer_test(plan_test SOURCES plan_test.cc DEPS plan)
+ninfer_test(plan_test SOURCES plan_test.cc DEPS plan LABELS threads)
 ninfer_test(plan_corruption_test SOURCES plan_corruption_test.cc DEPS plan)
 ninfer_test(plan_validate_test SOURCES plan_validate_test.cc DEPS plan)
 ninfer_test(plan_kv_groups_test SOURCES plan_kv_groups_test.cc DEPS plan)

@@ -234,13 +234,11 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
 
 namespace {
 
-// All that the plan says of the model beside its graphs.
-absl::Status DescribeModel(const Options& options, const Source& source,
-                           const passes::PassOptions& choice, const Callbacks& callbacks,
+// What the plan has from the folder's files about text.
+absl::Status ReadTextFiles(const Options& options, const Source& source, const Callbacks& callbacks,
                            plan::Plan* plan) {
   NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, plan));
   NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, plan));
-  FillMetadata(source, choice, plan);
   NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, plan));
   if (source.model.info.not_generated_with.empty()) return absl::OkStatus();
   callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
@@ -303,6 +301,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   callbacks.Log(explanation);
   Compiled compiled;
   plan::Plan& plan = compiled.plan;
+  NINFER_RETURN_IF_ERROR(ReadTextFiles(options, source, callbacks, &plan));
   passes::PassOptions vision_options;
   if (source.model.vision.has_value()) {
     vision_options = TakeVisionOptions(source.model, &pass_options);
@@ -310,7 +309,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   if (!options.error_budget.empty()) {
     NINFER_RETURN_IF_ERROR(SpendErrorBudget(options, source, callbacks, &pass_options));
   }
-  NINFER_RETURN_IF_ERROR(DescribeModel(options, source, pass_options, callbacks, &plan));
+  FillMetadata(source, pass_options, &plan);
   if (!options.calibrate.empty()) {
     NINFER_RETURN_IF_ERROR(
         CalibrateAsAsked(options, plan.tokenizer, callbacks, &source, &pass_options));

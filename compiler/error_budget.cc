@@ -94,9 +94,9 @@ class BudgetSolver {
   using Choice = std::vector<size_t>;  // a candidate for each weight
 
   absl::Status FindWeights() {
-    NINFER_ASSIGN_OR_RETURN(const ir::Module graph, GraphBeforePrecision(source_, given_));
+    NINFER_ASSIGN_OR_RETURN(graph_, GraphBeforePrecision(source_, given_));
     absl::flat_hash_set<const ir::Value*> routers;
-    const ir::Function& step = *graph.FindFunction("step");
+    const ir::Function& step = *graph_.FindFunction("step");
     for (const auto& node : step.nodes()) {
       if (node->op() == ir::Op::kTopK) routers.insert(node->operand(0));
     }
@@ -133,7 +133,7 @@ class BudgetSolver {
 
   absl::StatusOr<double> DivergenceOf(const passes::PassOptions& options) {
     NINFER_RETURN_IF_ERROR(callbacks_.CheckCancelled());
-    NINFER_ASSIGN_OR_RETURN(ir::Module graph, GraphBeforePrecision(source_, options));
+    ir::Module graph = graph_.Clone();
     NINFER_RETURN_IF_ERROR(passes::SettlePrecision(graph, options).status());
     NINFER_ASSIGN_OR_RETURN(const TextLogits found,
                             RunGraph(graph, source_.model.weights, texts_, 0, threads_));
@@ -152,20 +152,18 @@ class BudgetSolver {
     return options;
   }
 
-  passes::WeightRule RuleFor(const std::string& tensor, size_t candidate) const {
-    const passes::WeightType& type = candidates_[candidate].type;
-    return {Literally(tensor), type.scheme != nullptr ? std::string(type.scheme->name) : "",
-            type.dtype};
+  // Rules that give the weight the candidate's type.
+  void AddRules(const Weight& weight, size_t candidate,
+                std::vector<passes::WeightRule>* rules) const {
+    for (const std::string& tensor : weight.tensors) {
+      rules->push_back(passes::RuleFor(Literally(tensor), candidates_[candidate].type));
+    }
   }
 
   // Each linear's error of output where all weights are of the candidate.
   absl::StatusOr<absl::flat_hash_map<std::string, double>> ErrorsOf(size_t candidate) const {
     passes::PassOptions options = Unrounded();
-    for (const Weight& weight : weights_) {
-      for (const std::string& tensor : weight.tensors) {
-        options.weight_rules.push_back(RuleFor(tensor, candidate));
-      }
-    }
+    for (const Weight& weight : weights_) AddRules(weight, candidate, &options.weight_rules);
     NINFER_ASSIGN_OR_RETURN(const std::vector<plan::LinearError> linears,
                             MeasureLinears(source_, options, texts_, threads_));
     absl::flat_hash_map<std::string, double> errors;
@@ -182,9 +180,7 @@ class BudgetSolver {
       Weight& weight = weights_[w];
       callbacks_.Progress("measure weights", static_cast<double>(w) / weights_.size());
       passes::PassOptions alone = Unrounded();
-      for (const std::string& tensor : weight.tensors) {
-        alone.weight_rules.push_back(RuleFor(tensor, 0));
-      }
+      AddRules(weight, 0, &alone.weight_rules);
       NINFER_ASSIGN_OR_RETURN(const double smallest, DivergenceOf(alone));
       for (size_t c = 0; c < candidates_.size(); ++c) {
         const double bytes = candidates_[c].BitsOf(weight.columns) / 8 * weight.elements;
@@ -206,9 +202,7 @@ class BudgetSolver {
     std::vector<passes::WeightRule> rules;
     for (size_t w = 0; w < weights_.size(); ++w) {
       if (choice[w] + 1 == candidates_.size()) continue;  // the type of all that no rule names
-      for (const std::string& tensor : weights_[w].tensors) {
-        rules.push_back(RuleFor(tensor, choice[w]));
-      }
+      AddRules(weights_[w], choice[w], &rules);
     }
     rules.insert(rules.end(), given_.weight_rules.begin(), given_.weight_rules.end());
     return rules;
@@ -284,6 +278,7 @@ class BudgetSolver {
   const passes::PassOptions& given_;
   const int threads_;
   std::vector<Candidate> candidates_;  // from the fewest bits on
+  ir::Module graph_{""};               // before precision, merged as the user's rules allow
   std::vector<Weight> weights_;
   Texts texts_;
   int64_t tokens_ = 0;

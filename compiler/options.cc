@@ -150,8 +150,7 @@ absl::Status AddRule(const std::string& pattern, const std::string& type,
                      std::vector<passes::WeightRule>* rules) {
   const auto parsed = passes::ParseWeightType(type);
   NINFER_RETURN_IF_ERROR(Annotate(parsed.status(), absl::StrCat("--weights-for: ", pattern)));
-  const QuantiseScheme* scheme = parsed->scheme;
-  rules->push_back({pattern, scheme != nullptr ? std::string(scheme->name) : "", parsed->dtype});
+  rules->push_back(passes::RuleFor(pattern, *parsed));
   return absl::OkStatus();
 }
 

@@ -38,6 +38,11 @@ bool MatchesTensor(absl::string_view pattern, absl::string_view tensor) {
   return fnmatch(glob.c_str(), name.c_str(), 0) == 0 || fnmatch(glob.c_str(), stem.c_str(), 0) == 0;
 }
 
+WeightRule RuleFor(absl::string_view pattern, const WeightType& type) {
+  return {std::string(pattern), type.scheme != nullptr ? std::string(type.scheme->name) : "",
+          type.dtype};
+}
+
 int RuleOf(const PassOptions& options, absl::string_view tensor) {
   int last = static_cast<int>(options.weight_rules.size()) - 1;
   while (last >= 0 && !MatchesTensor(options.weight_rules[last].pattern, tensor)) --last;

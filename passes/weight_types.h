@@ -31,6 +31,9 @@ std::string WeightTypeNames();  // "f32, bf16, f16, int8, ..."
 // without ".weight" at its end.
 bool MatchesTensor(absl::string_view pattern, absl::string_view tensor);
 
+// The rule that weights of this pattern have this type.
+WeightRule RuleFor(absl::string_view pattern, const WeightType& type);
+
 // Of a constant expression: what the last rule says that matches one of its tensors, else the
 // choice for all.
 WeightType WeightTypeOf(const PassOptions& options, const ir::Value* expression);

@@ -171,7 +171,6 @@ def main():
         last_layer = keep_last_layer(torch, model)
         with torch.no_grad():
             outputs = model(torch.tensor([ids]), output_hidden_states=True)
-        last_layer = last_layer[:1]
     except (OSError, ValueError, ImportError, IndexError) as error:
         fail("transformers: %s" % str(error).splitlines()[0])
     compare_rows(options, safetensors.torch, ids, outputs, last_layer, ninfer, report)

@@ -104,8 +104,7 @@ const std::vector<CompilerFlag>& CompilerFlags() {
        "integers), f32, bf16, int8 (a scale for each 32 values), int8:row (one for each row)"},
       {AddText, "--error-budget", "error_budget",
        "A share, as 0.5%, that the perplexity of the model's own texts may grow by: chooses "
-       "weights' "
-       "types one by one (nu4, int8, as stored), the smallest plan within it"},
+       "weights' types one by one (nu4, int8, as stored), the smallest plan within it"},
       {AddText, "--error-budget-for", "error_budget_for",
        "What is to be the least: size (default), or speed: the bytes that a token reads"},
       {AddText, "--kv-cache", "kv_cache", "The cache: auto (as --activations), f32, bf16, int8"},

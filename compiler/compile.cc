@@ -14,9 +14,11 @@
 #include "base/version.h"
 #include "codegen/codegen.h"
 #include "compiler/calibrate.h"
+#include "compiler/cards.h"
 #include "compiler/error_budget.h"
 #include "compiler/quality.h"
 #include "compiler/vision.h"
+#include "cuda/generate/weights.h"
 #include "eager/program_interpreter.h"
 #include "ir/text.h"
 #include "passes/pass.h"
@@ -80,9 +82,46 @@ absl::StatusOr<Options> VisionOptions(Options options) {
   return options;
 }
 
+// What the targets ask for.
+struct Targets {
+  std::vector<std::string> cpus;
+  std::vector<cuda::Architecture> cards;
+};
+
+absl::StatusOr<Targets> FindTargets(const Options& options) {
+  Targets found;
+  for (const std::string& target : options.targets) {
+    if (IsCardTarget(target)) continue;
+    NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
+    found.cpus.push_back(target);
+  }
+  NINFER_ASSIGN_OR_RETURN(found.cards, CardArchitectures(options.targets));
+  if (!found.cards.empty()) NINFER_RETURN_IF_ERROR(cuda::Nvrtc::Open().status());
+  return found;
+}
+
+// Packs each weight where the plan has it: for CPUs, for cards, or for both.
+absl::Status PackProgram(const program::Program& program, const ir::WeightSource& weights,
+                         const plan::Plan& plan, bool cpus, int threads,
+                         absl::FunctionRef<void(int64_t)> progress, uint8_t* target) {
+  return eager::EvaluateWeights(
+      program, weights, threads, progress,
+      [&](const program::PackedWeight& weight, int64_t segment, int64_t n0, int64_t n1,
+          const float* rows) {
+        if (cpus) {
+          formats::PackRows(weight.format, weight.shape, segment, n0, n1, rows,
+                            target + weight.offset);
+        }
+        if (!plan.cards.has_value()) return;
+        const plan::Cards::Place& place = plan.cards->weights[&weight - program.weights.data()];
+        cuda::PackCardRows(weight.format, weight.shape, segment, n0, n1, rows,
+                           target + plan.cards->weights_offset + place.offset);
+      });
+}
+
 // Packs on the calling thread's pool while another thread generates code. `vision` may be null.
 absl::Status PackAndGenerate(const program::Program& program, LoweredVision* vision,
-                             const Source& source, const Options& options,
+                             const Source& source, const Options& options, const Targets& targets,
                              const Callbacks& callbacks, plan::PlanFile* file, Compiled* compiled) {
   const uint64_t before = SectionBytes(compiled->plan, program, options.targets.size());
   const uint64_t bytes = compiled->plan.weight_bytes;
@@ -101,14 +140,17 @@ absl::Status PackAndGenerate(const program::Program& program, LoweredVision* vis
     return callbacks.CheckCancelled().ok();
   };
   std::thread packer([&] {
-    const double total = std::max<double>(1, static_cast<double>(bytes));
+    const int64_t of_vision = vision != nullptr ? vision->program.weight_bytes : 0;
+    const double total =
+        std::max<double>(1, static_cast<double>(of_vision > 0 ? VisionWeightsAt(program) + of_vision
+                                                              : program.weight_bytes));
     uint64_t base = 0;
     const auto pack = [&](const program::Program& part) {
       const auto progress = [&](int64_t done) {
         callbacks.Progress("pack weights", static_cast<double>(base + done) / total);
       };
-      packed.Update(eager::PackWeights(part, *source.model.weights, threads, progress,
-                                       compiled->weights->data() + base));
+      packed.Update(PackProgram(part, *source.model.weights, compiled->plan, !targets.cpus.empty(),
+                                threads, progress, compiled->weights->data() + base));
     };
     pack(program);
     base = VisionWeightsAt(program);
@@ -124,6 +166,9 @@ absl::Status PackAndGenerate(const program::Program& program, LoweredVision* vis
     generated = own.ok()
                     ? GenerateForTargets(vision->program, *own, code_progress, &vision->plan.images)
                     : own.status();
+  }
+  if (generated.ok() && !targets.cards.empty()) {
+    generated = GenerateCards(program, targets.cards, code_progress, &compiled->plan);
   }
   packer.join();
   NINFER_RETURN_IF_ERROR(packed);
@@ -142,6 +187,7 @@ absl::Status GenerateForTargets(const program::Program& program, const Options& 
   const auto all = static_cast<double>(options.targets.size());
   for (size_t i = 0; i < options.targets.size(); ++i) {
     code.progress = [&, i](double done) { return progress((static_cast<double>(i) + done) / all); };
+    if (IsCardTarget(options.targets[i])) continue;
     NINFER_ASSIGN_OR_RETURN(const codegen::Target target, codegen::FindTarget(options.targets[i]));
     // "native" may be another of them by name.
     const bool there = absl::c_any_of(
@@ -289,12 +335,13 @@ absl::Status CompareCode(const Reference& reference, const Source& source,
 
 absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callbacks,
                                  plan::PlanFile* file) {
-  for (const std::string& target : options.targets) {
-    NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
-  }
+  NINFER_ASSIGN_OR_RETURN(const Targets targets, FindTargets(options));
   NINFER_RETURN_IF_ERROR(MakeDumpFolders(options));
   callbacks.Progress("import", 0);
   NINFER_ASSIGN_OR_RETURN(Source source, OpenSource(options, callbacks));
+  if (source.model.vision.has_value() && !targets.cards.empty()) {
+    return InvalidArgument("--target: expected CPUs for a model that sees, found cuda");
+  }
   std::string explanation;
   NINFER_ASSIGN_OR_RETURN(passes::PassOptions pass_options,
                           PassOptionsFor(options, source, &explanation));
@@ -347,12 +394,17 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   if (!options.stop_after.empty()) return compiled;
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   FillTables(result.program, "step", &plan);
+  if (!targets.cards.empty()) PlaceCards(result.program, targets.cpus.empty(), &plan);
   if (vision.has_value()) PlaceVisionWeights(result.program, &plan, &vision->plan);
   plan.provenance.compiler_version = kVersion;
   plan.provenance.options = options.text;
   plan.provenance.source = source.folder.empty() ? options.random_weights : source.folder;
   NINFER_RETURN_IF_ERROR(PackAndGenerate(result.program, vision.has_value() ? &*vision : nullptr,
-                                         source, options, callbacks, file, &compiled));
+                                         source, options, targets, callbacks, file, &compiled));
+  if (plan.cards.has_value() && !targets.cpus.empty()) {
+    callbacks.Log(absl::StrCat("weights: ", plan.cards->weights_offset, " bytes for CPUs and ",
+                               plan.cards->weight_bytes, " for cards"));
+  }
   plan.vision = VisionOf(source.model.info);
   if (vision.has_value()) {
     plan.vision->function = std::make_shared<const plan::Plan>(std::move(vision->plan));
@@ -375,6 +427,10 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
 }
 
 absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan) {
+  for (const std::string& target : options.targets) {
+    if (!IsCardTarget(target)) continue;
+    return InvalidArgument("--target: expected a CPU, whose weights the plan has, found ", target);
+  }
   NINFER_RETURN_IF_ERROR(MakeDumpFolders(options));
   NINFER_ASSIGN_OR_RETURN(const program::Program program,
                           program::Parse(plan->program_text, "plan: kernel program"));

@@ -1,6 +1,6 @@
 // What a plan says of itself: the imported graph, run by eager in f32 on a short text, against the
-// plan's own code on this CPU. A plan none of whose images fits this CPU carries no evidence, and
-// says so. Tested by tests/compiler_test.cc.
+// plan's own code on this CPU, or on a card. A plan whose code nothing here runs carries no
+// evidence, and says so. Tested by tests/compiler_test.cc.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -13,7 +13,6 @@
 #include "compiler/divergence.h"
 #include "compiler/run_plan.h"
 #include "compiler/run_text.h"
-#include "runtime/cpu_image.h"
 #include "text/tokenizer.h"
 
 namespace ninfer::compiler {
@@ -111,14 +110,13 @@ absl::Status GatherEvidence(const TextLogits& imported, const TextLogits& settle
   plan::Evidence& evidence = compiled->plan.evidence;
   evidence.calibration_ids = ids;
   evidence.bound = bound.worst;
-  const plan::CodeImage* image = runtime::ChooseImage(compiled->plan, CpuFeatures());
-  if (image == nullptr) {
-    evidence.compared = absl::StrCat("none, for want of a CPU that runs the code: ",
-                                     runtime::MissingFeatures(compiled->plan, CpuFeatures()));
+  const Runner runner = FindRunner(compiled->plan);
+  if (!runner.none.empty()) {
+    evidence.compared = absl::StrCat("none, ", runner.none);
     return absl::OkStatus();
   }
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::CpuExecutor> executor,
-                          ExecutorOf(*compiled, threads));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Executor> executor,
+                          ExecutorOf(*compiled, runner, threads));
   // The first half of the text in one step, then token by token.
   const auto count = static_cast<int64_t>(ids.size());
   NINFER_ASSIGN_OR_RETURN(const std::vector<float> found,
@@ -134,7 +132,7 @@ absl::Status GatherEvidence(const TextLogits& imported, const TextLogits& settle
   evidence.kl_divergence = divergence.mean_kl();
   evidence.argmax_flips = divergence.flips;
   evidence.compared =
-      absl::StrCat("imported graph, eager in f32, against the code for ", image->target);
+      absl::StrCat("imported graph, eager in f32, against the code for ", runner.name());
   evidence.logits_digest = Hash64(found.data(), found.size() * sizeof(float));
   if (error.Within(bound)) return absl::OkStatus();
   const bool worst = !(error.worst <= bound.worst);

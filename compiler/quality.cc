@@ -7,11 +7,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
-#include "base/machine.h"
 #include "base/status.h"
 #include "compiler/divergence.h"
 #include "compiler/run_plan.h"
-#include "runtime/cpu_image.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -80,16 +78,17 @@ absl::Status MeasureQuality(const Options& options, const Source& source,
                             const passes::PassOptions& pass_options, const Callbacks& callbacks,
                             Compiled* compiled) {
   const auto start = std::chrono::steady_clock::now();
-  if (runtime::ChooseImage(compiled->plan, CpuFeatures()) == nullptr) {
-    callbacks.Log("quality: none, for want of a CPU that runs the code");
+  const Runner runner = FindRunner(compiled->plan);
+  if (!runner.none.empty()) {
+    callbacks.Log(absl::StrCat("quality: none, ", runner.none));
     return absl::OkStatus();
   }
   const int threads = ThreadsOrDefault(options.threads);
   NINFER_ASSIGN_OR_RETURN(const QualityTexts texts,
                           ReadTexts({"--quality", options.quality, kTexts, kTokens, kSeed}, options,
                                     source, compiled->plan.tokenizer, callbacks));
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::CpuExecutor> executor,
-                          ExecutorOf(*compiled, threads));
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Executor> executor,
+                          ExecutorOf(*compiled, runner, threads));
   Divergence sum;
   double done = 0;
   for (const std::vector<int32_t>& text : texts.texts) {

@@ -5,23 +5,59 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/machine.h"
 #include "base/status.h"
+#include "cuda/driver/cuda_executor.h"
 #include "plan/reader.h"
 #include "plan/writer.h"
+#include "runtime/cpu_executor.h"
+#include "runtime/cpu_image.h"
 #include "runtime/kv_pages.h"
 
 namespace ninfer::compiler {
 
-absl::StatusOr<std::unique_ptr<runtime::CpuExecutor>> ExecutorOf(const Compiled& compiled,
-                                                                 int threads) {
+Runner FindRunner(const plan::Plan& plan) {
+  Runner runner;
+  runner.cpu = runtime::ChooseImage(plan, CpuFeatures());
+  if (runner.cpu != nullptr) return runner;
+  if (!plan.cards.has_value()) {
+    runner.none = absl::StrCat("for want of a CPU that runs the code: ",
+                               runtime::MissingFeatures(plan, CpuFeatures()));
+    return runner;
+  }
+  const auto driver = cuda::Driver::Open();
+  const auto cards = driver.ok() ? (*driver)->ListCards()
+                                 : absl::StatusOr<std::vector<cuda::Card>>(driver.status());
+  if (cards.ok()) {
+    for (const cuda::Card& card : *cards) {
+      if (cuda::ChooseImage(plan, card.capability) == nullptr) continue;
+      runner.card = card;
+      return runner;
+    }
+  }
+  runner.none = absl::StrCat("for want of a card that runs the code",
+                             cards.ok() ? "" : absl::StrCat(": ", cards.status().message()));
+  return runner;
+}
+
+std::string Runner::name() const {
+  return cpu != nullptr ? cpu->target : card.has_value() ? card->architecture() : "";
+}
+
+absl::StatusOr<std::unique_ptr<runtime::Executor>> ExecutorOf(const Compiled& compiled,
+                                                              const Runner& runner, int threads) {
   NINFER_ASSIGN_OR_RETURN(
       plan::LoadedPlan loaded,
       plan::PlanInMemory(plan::SerializeSections(compiled.plan), "the new plan",
                          compiled.weights->data(), compiled.plan.weight_bytes, nullptr));
+  auto plan = std::make_shared<const plan::LoadedPlan>(std::move(loaded));
+  if (runner.card.has_value()) {
+    NINFER_ASSIGN_OR_RETURN(const cuda::Driver* driver, cuda::Driver::Open());
+    return cuda::CudaExecutor::Create(std::move(plan), driver, *runner.card, {});
+  }
   runtime::CpuExecutorOptions run;
   run.threads = threads;
-  return runtime::CpuExecutor::Create(std::make_shared<const plan::LoadedPlan>(std::move(loaded)),
-                                      run);
+  return runtime::CpuExecutor::Create(std::move(plan), run);
 }
 
 absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,

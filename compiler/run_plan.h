@@ -8,14 +8,25 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "compiler/compile.h"
-#include "runtime/cpu_executor.h"
+#include "cuda/driver/driver.h"
+#include "runtime/executor.h"
 
 namespace ninfer::compiler {
 
-// `compiled` outlives the executor and has an image for this CPU.
-absl::StatusOr<std::unique_ptr<runtime::CpuExecutor>> ExecutorOf(const Compiled& compiled,
-                                                                 int threads);
+// What runs the plan here: this CPU where it has code for it, else the first card for which it has.
+struct Runner {
+  const plan::CodeImage* cpu = nullptr;
+  absl::optional<cuda::Card> card;
+  std::string none;          // why neither does; empty where one does
+  std::string name() const;  // "zen4", "sm_90"
+};
+Runner FindRunner(const plan::Plan& plan);
+
+// `compiled` outlives the executor and has a runner.
+absl::StatusOr<std::unique_ptr<runtime::Executor>> ExecutorOf(const Compiled& compiled,
+                                                              const Runner& runner, int threads);
 
 // Logits [tokens, vocabulary] of one text, in steps of as many tokens as rows are given. `first` >
 // 0: so many in one step, then token by token. A plan without a cache takes the whole text, which

@@ -220,8 +220,8 @@ absl::Status GatherVisionEvidence(const Source& source, const passes::PassOption
     if (ChoiceRounds(*source.model.vision, choice)) {
       NINFER_ASSIGN_OR_RETURN(own, SeeWithGraph(settled, source.model.weights, frame, threads));
     }
-    NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::CpuExecutor> executor,
-                            ExecutorOf(*compiled, threads));
+    NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Executor> executor,
+                            ExecutorOf(*compiled, FindRunner(compiled->plan), threads));
     std::vector<float> found(reference.size());
     NINFER_RETURN_IF_ERROR(
         executor->See({frame.pixels, frame.patch_ids, frame.visible, frame.shuffle}, found.data()));

@@ -1,5 +1,5 @@
-// PackWeights: tasks of some rows of one segment, taken by threads as they come; a task evaluates
-// its rows (see EvaluateRows) and packs them.
+// Weights in tasks of some rows of one segment, taken by threads as they come; a task evaluates its
+// rows (see EvaluateRows) and hands them over, to be packed.
 // Tested by tests/program_interpreter_test.cc.
 #include <algorithm>
 #include <atomic>
@@ -60,7 +60,7 @@ absl::Status CheckWeight(const program::Program& program, const program::PackedW
 }
 
 absl::Status RunTask(const program::Program& program, const ir::WeightSource& weights,
-                     const Task& task, std::vector<float>& rows, uint8_t* target) {
+                     const Task& task, std::vector<float>& rows, TakeRows take) {
   const program::PackedWeight& weight = *task.weight;
   const formats::PackedShape& shape = weight.shape;
   rows.resize((task.n1 - task.n0) * shape.k);
@@ -70,8 +70,7 @@ absl::Status RunTask(const program::Program& program, const ir::WeightSource& we
   const absl::Status status =
       EvaluateRows(weight.source, *program.weights_module, weights, first, last, rows.data());
   if (!status.ok()) return Annotate(status, absl::StrCat("weight ", weight.name));
-  formats::PackRows(weight.format, shape, task.segment, task.n0, task.n1, rows.data(),
-                    target + weight.offset);
+  take(weight, task.segment, task.n0, task.n1, rows.data());
   return absl::OkStatus();
 }
 
@@ -79,6 +78,17 @@ absl::Status RunTask(const program::Program& program, const ir::WeightSource& we
 
 absl::Status PackWeights(const program::Program& program, const ir::WeightSource& weights,
                          int threads, absl::FunctionRef<void(int64_t)> progress, uint8_t* target) {
+  return EvaluateWeights(program, weights, threads, progress,
+                         [target](const program::PackedWeight& weight, int64_t segment, int64_t n0,
+                                  int64_t n1, const float* rows) {
+                           formats::PackRows(weight.format, weight.shape, segment, n0, n1, rows,
+                                             target + weight.offset);
+                         });
+}
+
+absl::Status EvaluateWeights(const program::Program& program, const ir::WeightSource& weights,
+                             int threads, absl::FunctionRef<void(int64_t)> progress,
+                             TakeRows take) {
   for (const program::PackedWeight& weight : program.weights) {
     NINFER_RETURN_IF_ERROR(CheckWeight(program, weight));
   }
@@ -92,7 +102,7 @@ absl::Status PackWeights(const program::Program& program, const ir::WeightSource
     std::vector<float> rows;
     for (size_t i = next++; i < tasks.size(); i = next++) {
       const Task& task = tasks[i];
-      const absl::Status status = RunTask(program, weights, task, rows, target);
+      const absl::Status status = RunTask(program, weights, task, rows, take);
       const int64_t share = task.weight->bytes * (task.n1 - task.n0) /
                             (task.weight->shape.n * task.weight->shape.segments);
       const int64_t bytes = done += share;

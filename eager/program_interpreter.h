@@ -38,6 +38,13 @@ class ProgramInterpreter {
 absl::Status PackWeights(const program::Program& program, const ir::WeightSource& weights,
                          int threads, absl::FunctionRef<void(int64_t)> progress, uint8_t* target);
 
+// The same without packing: `take` is called by several threads at once, and gets rows [n0, n1) of
+// a segment of one of the program's weights, [n1 - n0, K]; n0 is a multiple of a panel's columns.
+using TakeRows = absl::FunctionRef<void(const program::PackedWeight& weight, int64_t segment,
+                                        int64_t n0, int64_t n1, const float* rows)>;
+absl::Status EvaluateWeights(const program::Program& program, const ir::WeightSource& weights,
+                             int threads, absl::FunctionRef<void(int64_t)> progress, TakeRows take);
+
 }  // namespace ninfer::eager
 
 #endif  // NINFER_EAGER_PROGRAM_INTERPRETER_H_

@@ -30,7 +30,8 @@ absl::Status CheckPadding(absl::string_view bytes, const Container& container,
 absl::Status CheckPresence(const Container& container, absl::string_view name) {
   for (const SectionInfo& info : ListSections()) {
     const bool optional = !info.must_understand || info.section == Section::kWeightChecksums ||
-                          info.section == Section::kWeightData || info.section == Section::kVision;
+                          info.section == Section::kWeightData ||
+                          info.section == Section::kVision || info.section == Section::kCards;
     if (!optional && container.Find(static_cast<uint32_t>(info.section)) == nullptr) {
       return InvalidArgument(name, ": section ", info.name, ": expected, found none");
     }

@@ -18,14 +18,14 @@ int64_t PagesHeld(int64_t window, int64_t max_tokens, int64_t page_positions, in
   return std::min(most_pages, PagesFor(window - 1 + max_tokens, page_positions) + 1);
 }
 
-std::vector<KvGroup> KvGroups(const Plan& plan) {
+std::vector<KvGroup> KvGroups(const Plan& plan, const std::vector<int64_t>& page_bytes) {
   std::map<int64_t, KvGroup> groups;
   for (size_t i = 0; i < plan.kv_layers.size(); ++i) {
     const KvLayer& layer = plan.kv_layers[i];
     KvGroup& group = groups[layer.window];
     group.window = layer.window;
     group.layers.push_back(static_cast<int>(i));
-    group.page_bytes += layer.page_bytes;
+    group.page_bytes += page_bytes.empty() ? layer.page_bytes : page_bytes[i];
   }
   std::vector<KvGroup> out;
   for (auto& [window, group] : groups) {

@@ -24,8 +24,8 @@ struct KvGroup {
 // `most_pages` at most.
 int64_t PagesHeld(int64_t window, int64_t max_tokens, int64_t page_positions, int64_t most_pages);
 
-// By window, those without one first.
-std::vector<KvGroup> KvGroups(const Plan& plan);
+// By window, those without one first. `page_bytes` of each layer's pages; empty: as CPUs have them.
+std::vector<KvGroup> KvGroups(const Plan& plan, const std::vector<int64_t>& page_bytes = {});
 
 // The greatest value of a dimension; `fallback` when the plan has none of this name.
 int64_t UpperBound(const Plan& plan, absl::string_view symbol, int64_t fallback);

@@ -139,6 +139,46 @@ struct CodeImage {
   std::vector<KernelSymbol> kernels;
 };
 
+// A function of the CUDA source. A launch of `kernel` is this function where dims[rows_symbol] is
+// at most `most_rows` (always, with symbol -1), and no function of the kernel before it took it.
+struct CardFunction {
+  std::string name;
+  uint32_t kernel = 0;
+  int32_t rows_symbol = -1;
+  int64_t most_rows = INT64_MAX;
+  // Blocks along x and y, as a launch's work units are counted.
+  struct Grid {
+    int64_t factor = 1;
+    int32_t symbol = -1;
+    int64_t block = 1;
+  };
+  std::vector<Grid> grid;  // two
+  uint32_t threads = 0;    // of a block
+};
+
+// All functions for one architecture: code (a cubin), or PTX, which the driver makes code of.
+struct CardImage {
+  std::string architecture;  // "sm_90"
+  uint32_t capability = 0;   // 90
+  bool ptx = false;
+  std::string bytes;
+};
+
+// What a plan has for CUDA cards, beside what it has for CPUs or in place of that.
+struct Cards {
+  // Where the packed weights begin in the weights' data; what stands before them is the CPU's, and
+  // there is none where CPUs have no code.
+  uint64_t weights_offset = 0, weight_bytes = 0;
+  struct Place {
+    uint64_t offset = 0, bytes = 0;  // from weights_offset on
+  };
+  std::vector<Place> weights;           // by Plan::weights
+  std::vector<int64_t> page_bytes;      // by Plan::kv_layers
+  std::vector<CardFunction> functions;  // by kernel, then by most_rows
+  std::vector<CardImage> images;
+  std::string source;  // CUDA C++
+};
+
 // What rounding does to a linear by itself: |difference of outputs| / |output|, Euclidean, on what
 // it is given in the graph without rounding.
 struct LinearError {
@@ -187,6 +227,7 @@ struct Plan {
   uint64_t weight_bytes = 0;
   std::vector<Kernel> kernels;
   std::vector<CodeImage> images;
+  absl::optional<Cards> cards;
   std::string tokenizer;          // text::Tokenizer::Serialize, or empty
   absl::optional<Vision> vision;  // of a model that sees
   std::string program_text, imported_graph_text, final_graph_text;
@@ -197,13 +238,20 @@ struct Plan {
   std::string content_digest;
 };
 
+// The first bytes of the weights' data that are for CPUs.
+inline uint64_t CpuWeightBytes(const Plan& plan) {
+  return plan.cards.has_value() ? plan.cards->weights_offset : plan.weight_bytes;
+}
+
 // A plan and where its weights lie: in a mapped or copied file, or in memory just packed.
-// `weights` is aligned to 64 bytes at least and has plan.weight_bytes bytes.
+// `weights` is aligned to 64 bytes at least and has plan.weight_bytes bytes, of a plan for cards as
+// well those before the cards' own. What was not loaded is null.
 struct LoadedPlan {
   Plan plan;
   const uint8_t* weights = nullptr;
-  std::shared_ptr<void> owner;   // keeps `weights` alive
-  std::string weights_memory;    // "mapped", "copied", "in memory"
+  const uint8_t* card_weights = nullptr;  // plan.cards->weight_bytes
+  std::shared_ptr<void> owner;            // keeps `weights` alive
+  std::string weights_memory;             // "mapped", "copied", "in memory"
   bool in_memory = false;        // never a file, so that its digest is of all but the weights' data
   uint64_t huge_page_bytes = 0;  // of the weights, as the kernel granted
 };

@@ -93,6 +93,11 @@ absl::Status CheckWeightRow(const Contents& contents, const Container& container
     return InvalidArgument(path, ": section weight checksums: block bytes: expected 4096 to ",
                            uint64_t{1} << 30, ", found ", blocks.block_bytes);
   }
+  if (contents.plan.cards.has_value() &&
+      contents.plan.cards->weights_offset % blocks.block_bytes != 0) {
+    return InvalidArgument(path, ": section weight checksums: block bytes: expected a divisor of ",
+                           contents.plan.cards->weights_offset, ", found ", blocks.block_bytes);
+  }
   const uint64_t count = (row->size + blocks.block_bytes - 1) / blocks.block_bytes;
   if (blocks.checksums.size() != count) {
     return InvalidArgument(path, ": section weight checksums: expected ", count, ", found ",
@@ -101,9 +106,11 @@ absl::Status CheckWeightRow(const Contents& contents, const Container& container
   return absl::OkStatus();
 }
 
+// A part of the weights' data, which begins with a block.
 struct WeightSource {
   int fd;
-  uint64_t offset, bytes;
+  uint64_t offset, bytes;  // in the file
+  uint64_t first_block;
   const WeightChecksums* checksums;
   const std::string* path;
 };
@@ -124,7 +131,8 @@ absl::Status LoadBlocks(const WeightSource& source, uint8_t* data, bool copy, bo
                      return false;
                    }
                  }
-                 if (verify && Hash64(data + offset, size) != source.checksums->checksums[block]) {
+                 if (verify && Hash64(data + offset, size) !=
+                                   source.checksums->checksums[source.first_block + block]) {
                    bad = block;
                    return false;
                  }
@@ -134,8 +142,9 @@ absl::Status LoadBlocks(const WeightSource& source, uint8_t* data, bool copy, bo
   if (const uint64_t block = bad; block != UINT64_MAX) {
     const uint64_t offset = block * source.checksums->block_bytes;
     const uint64_t size = std::min(source.checksums->block_bytes, source.bytes - offset);
-    return InvalidArgument(*source.path, ": section weight data: block ", block,
-                           ": expected checksum ", source.checksums->checksums[block], ", found ",
+    const uint64_t at = source.first_block + block;
+    return InvalidArgument(*source.path, ": section weight data: block ", at,
+                           ": expected checksum ", source.checksums->checksums[at], ", found ",
                            Hash64(data + offset, size));
   }
   return absl::OkStatus();
@@ -154,8 +163,9 @@ bool WorthCopying(const Memory& mapped) {
          AvailableMemory() >= mapped.bytes() + kSpareMemory;
 }
 
-absl::Status LoadWeights(const WeightSource& source, const ReadOptions& options,
-                         LoadedPlan* loaded) {
+absl::StatusOr<std::unique_ptr<Memory>> LoadWeights(const WeightSource& source,
+                                                    const ReadOptions& options,
+                                                    LoadedPlan* loaded) {
   std::unique_ptr<Memory> memory;
   bool copy = options.weights_memory == WeightsMemory::kCopy;
   if (!copy) {
@@ -168,9 +178,35 @@ absl::Status LoadWeights(const WeightSource& source, const ReadOptions& options,
         memory, Memory::Allocate(source.bytes, absl::StrCat(*source.path, ": weights")));
   }
   NINFER_RETURN_IF_ERROR(LoadBlocks(source, memory->data(), copy, options.verify, options.threads));
-  loaded->weights = memory->data();
   loaded->huge_page_bytes = memory->huge_bytes();
   loaded->weights_memory = copy ? "copied" : "mapped";
+  return memory;
+}
+
+// The weights that are wanted, of CPUs, of cards or of both.
+absl::Status LoadParts(const WeightSource& all, const ReadOptions& options, LoadedPlan* loaded) {
+  const Plan& plan = loaded->plan;
+  WeightsFor wanted = WeightsFor::kAll;
+  if (!plan.cards.has_value()) {
+    wanted = WeightsFor::kCpu;
+  } else if (options.weights_for) {
+    wanted = options.weights_for(plan);
+  }
+  WeightSource source = all;
+  ReadOptions of_part = options;
+  if (wanted == WeightsFor::kCpu) source.bytes = CpuWeightBytes(plan);
+  if (wanted == WeightsFor::kCards) {
+    source.offset += plan.cards->weights_offset;
+    source.bytes = plan.cards->weight_bytes;
+    source.first_block = plan.cards->weights_offset / all.checksums->block_bytes;
+    of_part.weights_memory = WeightsMemory::kMap;
+  }
+  NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Memory> memory, LoadWeights(source, of_part, loaded));
+  if (wanted != WeightsFor::kCards) loaded->weights = memory->data();
+  if (wanted == WeightsFor::kCards) loaded->card_weights = memory->data();
+  if (wanted == WeightsFor::kAll) {
+    loaded->card_weights = memory->data() + plan.cards->weights_offset;
+  }
   loaded->owner = std::shared_ptr<void>(std::move(memory));
   return absl::OkStatus();
 }
@@ -208,9 +244,9 @@ absl::StatusOr<LoadedPlan> ReadPlan(const std::string& path, const ReadOptions& 
   NINFER_ASSIGN_OR_RETURN(Contents contents, DecodeSections(bytes, container, path, nullptr));
   NINFER_RETURN_IF_ERROR(CheckWeightRow(contents, container, path));
   LoadedPlan loaded;
-  NINFER_RETURN_IF_ERROR(LoadWeights(
-      {fd.get(), row->offset, row->size, &contents.weight_checksums, &path}, options, &loaded));
   loaded.plan = std::move(contents.plan);
+  NINFER_RETURN_IF_ERROR(LoadParts(
+      {fd.get(), row->offset, row->size, 0, &contents.weight_checksums, &path}, options, &loaded));
   return loaded;
 }
 
@@ -236,6 +272,9 @@ absl::StatusOr<LoadedPlan> PlanInMemory(absl::string_view sections, absl::string
     return InvalidArgument(name, ": weights: expected an address that 64 divides");
   }
   loaded.weights = weights;
+  if (loaded.plan.cards.has_value()) {
+    loaded.card_weights = weights + loaded.plan.cards->weights_offset;
+  }
   loaded.owner = std::move(owner);
   loaded.weights_memory = "in memory";
   loaded.in_memory = true;

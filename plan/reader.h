@@ -8,6 +8,7 @@
 #ifndef NINFER_PLAN_READER_H_
 #define NINFER_PLAN_READER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,10 +25,16 @@ enum class WeightsMemory {
 };
 absl::StatusOr<WeightsMemory> WeightsMemoryFromName(absl::string_view name);
 
+// Which weights of a plan that has them twice are loaded.
+enum class WeightsFor { kCpu, kCards, kAll };
+
 struct ReadOptions {
   bool verify = true;  // the weights' checksums; those of other sections are always verified
   WeightsMemory weights_memory = WeightsMemory::kAuto;
   int threads = 0;  // 0: one for each CPU
+  // Asked once the plan is known, of plans for cards; others have weights for CPUs alone. Cards'
+  // weights are mapped, whatever weights_memory says. Unset: kAll.
+  std::function<WeightsFor(const Plan&)> weights_for;
 };
 
 absl::StatusOr<LoadedPlan> ReadPlan(const std::string& path, const ReadOptions& options);

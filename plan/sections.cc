@@ -188,6 +188,41 @@ void CodeImageLines(Codec& c, T& image) {
 }
 
 template <typename Codec, typename T>
+void CodeCardFunction(Codec& c, T& function) {
+  c.Text("name", function.name);
+  c.U32("kernel", function.kernel);
+  c.I32("rows symbol", function.rows_symbol);
+  c.I64("most rows", function.most_rows);
+  c.List("grid", function.grid, 20, [](auto& codec, auto& grid) {
+    codec.I64("factor", grid.factor);
+    codec.I32("symbol", grid.symbol);
+    codec.I64("block", grid.block);
+  });
+  c.U32("threads", function.threads);
+}
+
+template <typename Codec, typename T>
+void CodeCards(Codec& c, T& cards) {
+  c.U64("weights offset", cards.weights_offset);
+  c.U64("weight bytes", cards.weight_bytes);
+  c.List("weights", cards.weights, 16, [](auto& codec, auto& place) {
+    codec.U64("offset", place.offset);
+    codec.U64("bytes", place.bytes);
+  });
+  c.List("layers", cards.page_bytes, 8,
+         [](auto& codec, auto& bytes) { codec.I64("page bytes", bytes); });
+  c.List("functions", cards.functions, 28,
+         [](auto& codec, auto& function) { CodeCardFunction(codec, function); });
+  c.List("images", cards.images, 17, [](auto& codec, auto& image) {
+    codec.Text("architecture", image.architecture);
+    codec.U32("capability", image.capability);
+    codec.Bool("ptx", image.ptx);
+    codec.Blob("bytes", image.bytes);
+  });
+  c.Blob("source", cards.source);
+}
+
+template <typename Codec, typename T>
 void CodeQuality(Codec& c, T& quality) {
   c.Text("origin", quality.origin);
   c.I64("tokens", quality.tokens);
@@ -284,6 +319,8 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
       return CodeChat(c, plan.metadata);
     case Section::kVision:
       return CodeVision(c, contents);
+    case Section::kCards:
+      return CodeCards(c, *plan.cards);
     case Section::kProgramText:
       return c.Blob("program", plan.program_text);
     case Section::kImportedGraph:
@@ -369,6 +406,7 @@ absl::Status DecodeSection(Section section, int version, absl::string_view bytes
   }
   Decoder decoder(bytes, context, trace);
   if (section == Section::kVision) contents->plan.vision.emplace();
+  if (section == Section::kCards) contents->plan.cards.emplace();
   CodeSection(section, version, decoder, *contents);
   return decoder.Finish();
 }

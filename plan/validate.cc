@@ -113,7 +113,7 @@ absl::Status CheckTables(const Plan& plan, absl::string_view file) {
                                           plan.weight_bytes, 0, kMaxBytes));
   for (const Weight& weight : plan.weights) {
     const std::string context = absl::StrCat(file, ": section weights: ", weight.name);
-    NINFER_RETURN_IF_ERROR(CheckRange(context, weight.offset, weight.bytes, plan.weight_bytes));
+    NINFER_RETURN_IF_ERROR(CheckRange(context, weight.offset, weight.bytes, CpuWeightBytes(plan)));
     NINFER_RETURN_IF_ERROR(
         Within<int64_t>(context + ": segments", weight.segments, 1, int64_t{1} << 40));
     NINFER_RETURN_IF_ERROR(
@@ -355,7 +355,7 @@ absl::Status Validate(const Plan& plan, absl::string_view file) {
   for (const Entry& entry : plan.entries) {
     NINFER_RETURN_IF_ERROR(CheckEntry(plan, entry, file));
   }
-  return absl::OkStatus();
+  return plan.cards.has_value() ? CheckCards(plan, file) : absl::OkStatus();
 }
 
 }  // namespace ninfer::plan

@@ -18,6 +18,9 @@ absl::Status Validate(const Plan& plan, absl::string_view file);
 // reads a buffer whose bytes another has taken since. Part of Validate.
 absl::Status CheckBuffers(const Plan& plan, const Entry& entry, absl::string_view file);
 
+// Of a plan that has cards. Part of Validate (plan/validate_cards.cc).
+absl::Status CheckCards(const Plan& plan, absl::string_view file);
+
 }  // namespace ninfer::plan
 
 #endif  // NINFER_PLAN_VALIDATE_H_

@@ -35,6 +35,7 @@ Serialized Serialize(const Contents& contents, bool with_weights) {
   Serialized result;
   for (const SectionInfo& info : ListSections()) {
     if (info.section == Section::kVision && !contents.plan.vision.has_value()) continue;
+    if (info.section == Section::kCards && !contents.plan.cards.has_value()) continue;
     if (info.section == Section::kWeightData) {
       if (!with_weights) continue;
       const uint64_t checksum = result.container.rows.back().checksum;

@@ -4,21 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "absl/container/flat_hash_set.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "base/page_table.h"
 #include "base/status.h"
-#include "runtime/kv_pages.h"
 
 namespace ninfer::runtime {
-namespace {
-
-constexpr int64_t kMostValues = int64_t{1} << 28;      // of one step argument
-constexpr int64_t kMostPages = int64_t{1} << 24;       // a thousand million positions
-constexpr int64_t kMostCacheBytes = int64_t{1} << 46;  // of all layers
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(
     std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options) {
@@ -26,9 +15,14 @@ absl::StatusOr<std::unique_ptr<CpuExecutor>> CpuExecutor::Create(
   const plan::LoadedPlan& loaded = *executor->plan_;
   NINFER_ASSIGN_OR_RETURN(executor->function_, CpuFunction::Create(&loaded.plan, loaded.weights,
                                                                    "step", &executor->pool_));
-  NINFER_RETURN_IF_ERROR(executor->ReadLimits(options.total_pages));
-  executor->weight_bytes_read_ = executor->WeightBytesRead();
-  NINFER_RETURN_IF_ERROR(executor->CheckOutput());
+  NINFER_ASSIGN_OR_RETURN(
+      StepLayout layout,
+      StepLayout::Create(&loaded.plan, &executor->function_->entry(), options.total_pages, {}));
+  executor->layout_.emplace(std::move(layout));
+  executor->checker_ =
+      std::make_unique<StepChecker>(executor->layout_->limits(), loaded.plan.metadata.vocab_size);
+  executor->weight_bytes_read_ = executor->layout_->WeightBytesRead(
+      [&](uint32_t i) { return static_cast<int64_t>(loaded.plan.weights[i].bytes); });
   NINFER_RETURN_IF_ERROR(executor->Place(options.perf_map));
   if (loaded.plan.vision.has_value() && loaded.plan.vision->function != nullptr) {
     NINFER_ASSIGN_OR_RETURN(
@@ -44,105 +38,21 @@ CpuExecutor::CpuExecutor(std::shared_ptr<const plan::LoadedPlan> plan,
                          const CpuExecutorOptions& options)
     : plan_(std::move(plan)), dump_(options.dump), pool_(options.threads) {}
 
-absl::Status CpuExecutor::ReadLimits(int64_t total_pages) {
-  const plan::Plan& plan = plan_->plan;
-  for (const plan::Symbol& symbol : plan.symbols) {
-    if (symbol.name.size() != 1 || !absl::StrContains("TSRGC", symbol.name)) {
-      return InvalidArgument("plan: symbol ", symbol.name, ": expected one of T, S, R, G, C");
-    }
-  }
-  limits_.context_length = plan.metadata.context_length;
-  limits_.has_kv_cache = plan.metadata.has_kv_cache;
-  limits_.max_tokens = plan::UpperBound(plan, "T", 1);
-  limits_.max_sequences = plan::UpperBound(plan, "S", 1);
-  limits_.max_rows = plan::UpperBound(plan, "R", limits_.max_tokens);
-  if (!plan.kv_layers.empty()) limits_.page_positions = plan.kv_layers[0].page_positions;
-  limits_.pages_per_sequence =
-      plan::UpperBound(plan, "G", PagesFor(limits_.context_length, limits_.page_positions));
-  limits_.context_length =
-      std::min(limits_.context_length, limits_.pages_per_sequence * limits_.page_positions);
-  if (!limits_.has_kv_cache && !plan.kv_layers.empty()) {
-    return InvalidArgument("plan: expected no cache, found one of ", plan.kv_layers.size(),
-                           " layers");
-  }
-  if (limits_.max_tokens > kMostValues || limits_.max_rows > kMostValues ||
-      limits_.max_sequences > kMostValues / std::max<int64_t>(limits_.pages_per_sequence, 1)) {
-    return InvalidArgument("plan: symbols: expected at most ", kMostValues,
-                           " values in a step's arguments");
-  }
-  if (limits_.has_kv_cache) NINFER_RETURN_IF_ERROR(ReadKvGroups(total_pages));
-  if (plan.vision.has_value()) limits_.picture_columns = plan.vision->columns;
-  checker_ = std::make_unique<StepChecker>(limits_, plan.metadata.vocab_size);
-  return absl::OkStatus();
-}
-
-absl::Status CpuExecutor::ReadKvGroups(int64_t total_pages) {
-  kv_groups_ = plan::KvGroups(plan_->plan);
-  const int64_t tables = limits_.max_sequences * std::max<int64_t>(limits_.pages_per_sequence, 1);
-  if (static_cast<int64_t>(kv_groups_.size()) > kMostValues / std::max<int64_t>(tables, 1)) {
-    return InvalidArgument("plan: kv geometry: expected at most ", kMostValues,
-                           " entries in all page tables, found ", kv_groups_.size(), " of ",
-                           tables);
-  }
-  limits_.kv_groups = KvLimitsOf(kv_groups_, total_pages, limits_.max_sequences);
-  for (size_t i = 0; i < kv_groups_.size(); ++i) {
-    const KvGroupLimits& group = limits_.kv_groups[i];
-    if (group.total_pages > kMostPages) {
-      return InvalidArgument("cache: expected at most ", kMostPages, " pages, found ",
-                             group.total_pages);
-    }
-    const int64_t pages = std::max(group.total_pages, group.pages_held);
-    if (pages > kMostCacheBytes / kv_groups_[i].page_bytes) {
-      return InvalidArgument("cache: expected at most ", kMostCacheBytes, " bytes, found ", pages,
-                             " pages of ", kv_groups_[i].page_bytes);
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CpuExecutor::CheckOutput() const {
-  const plan::Buffer& output = function_->output();
-  const int64_t vocab = plan_->plan.metadata.vocab_size;
-  const int64_t rows =
-      plan_->plan.metadata.logits_for_wanted_rows ? limits_.max_rows : limits_.max_tokens;
-  const absl::optional<RowType> type = ParseRowType(output.type);
-  if (!type.has_value() || type->dtype != DType::kF32 || type->columns() != vocab) {
-    return InvalidArgument("plan: output: expected f32[rows,", vocab, "], found ", output.type);
-  }
-  // Both factors are below 2^31 or checked here, so that the product cannot wrap.
-  if (output.ld < vocab || output.ld > (int64_t{1} << 31) ||
-      static_cast<uint64_t>(rows) * output.ld > output.bytes / sizeof(float)) {
-    return InvalidArgument("plan: output: expected ", rows, " rows of ", vocab, ", found ",
-                           output.bytes, " bytes of rows of ", output.ld);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CpuExecutor::Place(bool perf_map) {
   NINFER_RETURN_IF_ERROR(AllocateCache());
   std::vector<uint8_t*> pools;
   for (const auto& pool : kv_pools_) pools.push_back(pool->data());
-  const auto length = [this](absl::string_view name) -> int64_t {
-    if (name == "tokens" || name == "positions" || name == "rope_len") return limits_.max_tokens;
-    if (name == "seq_bounds") return limits_.max_sequences + 1;
-    if (name == "cached_lens") return limits_.max_sequences;
-    if (GroupOf(name) >= 0) return limits_.max_sequences * limits_.pages_per_sequence;
-    if (name == "rows") return limits_.max_rows;
-    if (limits_.picture_columns == 0) return -1;
-    if (name == "is_picture") return limits_.max_tokens;
-    if (name == "pictures") return limits_.max_tokens * RowStride(limits_.picture_columns);
-    return -1;
-  };
+  const auto length = [this](absl::string_view name) { return layout_->ArgumentLength(name); };
   return function_->Place(length, std::move(pools), perf_map);
 }
 
 absl::Status CpuExecutor::AllocateCache() {
-  if (!limits_.has_kv_cache) return absl::OkStatus();
+  if (!limits().has_kv_cache) return absl::OkStatus();
   kv_pools_.resize(plan_->plan.kv_layers.size());
-  for (size_t group = 0; group < kv_groups_.size(); ++group) {
-    const int64_t pages = limits_.kv_groups[group].total_pages;
+  for (size_t group = 0; group < layout_->kv_groups().size(); ++group) {
+    const int64_t pages = limits().kv_groups[group].total_pages;
     used_pages_.emplace_back(pages, false);
-    for (const int layer : kv_groups_[group].layers) {
+    for (const int layer : layout_->kv_groups()[group].layers) {
       // A short text touches the first pages of each layer only: there, huge pages would mostly be
       // empty.
       NINFER_ASSIGN_OR_RETURN(
@@ -189,11 +99,11 @@ bool CpuExecutor::IsProbabilities(const plan::Launch& launch, const plan::Buffer
 }
 
 void CpuExecutor::ClearPage(int group, int32_t page) {
-  if (group < 0 || group >= static_cast<int>(kv_groups_.size())) return;
-  if (page < 0 || page >= limits_.kv_groups[group].total_pages) return;
+  if (group < 0 || group >= static_cast<int>(layout_->kv_groups().size())) return;
+  if (page < 0 || page >= limits().kv_groups[group].total_pages) return;
   // Memory from the system is zero, and is not touched before it must be.
   if (used_pages_[group][page]) {
-    for (const int layer : kv_groups_[group].layers) {
+    for (const int layer : layout_->kv_groups()[group].layers) {
       const int64_t bytes = plan_->plan.kv_layers[layer].page_bytes;
       std::memset(kv_pools_[layer]->data() + page * bytes, 0, bytes);
     }
@@ -201,58 +111,13 @@ void CpuExecutor::ClearPage(int group, int32_t page) {
   used_pages_[group][page] = true;
 }
 
-// The layer group whose page table has this name; -1 where it is no group's.
-int CpuExecutor::GroupOf(absl::string_view page_table) const {
-  const absl::optional<int64_t> window = PageTableWindow(page_table);
-  for (size_t i = 0; i < kv_groups_.size(); ++i) {
-    if (window == kv_groups_[i].window) return static_cast<int>(i);
-  }
-  return -1;
-}
-
-void CpuExecutor::CopyArguments(const StepInput& input) {
-  const auto copy = [this](absl::string_view name, absl::Span<const int32_t> from) {
-    int32_t* to = function_->argument(name);
-    if (to != nullptr) std::copy(from.begin(), from.end(), to);
-  };
-  copy("tokens", input.tokens);
-  copy("positions", input.positions);
-  copy("seq_bounds", input.seq_bounds);
-  copy("cached_lens", input.cached_lens);
-  for (size_t group = 0; group < kv_groups_.size(); ++group) {
-    const size_t size = input.page_table.size() / kv_groups_.size();
-    copy(PageTableName(kv_groups_[group].window), input.page_table.subspan(group * size, size));
-  }
-  copy("rows", input.rows);
-  copy("rope_len", input.rope_len);
-  CopyPictures(input);
-  const int64_t tokens = static_cast<int64_t>(input.tokens.size());
-  function_->SetDim("T", tokens);
-  function_->SetDim("S", static_cast<int64_t>(input.cached_lens.size()));
-  function_->SetDim("R", static_cast<int64_t>(input.rows.size()));
-  function_->SetDim("G", limits_.pages_per_sequence);
-}
-
-// Rows of no picture are zeros, so that what they are multiplied with stays finite.
-void CpuExecutor::CopyPictures(const StepInput& input) {
-  int32_t* is_picture = function_->argument("is_picture");
-  float* rows = function_->rows_argument("pictures");
-  if (is_picture == nullptr || rows == nullptr) return;
-  const int64_t tokens = static_cast<int64_t>(input.tokens.size());
-  const int64_t columns = limits_.picture_columns, stride = RowStride(columns);
-  for (int64_t t = 0; t < tokens; ++t) {
-    is_picture[t] = input.is_picture.empty() ? 0 : input.is_picture[t];
-    if (is_picture[t] != 0) {
-      std::copy_n(input.pictures.begin() + t * columns, columns, rows + t * stride);
-    } else {
-      std::fill_n(rows + t * stride, columns, 0.0f);
-    }
-  }
-}
-
 absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
   NINFER_RETURN_IF_ERROR(checker_->Check(input));
-  CopyArguments(input);
+  layout_->CopyArguments(input,
+                         [this](absl::string_view name) { return function_->argument(name); });
+  for (const plan::Symbol& symbol : plan_->plan.symbols) {
+    function_->SetDim(symbol.name, layout_->Dim(symbol.name, input));
+  }
   if (dump_ != nullptr) dump_->NextStep();
   input_ = &input;
   function_->Run(
@@ -269,15 +134,9 @@ absl::Status CpuExecutor::See(const VisionInput& input, float* rows) {
 // Each thread copies its part of the columns: of one row, too, all threads take part.
 void CpuExecutor::CopyLogits(int thread, const StepInput& input, float* logits) const {
   const uint32_t index = static_cast<uint32_t>(function_->entry().output);
-  const plan::Buffer& output = function_->output();
   const float* from = reinterpret_cast<const float*>(function_->Result(index, thread));
-  const int64_t vocab = metadata().vocab_size;
-  const UnitRange part = DealUnits(vocab, thread, pool_.size());
-  for (size_t i = 0; i < input.rows.size(); ++i) {
-    const int64_t row = metadata().logits_for_wanted_rows ? static_cast<int64_t>(i) : input.rows[i];
-    std::memcpy(logits + i * vocab + part.begin, from + row * output.ld + part.begin,
-                (part.end - part.begin) * sizeof(float));
-  }
+  const UnitRange part = DealUnits(metadata().vocab_size, thread, pool_.size());
+  layout_->CopyLogits(input, from, part.begin, part.end, logits);
 }
 
 void CpuExecutor::Dump(const Dumped& dumped, const StepInput& input) {
@@ -334,50 +193,6 @@ void CpuExecutor::DumpProbabilities(const std::string& name, const RowType& type
     }
   }
   dump_->AddStep(name, DType::kF32, {heads, rows, keys}, out.data());
-}
-
-int64_t CpuExecutor::WeightBytesRead() const {
-  const plan::Plan& plan = plan_->plan;
-  absl::flat_hash_set<uint32_t> whole, one_row;
-  for (const plan::Launch& launch : function_->entry().launches) {
-    for (const plan::Operand& operand : launch.operands) {
-      if (operand.kind != plan::OperandKind::kWeight) continue;
-      // Outside linears, a table is gathered from: one row for one token.
-      const std::string& family = plan.kernels[launch.kernel].family;
-      const bool table =
-          family != "linear" && family != "grouped_linear" && plan.weights[operand.index].n > 1;
-      (table ? one_row : whole).insert(operand.index);
-    }
-  }
-  int64_t bytes = 0;
-  for (uint32_t index : whole) {
-    const plan::Weight& weight = plan.weights[index];
-    const int64_t all = static_cast<int64_t>(weight.bytes);
-    bytes += weight.segments_read > 0 ? all / weight.segments * weight.segments_read : all;
-  }
-  for (uint32_t index : one_row) {
-    if (whole.contains(index)) continue;
-    bytes += static_cast<int64_t>(plan.weights[index].bytes) / plan.weights[index].n;
-  }
-  return bytes;
-}
-
-int64_t CpuExecutor::BytesPerToken(int64_t cached) const {
-  int64_t bytes = weight_bytes_read_;
-  for (const plan::KvGroup& group : kv_groups_) {
-    int64_t seen = std::max<int64_t>(cached, 0);
-    if (group.window > 0) seen = std::min(seen, group.window - 1);
-    bytes += seen * group.page_bytes / limits_.page_positions;
-  }
-  return bytes;
-}
-
-int64_t CpuExecutor::CacheBytes(int64_t positions) const {
-  int64_t bytes = 0;
-  for (const plan::KvGroup& group : kv_groups_) {
-    bytes += group.Bytes(positions, limits_.page_positions);
-  }
-  return bytes;
 }
 
 std::string CpuExecutor::description() const {

@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "plan/kv_groups.h"
+#include "absl/types/optional.h"
 #include "plan/memory.h"
 #include "runtime/cpu_function.h"
 #include "runtime/cpu_vision.h"
 #include "runtime/executor.h"
 #include "runtime/step_check.h"
+#include "runtime/step_layout.h"
 #include "runtime/tensor_dump.h"
 #include "runtime/thread_pool.h"
 
@@ -36,15 +37,17 @@ class CpuExecutor : public Executor {
       std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options);
 
   const plan::Metadata& metadata() const override { return plan_->plan.metadata; }
-  const ExecutorLimits& limits() const override { return limits_; }
+  const ExecutorLimits& limits() const override { return layout_->limits(); }
   void ClearPage(int group, int32_t page) override;
   absl::Status Step(const StepInput& input, float* logits) override;
   const plan::Vision* vision() const override {
     return plan_->plan.vision.has_value() ? &*plan_->plan.vision : nullptr;
   }
   absl::Status See(const VisionInput& input, float* rows) override;
-  int64_t BytesPerToken(int64_t cached) const override;
-  int64_t CacheBytes(int64_t positions) const override;
+  int64_t BytesPerToken(int64_t cached) const override {
+    return weight_bytes_read_ + layout_->CacheBytesRead(cached);
+  }
+  int64_t CacheBytes(int64_t positions) const override { return layout_->CacheBytes(positions); }
   int64_t scratch_bytes() const override {
     return static_cast<int64_t>(function_->scratch_bytes());
   }
@@ -63,17 +66,10 @@ class CpuExecutor : public Executor {
   };
 
   CpuExecutor(std::shared_ptr<const plan::LoadedPlan> plan, const CpuExecutorOptions& options);
-  absl::Status ReadLimits(int64_t total_pages);
-  absl::Status ReadKvGroups(int64_t total_pages);
-  int64_t WeightBytesRead() const;
-  absl::Status CheckOutput() const;
   absl::Status Place(bool perf_map);
   absl::Status AllocateCache();
   void ChooseDumps();
-  int GroupOf(absl::string_view page_table) const;
 
-  void CopyArguments(const StepInput& input);
-  void CopyPictures(const StepInput& input);
   void CopyLogits(int thread, const StepInput& input, float* logits) const;
   bool IsProbabilities(const plan::Launch& launch, const plan::Buffer& buffer) const;
   void Dump(const Dumped& dumped, const StepInput& input);
@@ -83,10 +79,9 @@ class CpuExecutor : public Executor {
   std::shared_ptr<const plan::LoadedPlan> plan_;
   TensorDump* dump_;
   ThreadPool pool_;
-  ExecutorLimits limits_;
+  absl::optional<StepLayout> layout_;
   int64_t weight_bytes_read_ = 0;  // by one decode step
   std::unique_ptr<StepChecker> checker_;
-  std::vector<plan::KvGroup> kv_groups_;                 // as limits_.kv_groups
   std::vector<std::unique_ptr<plan::Memory>> kv_pools_;  // one for each layer
   std::vector<std::vector<bool>> used_pages_;            // by group: handed out before, not zero
   std::unique_ptr<CpuFunction> function_;                // @step

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/machine.h"
 #include "base/status.h"
+#include "runtime/step_layout.h"
 
 namespace ninfer::runtime {
 namespace {
@@ -29,12 +30,7 @@ absl::StatusOr<std::unique_ptr<CpuFunction>> CpuFunction::Create(const plan::Pla
                                                                  absl::string_view entry,
                                                                  ThreadPool* pool) {
   std::unique_ptr<CpuFunction> function(new CpuFunction(plan, weights, pool));
-  for (const plan::Entry& candidate : plan->entries) {
-    if (candidate.name == entry) function->entry_ = &candidate;
-  }
-  if (function->entry_ == nullptr) {
-    return InvalidArgument("plan: expected an entry \"", entry, "\", found none");
-  }
+  NINFER_ASSIGN_OR_RETURN(function->entry_, FindEntry(*plan, entry));
   const absl::flat_hash_set<std::string> features = CpuFeatures();
   function->code_ = ChooseImage(*plan, features);
   if (function->code_ == nullptr)

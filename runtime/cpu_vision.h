@@ -8,11 +8,9 @@
 #include "absl/status/statusor.h"
 #include "runtime/cpu_function.h"
 #include "runtime/executor.h"
+#include "runtime/step_layout.h"
 
 namespace ninfer::runtime {
-
-// Floats from one row of an argument to the next: kernels read rows as those of buffers.
-inline int64_t RowStride(int64_t columns) { return columns == 1 ? 1 : (columns + 31) / 32 * 32; }
 
 // Refuses what does not belong to `vision`: sizes, and numbers of patches and positions that are
 // none.

@@ -75,11 +75,16 @@ class ModelOpener {
   }
 
   absl::Status OpenEager() {
+    if (options_.device_named) {
+      return InvalidArgument("--device: expected cpu with --engine=eager, found ",
+                             options_.device->name());
+    }
     NINFER_ASSIGN_OR_RETURN(CompilerLibrary * library, OpenLibrary());
     nlohmann::json extra = nlohmann::json::object();
     if (!options_.dump_tensors.empty()) extra["dump_tensors"] = options_.dump_tensors;
     if (options_.total_pages > 0) extra["kv_pages"] = options_.total_pages;
-    NINFER_ASSIGN_OR_RETURN(const std::string request, CompilerOptions(std::move(extra)));
+    NINFER_ASSIGN_OR_RETURN(const std::string request,
+                            CompilerOptions(options_.compiler_options, std::move(extra)));
     NINFER_ASSIGN_OR_RETURN(std::unique_ptr<EagerEngine> engine,
                             library->OpenEager(request, options_.callbacks));
     model_->eager_ = engine.get();
@@ -88,8 +93,10 @@ class ModelOpener {
   }
 
   absl::Status OpenFolder() {
-    NINFER_ASSIGN_OR_RETURN(const std::string request, CompilerOptions(nlohmann::json::object()));
-    const std::string cached = CachePath();
+    NINFER_ASSIGN_OR_RETURN(const std::string chosen, ChoiceWithDevice());
+    NINFER_ASSIGN_OR_RETURN(const std::string request,
+                            CompilerOptions(chosen, nlohmann::json::object()));
+    const std::string cached = CachePath(chosen);
     if (!cached.empty() && FileExists(cached)) {
       absl::StatusOr<plan::LoadedPlan> loaded = plan::ReadPlan(cached, ReadOptions());
       if (loaded.ok()) {
@@ -102,7 +109,7 @@ class ModelOpener {
     NINFER_ASSIGN_OR_RETURN(CompilerLibrary * library, OpenLibrary());
     NINFER_ASSIGN_OR_RETURN(plan::LoadedPlan loaded, library->Compile(request, options_.callbacks));
     Log(absl::StrFormat("compiled in %.2f s", Seconds() - start));
-    NINFER_RETURN_IF_ERROR(MakeCodeRunnable(&loaded));
+    if (!OnDevice(loaded.plan)) NINFER_RETURN_IF_ERROR(MakeCodeRunnable(&loaded));
     auto plan = std::make_shared<const plan::LoadedPlan>(std::move(loaded));
     // Before the executor pins this thread: what it starts later inherits its CPU.
     if (!cached.empty()) WriteToCache(plan, cached);
@@ -113,10 +120,10 @@ class ModelOpener {
   }
 
   // Empty when there is no place for a cache, or it is not wanted.
-  std::string CachePath() {
+  std::string CachePath(const std::string& compiler_options) {
     if (!options_.cache) return "";
     absl::StatusOr<std::string> path =
-        CachedPlanPath(path_, options_.compiler_options, FindCompilerLibrary(), options_.threads);
+        CachedPlanPath(path_, compiler_options, FindCompilerLibrary(), options_.threads);
     if (path.ok()) return *std::move(path);
     Log("the plan will not be kept: ", path.status().message());
     return "";
@@ -132,12 +139,46 @@ class ModelOpener {
         });
   }
 
+  // The compiler's options, which for a device that the user named make code for it unless they
+  // name targets of their own.
+  absl::StatusOr<std::string> ChoiceWithDevice() {
+    if (!options_.device_named) return options_.compiler_options;
+    NINFER_ASSIGN_OR_RETURN(nlohmann::json chosen, ParseCompilerOptions(options_.compiler_options));
+    if (chosen.contains("targets")) return options_.compiler_options;
+    const absl::StatusOr<std::string> target = options_.device->target();
+    NINFER_RETURN_IF_ERROR(Annotate(target.status(), "--device"));
+    chosen["targets"] = {*target};
+    return chosen.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  }
+
+  // Whether the plan runs on the device, or must because the user named it.
+  bool OnDevice(const plan::Plan& plan) const {
+    return options_.device != nullptr && (options_.device_named || options_.device->Runs(plan));
+  }
+
   absl::Status Run(plan::LoadedPlan loaded) {
-    NINFER_RETURN_IF_ERROR(MakeCodeRunnable(&loaded));
+    if (!OnDevice(loaded.plan)) NINFER_RETURN_IF_ERROR(MakeCodeRunnable(&loaded));
     return RunShared(std::make_shared<const plan::LoadedPlan>(std::move(loaded)));
   }
 
+  absl::Status RunOnDevice(std::shared_ptr<const plan::LoadedPlan> loaded) {
+    Device& device = *options_.device;
+    if (!device.Runs(loaded->plan))
+      return InvalidArgument("--device: ", device.Missing(loaded->plan));
+    if (!options_.dump_tensors.empty()) {
+      return InvalidArgument("--dump-tensors: expected --device=cpu, found ", device.name());
+    }
+    model_->plan_ = loaded;
+    const auto progress = [this](double done) {
+      if (options_.callbacks.progress) options_.callbacks.progress("load weights", done);
+    };
+    NINFER_ASSIGN_OR_RETURN(model_->executor_,
+                            device.Open(std::move(loaded), options_.total_pages, progress));
+    return absl::OkStatus();
+  }
+
   absl::Status RunShared(std::shared_ptr<const plan::LoadedPlan> loaded) {
+    if (OnDevice(loaded->plan)) return RunOnDevice(std::move(loaded));
     CpuExecutorOptions options;
     options.threads = options_.threads;
     options.total_pages = options_.total_pages;
@@ -156,6 +197,11 @@ class ModelOpener {
 
   // A CPU without the features that the plan's code needs gets fresh code from the kernel program.
   absl::Status MakeCodeRunnable(plan::LoadedPlan* loaded) {
+    if (loaded->plan.images.empty() && loaded->plan.cards.has_value()) {
+      return InvalidArgument("the plan has code for CUDA cards alone; ",
+                             options_.device != nullptr ? options_.device->Missing(loaded->plan)
+                                                        : "found --device=cpu");
+    }
     const absl::flat_hash_set<std::string> features = CpuFeatures();
     if (ChooseImage(loaded->plan, features) != nullptr) return absl::OkStatus();
     const std::string missing = MissingFeatures(loaded->plan, features);
@@ -184,15 +230,16 @@ class ModelOpener {
                            ": a model folder needs the compiler: ", library.status().message());
   }
 
-  absl::StatusOr<std::string> CompilerOptions(nlohmann::json extra) {
-    nlohmann::json request =
-        options_.compiler_options.empty()
-            ? nlohmann::json::object()
-            : nlohmann::json::parse(options_.compiler_options, nullptr, /*allow_exceptions=*/false);
-    if (!request.is_object()) {
-      return InvalidArgument("compiler options: expected a JSON object, found ",
-                             options_.compiler_options);
-    }
+  absl::StatusOr<nlohmann::json> ParseCompilerOptions(const std::string& text) {
+    nlohmann::json options = text.empty()
+                                 ? nlohmann::json::object()
+                                 : nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (options.is_object()) return options;
+    return InvalidArgument("compiler options: expected a JSON object, found ", text);
+  }
+
+  absl::StatusOr<std::string> CompilerOptions(const std::string& text, nlohmann::json extra) {
+    NINFER_ASSIGN_OR_RETURN(nlohmann::json request, ParseCompilerOptions(text));
     request["model"] = path_;
     if (options_.threads > 0) request["threads"] = options_.threads;
     if (options_.verbose && !options_.eager) request["verbose"] = true;
@@ -205,6 +252,10 @@ class ModelOpener {
     if (read.threads == 0) {
       read.threads = options_.threads > 0 ? options_.threads : DefaultThreads(ReadCpuLimits());
     }
+    read.weights_for = [this](const plan::Plan& plan) {
+      const bool cards = OnDevice(plan) || plan.images.empty();
+      return cards ? plan::WeightsFor::kCards : plan::WeightsFor::kCpu;
+    };
     return read;
   }
 

@@ -13,6 +13,7 @@
 #include "plan/reader.h"
 #include "runtime/compiler_library.h"
 #include "runtime/cpu_executor.h"
+#include "runtime/device.h"
 #include "runtime/executor.h"
 #include "text/tokenizer.h"
 
@@ -21,6 +22,10 @@ namespace ninfer::runtime {
 struct ModelOptions {
   std::string path;  // or hf:org/name[@revision]; empty: the model that ships with the program
   bool eager = false;
+  // Where to run; null: on the CPU. A device that the user did not name runs the plans that have
+  // code for it.
+  std::shared_ptr<Device> device;
+  bool device_named = false;
   int threads = 0;
   int64_t total_pages = 0;  // of the cache; 0: one text as long as the context
   bool perf_map = false;

@@ -23,19 +23,20 @@ INCLUDES = {
     "codegen": ["program", "ir", "formats", "base"],
     "cuda/generate": ["program", "ir", "formats", "base"],
     "cuda/host_shim": ["cuda/generate", "program", "ir", "formats", "base"],
-    "cuda/driver": ["runtime/executor.h", "plan", "base"],
+    "cuda/host_driver": ["cuda/host_shim", "cuda/generate", "base"],
+    "cuda/driver": ["runtime", "plan", "base"],
     "text": ["base"],
     "image": ["base"],
     "plan": ["base"],
     "runtime": ["plan", "text", "image", "base", "compiler/ninfer_compiler.h"],
     "serve": ["runtime", "text", "plan", "base"],
-    "compiler": COMPILE_SIDE + ["cuda/generate", "runtime"],
+    "compiler": COMPILE_SIDE + ["cuda/generate", "cuda/driver", "runtime"],
 }
 # Programs, tests and benchmarks stand on top and may include every room.
 TOP = ["tools", "tests", "bench"]
 # Except these programs: they are small, and reach the compiler through its C interface alone.
 SMALL_PROGRAMS = re.compile(r"^tools/(ninfer[-_])?(run|serve|tokenize)(?![a-z])")
-SMALL_MAY_INCLUDE = ["tools", "serve", "runtime", "text", "image", "plan", "base", "compiler/ninfer_compiler.h"]
+SMALL_MAY_INCLUDE = ["tools", "serve", "cuda/driver", "runtime", "text", "image", "plan", "base", "compiler/ninfer_compiler.h"]
 NO_JSON = ["ir", "program", "formats", "codegen", "eager"]
 HEAD_NAMES_A_TEST = ["passes", "codegen", "runtime"]
 LINE_LIMIT = 500

@@ -109,6 +109,25 @@ inline Plan ExamplePlanThatSees() {
   return plan;
 }
 
+// The example compiled for CUDA cards alone.
+inline Plan ExamplePlanForCards() {
+  Plan plan = ExamplePlan();
+  plan.images.clear();
+  for (Weight& weight : plan.weights) weight.offset = weight.bytes = 0;
+  Cards cards;
+  cards.weight_bytes = plan.weight_bytes;
+  cards.weights = {{0, 64}, {64, 64}};
+  cards.page_bytes = {512};
+  const CardFunction::Grid rows{1, 0, 1}, one{};
+  cards.functions = {{"embedding_rows", 0, 0, INT64_MAX, {rows, one}, 128},
+                     {"head_row", 1, 1, 1, {one, one}, 256},
+                     {"head_rows8", 1, 1, INT64_MAX, {one, rows}, 256}};
+  cards.images = {{"sm_90", 90, false, "cubin"}, {"sm_90", 90, true, "ptx"}};
+  cards.source = "void head_row() {}";
+  plan.cards = std::move(cards);
+  return plan;
+}
+
 // plan.weight_bytes bytes, aligned, none of them alike.
 inline const uint8_t* ExampleWeights() {
   alignas(64) static uint8_t weights[128];

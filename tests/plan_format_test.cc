@@ -80,14 +80,18 @@ TEST(PlanFormat, EveryFieldStandsInATableWithItsType) {
   plan.metadata.top_k = 5;
   plan.metadata.min_p = 0.1;
   plan.metadata.repetition_penalty = 1.1;
-  const std::string bytes = SerializeSections(plan);
-  const absl::StatusOr<PlanDump> dump = DumpPlan(bytes, bytes.size(), "p");
-  ASSERT_TRUE(dump.ok()) << dump.status();
-  std::vector<Field> fields = dump->header;
-  for (const SectionDump& section : dump->sections) {
-    EXPECT_TRUE(absl::StrContains(text, absl::StrCat("### ", section.row.type, ": ", section.name)))
-        << section.name;
-    fields.insert(fields.end(), section.fields.begin(), section.fields.end());
+  std::vector<Field> fields;
+  for (const Plan& each : {plan, ExamplePlanThatSees(), ExamplePlanForCards()}) {
+    const std::string bytes = SerializeSections(each);
+    const absl::StatusOr<PlanDump> dump = DumpPlan(bytes, bytes.size(), "p");
+    ASSERT_TRUE(dump.ok()) << dump.status();
+    fields.insert(fields.end(), dump->header.begin(), dump->header.end());
+    for (const SectionDump& section : dump->sections) {
+      EXPECT_TRUE(
+          absl::StrContains(text, absl::StrCat("### ", section.row.type, ": ", section.name)))
+          << section.name;
+      fields.insert(fields.end(), section.fields.begin(), section.fields.end());
+    }
   }
   for (const Field& field : fields) {
     const std::string row = absl::StrCat(field.type, " ", LastName(field.name));

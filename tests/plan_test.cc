@@ -72,6 +72,52 @@ TEST(Plan, HowAModelSeesComesBackAsItWas) {
   EXPECT_FALSE(ParseSections(SerializeSections(ExamplePlan()), "memory")->vision.has_value());
 }
 
+TEST(Plan, WhatIsForCardsComesBackAsItWas) {
+  const std::string bytes = SerializeSections(ExamplePlanForCards());
+  const absl::StatusOr<Plan> read = ParseSections(bytes, "memory");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(SerializeSections(*read), bytes);
+  ASSERT_TRUE(read->cards.has_value());
+  EXPECT_EQ(read->cards->functions[1].name, "head_row");
+  EXPECT_EQ(read->cards->functions[1].most_rows, 1);
+  EXPECT_EQ(read->cards->functions[2].grid[1].symbol, 0);
+  EXPECT_TRUE(read->cards->images[1].ptx);
+  EXPECT_EQ(CpuWeightBytes(*read), 0u);
+  EXPECT_FALSE(ParseSections(SerializeSections(ExamplePlan()), "memory")->cards.has_value());
+}
+
+// A damaged block is found by those who read it, and by nobody else.
+TEST(Plan, OfAPlanForBothKindsOfMachineEachLoadsItsOwnWeights) {
+  Plan plan = ExamplePlan();
+  plan.cards = ExamplePlanForCards().cards;
+  plan.cards->weights_offset = kWeightAlignment;
+  plan.weight_bytes = kWeightAlignment + 128;
+  std::vector<uint8_t> memory(plan.weight_bytes + 64);
+  uint8_t* weights = memory.data() + 64 - reinterpret_cast<uintptr_t>(memory.data()) % 64;
+  for (uint64_t i = 0; i < plan.weight_bytes; ++i) weights[i] = static_cast<uint8_t>(i % 251);
+  const std::string path = TempPath("both.bin");
+  ASSERT_TRUE(WritePlan(plan, weights, path).ok());
+  const auto read = [&path](WeightsFor part) {
+    return ReadPlan(path, {.weights_for = [part](const Plan&) { return part; }});
+  };
+  const auto cpu = read(WeightsFor::kCpu), cards = read(WeightsFor::kCards);
+  ASSERT_TRUE(cpu.ok() && cards.ok()) << cpu.status() << cards.status();
+  EXPECT_EQ(std::memcmp(cpu->weights, weights, kWeightAlignment), 0);
+  EXPECT_EQ(cpu->card_weights, nullptr);
+  EXPECT_EQ(std::memcmp(cards->card_weights, weights + kWeightAlignment, 128), 0);
+  EXPECT_EQ(cards->weights, nullptr);
+  const auto all = ReadPlan(path, {});
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(all->card_weights, all->weights + kWeightAlignment);
+
+  std::string bytes = Read(path);
+  bytes[bytes.size() - 1] ^= 1;
+  ASSERT_TRUE(WriteFile(path, bytes).ok());
+  EXPECT_TRUE(read(WeightsFor::kCpu).ok());
+  EXPECT_TRUE(absl::StrContains(read(WeightsFor::kCards).status().message(),
+                                "section weight data: block 2: expected checksum"));
+}
+
 TEST(Plan, AFileComesBackWithItsWeightsMappedOrCopied) {
   const std::string path = WriteExample(ExamplePlan(), "whole.bin");
   for (WeightsMemory memory : {WeightsMemory::kAuto, WeightsMemory::kMap, WeightsMemory::kCopy}) {

@@ -147,6 +147,50 @@ TEST(PlanValidate, ABufferLiesWithinItsPartOfTheArena) {
             "bytes, found 256 bytes at offset 64");
 }
 
+TEST(PlanValidate, WhatIsForCardsIsBounded) {
+  const auto message = [](const std::function<void(Plan&)>& change) {
+    return MessageOf([&](Plan& plan) {
+      plan = ExamplePlanForCards();
+      change(plan);
+    });
+  };
+  EXPECT_EQ(message([](Plan&) {}), "");
+  const std::string cards = "p: section cards: ";
+  EXPECT_EQ(message([](Plan& p) { p.cards->weight_bytes = 64; }),
+            cards +
+                "weights: expected the end of 128 bytes, from a multiple of 2 MiB, found 64 "
+                "bytes at offset 0");
+  EXPECT_EQ(message([](Plan& p) { p.cards->weights.pop_back(); }),
+            cards + "weights and layers: expected 2 and 1, found 1 and 1");
+  EXPECT_EQ(message([](Plan& p) { p.cards->weights[1].bytes = 65; }),
+            cards +
+                "head: expected an offset that 64 divides, and an end within 128 bytes, found "
+                "65 bytes at offset 64");
+  EXPECT_EQ(message([](Plan& p) { p.cards->page_bytes[0] = 100; }),
+            cards + "page bytes: expected a number that 64 divides, found 100");
+  EXPECT_EQ(message([](Plan& p) { p.cards->functions[0].kernel = 2; }),
+            cards +
+                "function embedding_rows: expected a kernel below 2 and a symbol below 2, "
+                "found 2 and 0");
+  EXPECT_EQ(message([](Plan& p) { p.cards->functions[0].threads = 2048; }),
+            cards +
+                "function embedding_rows: expected 1 to 1024 threads in a grid of 2 "
+                "dimensions, found 2048 in 2");
+  EXPECT_EQ(message([](Plan& p) { p.cards->functions[0].grid[0].block = 0; }),
+            cards +
+                "function embedding_rows: expected a grid of whole blocks, found 1 times "
+                "symbol 0 by 0");
+  EXPECT_EQ(message([](Plan& p) { p.cards->functions.pop_back(); }),
+            cards +
+                "launches of step: expected a function for any number of rows of each kernel, "
+                "found none of kernel 1");
+  EXPECT_EQ(message([](Plan& p) { p.cards->images[0].bytes.clear(); }),
+            cards + "sm_90: expected code, found none");
+  EXPECT_EQ(message([](Plan& p) { p.weights[0].bytes = 64; }),
+            "p: section weights: embed: expected to end within 0 bytes, found 64 bytes at offset "
+            "0");
+}
+
 TEST(PlanValidate, ABufferIsUsedWithinItsLife) {
   EXPECT_EQ(MessageOf([](Plan& p) { p.buffers[0].last_launch = 0; }),
             "p: section buffers: launch 1 of step: buffer hidden: expected a life that holds this "

@@ -120,7 +120,7 @@ const std::vector<CompilerFlag>& CompilerFlags() {
       {AddBound, "--max-rows", "max_rows",
        "Rows of one step whose logits can be asked for: bounds the logits' buffer (64)"},
       {AddNames, "--target", "targets",
-       "CPUs to generate code for, with commas: native (default) or of --list-targets"},
+       "what to generate code for, with commas: native (default), cuda, or of --list-targets"},
       {AddNames, "--disable-pass", "disable_passes", "Leaves an optional pass out; repeatable"},
       {AddText, "--stop-after", "stop_after",
        "PASS or PASS.n: stops after the pass, or its n-th rewrite (0: before the first), and gives "

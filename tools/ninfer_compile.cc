@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "codegen/codegen.h"
 #include "compiler/compile.h"
+#include "cuda/generate/nvrtc.h"
 #include "plan/writer.h"
 #include "tools/common/outputs.h"
 #include "tools/common/program.h"
@@ -25,6 +26,11 @@ bool PrintLists(const CompileFlags& flags) {
   }
   if (flags.targets) {
     for (const std::string& name : codegen::ListTargets()) std::puts(name.c_str());
+    std::puts("cuda");
+    for (const cuda::Architecture& row : cuda::ListArchitectures()) {
+      std::puts(absl::StrCat("cuda:", row.name).c_str());
+    }
+    std::puts("cuda:native");
   }
   if (flags.passes) {
     for (const passes::PassInfo& pass : passes::ListPasses()) {

@@ -14,6 +14,7 @@
 #include "runtime/session.h"
 #include "tools/common/chat_flags.h"
 #include "tools/common/chat_loop.h"
+#include "tools/common/devices.h"
 #include "tools/common/npy.h"
 #include "tools/common/outputs.h"
 #include "tools/common/picture_flags.h"
@@ -103,6 +104,10 @@ absl::StatusOr<runtime::ChatPrompt> ChatPromptOf(const RunFlags& flags, const ru
 }
 
 absl::Status Run(const RunFlags& flags) {
+  if (flags.list_devices) {
+    Print(ListDevices());
+    return FlushOutput();
+  }
   NINFER_RETURN_IF_ERROR(CheckFiles(flags));
   Notices notices;  // outlives the model, whose thread may still have something to say
   if (flags.verbose) notices.Release();

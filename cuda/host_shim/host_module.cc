@@ -50,14 +50,14 @@ absl::Status RunCompiler(const std::vector<std::string>& command, const std::str
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<HostModule>> HostModule::Compile(Source source,
-                                                                const std::string& compiler,
-                                                                const std::string& include_dir,
-                                                                const std::string& folder,
-                                                                const std::string& name) {
-  std::string text = "#include \"cuda/host_shim/shim.h\"\n" + source.text + "\n";
-  for (const DeviceKernel& kernel : source.kernels) {
-    absl::StrAppend(&text, "NINFER_SHIM_ENTRY(", kernel.name, ")\n");
+absl::StatusOr<std::string> CompileForHost(const std::string& source,
+                                           absl::Span<const std::string> functions,
+                                           const std::string& compiler,
+                                           const std::string& include_dir,
+                                           const std::string& folder, const std::string& name) {
+  std::string text = "#include \"cuda/host_shim/shim.h\"\n" + source + "\n";
+  for (const std::string& function : functions) {
+    absl::StrAppend(&text, "NINFER_SHIM_ENTRY(", function, ")\n");
   }
   const std::string path = JoinPath(folder, name);
   NINFER_RETURN_IF_ERROR(WriteFile(path + ".cc", text));
@@ -82,7 +82,19 @@ absl::StatusOr<std::unique_ptr<HostModule>> HostModule::Compile(Source source,
                                       "-o",
                                       path + ".so"},
                                      path + ".log"));
-  void* library = dlopen((path + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
+  return path + ".so";
+}
+
+absl::StatusOr<std::unique_ptr<HostModule>> HostModule::Compile(Source source,
+                                                                const std::string& compiler,
+                                                                const std::string& include_dir,
+                                                                const std::string& folder,
+                                                                const std::string& name) {
+  std::vector<std::string> functions;
+  for (const DeviceKernel& kernel : source.kernels) functions.push_back(kernel.name);
+  NINFER_ASSIGN_OR_RETURN(const std::string path, CompileForHost(source.text, functions, compiler,
+                                                                 include_dir, folder, name));
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return absl::InternalError(dlerror());
   auto module = std::unique_ptr<HostModule>(new HostModule(std::move(source), library));
   for (const DeviceKernel& kernel : module->source_.kernels) {
@@ -97,8 +109,10 @@ HostModule::~HostModule() { dlclose(library_); }
 
 void HostModule::Launch(int kernel, absl::Span<void* const> operands,
                         absl::Span<const int32_t> dims) const {
-  std::vector<void*> arguments(operands.begin(), operands.end());
-  arguments.push_back(const_cast<int32_t*>(dims.data()));
+  std::vector<void*> values(operands.begin(), operands.end());
+  values.push_back(const_cast<int32_t*>(dims.data()));
+  std::vector<void*> arguments;
+  for (void*& value : values) arguments.push_back(&value);
   for (size_t i = 0; i < source_.kernels.size(); ++i) {
     const DeviceKernel& device = source_.kernels[i];
     if (device.kernel != kernel || !device.Takes(dims.data())) continue;

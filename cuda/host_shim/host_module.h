@@ -16,6 +16,15 @@
 
 namespace ninfer::cuda {
 
+// Compiles a source for the host into a shared library, and gives its path: folder/name.so, with
+// the text beside it. It has for each of `functions` an entry shim_NAME (see shim.h) and the number
+// of its arguments, shim_arguments_NAME. `compiler` and `include_dir` as below.
+absl::StatusOr<std::string> CompileForHost(const std::string& source,
+                                           absl::Span<const std::string> functions,
+                                           const std::string& compiler,
+                                           const std::string& include_dir,
+                                           const std::string& folder, const std::string& name);
+
 class HostModule {
  public:
   // `compiler` is a C++ compiler that knows GCC's flags, `include_dir` the root of the source tree;

@@ -151,9 +151,22 @@ inline void RunBlock(size_t threads) {
   }
 }
 
+template <typename T>
+T ValueAt(const void* address) {
+  T value;
+  std::memcpy(&value, address, sizeof(T));
+  return value;
+}
+
+// `arguments` as cuLaunchKernel takes them: where each value lies.
 template <typename... P, size_t... I>
 void CallWith(void (*kernel)(P...), void* const* arguments, std::index_sequence<I...>) {
-  kernel(static_cast<P>(arguments[I])...);
+  kernel(ValueAt<P>(arguments[I])...);
+}
+
+template <typename... P>
+constexpr int ArgumentsOf(void (*)(P...)) {
+  return sizeof...(P);
 }
 
 template <typename... P>
@@ -289,6 +302,7 @@ inline void Mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #define NINFER_SHIM_ENTRY(kernel)                                                               \
   extern "C" void shim_##kernel(void* const* arguments, const int64_t* grid, int64_t threads) { \
     shim::Launch(kernel, arguments, grid, threads);                                             \
-  }
+  }                                                                                             \
+  extern "C" const int shim_arguments_##kernel = shim::ArgumentsOf(kernel);
 
 #endif  // NINFER_CUDA_HOST_SHIM_SHIM_H_

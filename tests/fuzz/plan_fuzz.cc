@@ -77,15 +77,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto& example = *new ninfer::plan::Contents{ninfer::plan::ExamplePlan(), {}};
   static const auto& that_sees = *new ninfer::plan::Contents{
       ninfer::plan::ExamplePlanThatSees(), SerializeSections(ninfer::plan::ExamplePlan())};
+  static const auto& for_cards =
+      *new ninfer::plan::Contents{ninfer::plan::ExamplePlanForCards(), {}};
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   Parse(bytes);
   Parse(Reseal(bytes));
   Parse(Reseal(Edit(SerializeSections(example.plan), bytes)));
   Parse(Reseal(Edit(SerializeSections(that_sees.plan), bytes)));
+  Parse(Reseal(Edit(SerializeSections(for_cards.plan), bytes)));
   for (const ninfer::plan::SectionInfo& info : ninfer::plan::ListSections()) {
     if (info.section == ninfer::plan::Section::kWeightData) continue;
     DecodeOne(info.section, bytes);
-    DecodeOne(info.section, Edit(EncodeSection(info.section, that_sees), bytes));
+    const bool cards = info.section == ninfer::plan::Section::kCards;
+    DecodeOne(info.section,
+              Edit(EncodeSection(info.section, cards ? for_cards : that_sees), bytes));
   }
   return 0;
 }

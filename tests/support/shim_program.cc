@@ -8,6 +8,7 @@
 #include "cuda/generate/kv_layout.h"
 #include "cuda/generate/weights.h"
 #include "eager/arguments.h"
+#include "eager/program_interpreter.h"
 #include "eager/program_memory.h"
 #include "tests/support/kernel_operands.h"
 
@@ -18,21 +19,6 @@ namespace {
 void Poison(std::vector<uint8_t>& bytes) {
   const uint16_t poison = eager::kPoison;
   for (size_t i = 0; i + 2 <= bytes.size(); i += 2) std::memcpy(bytes.data() + i, &poison, 2);
-}
-
-absl::Status PackWeight(const program::Program& program, const program::PackedWeight& weight,
-                        const ir::WeightSource& source, uint8_t* target) {
-  const formats::PackedShape& shape = weight.shape;
-  std::vector<float> rows(shape.n * shape.k);
-  const bool vector = weight.source->type().rank() == 1;
-  for (int64_t segment = 0; segment < shape.segments; ++segment) {
-    const int64_t first = vector ? 0 : segment * shape.n;
-    const int64_t last = vector ? shape.k : first + shape.n;
-    NINFER_RETURN_IF_ERROR(eager::EvaluateRows(weight.source, *program.weights_module, source,
-                                               first, last, rows.data()));
-    cuda::PackCardRows(weight.format, shape, segment, 0, shape.n, rows.data(), target);
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -51,10 +37,14 @@ absl::StatusOr<std::unique_ptr<ShimProgram>> ShimProgram::Create(const program::
   const cuda::WeightPlaces places = cuda::PlaceWeights(*program);
   shim->weight_offsets_ = places.offsets;
   shim->weights_.resize(places.bytes);
-  for (size_t i = 0; i < program->weights.size(); ++i) {
-    NINFER_RETURN_IF_ERROR(PackWeight(*program, program->weights[i], weights,
-                                      shim->weights_.data() + places.offsets[i]));
-  }
+  NINFER_RETURN_IF_ERROR(eager::EvaluateWeights(
+      *program, weights, 1, [](int64_t) {},
+      [&](const program::PackedWeight& weight, int64_t segment, int64_t n0, int64_t n1,
+          const float* rows) {
+        const int64_t at = places.offsets[&weight - program->weights.data()];
+        cuda::PackCardRows(weight.format, weight.shape, segment, n0, n1, rows,
+                           shim->weights_.data() + at);
+      }));
   shim->arena_.resize(program->arena_bytes + program->replica_bytes);
   for (const program::KvState& state : program->kv) {
     shim->pools_.emplace_back(kv_pages * cuda::KvPage(state.layout).bytes());

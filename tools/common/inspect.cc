@@ -232,6 +232,36 @@ std::string PrintCode(const Plan& plan) {
   return text;
 }
 
+std::string BlocksText(const Plan& plan, const plan::CardFunction::Grid& grid) {
+  if (grid.symbol < 0) return absl::StrCat(grid.factor);
+  return absl::StrFormat("%d x %s/%d", grid.factor, plan.symbols[grid.symbol].name, grid.block);
+}
+
+std::string PrintCards(const Plan& plan) {
+  if (!plan.cards.has_value()) return "none\n";
+  const plan::Cards& cards = *plan.cards;
+  std::string text;
+  for (const plan::CardImage& image : cards.images) {
+    absl::StrAppendFormat(&text, "%s: %d bytes of %s\n", image.architecture, image.bytes.size(),
+                          image.ptx ? "PTX" : "code");
+  }
+  for (const plan::CardFunction& function : cards.functions) {
+    const std::string rows =
+        function.rows_symbol < 0 || function.most_rows == INT64_MAX
+            ? "any rows"
+            : absl::StrCat(plan.symbols[function.rows_symbol].name, " <= ", function.most_rows);
+    absl::StrAppendFormat(&text, "%-10s [%s] [%s] of %d threads  %s\n", rows,
+                          BlocksText(plan, function.grid[0]), BlocksText(plan, function.grid[1]),
+                          function.threads, function.name);
+  }
+  for (size_t i = 0; i < cards.weights.size(); ++i) {
+    absl::StrAppendFormat(&text, "%10d +%-10d %s\n", cards.weights[i].offset,
+                          cards.weights[i].bytes, plan.weights[i].name);
+  }
+  absl::StrAppendFormat(&text, "%d bytes of weights\n", cards.weight_bytes);
+  return text;
+}
+
 // Each piece of a kernel's code with the line of the program that it is there for.
 std::string PrintLines(const Plan& plan) {
   const std::vector<std::string> program = absl::StrSplit(plan.program_text, '\n');
@@ -314,6 +344,9 @@ const std::vector<InspectSection>& InspectSections() {
       {"cache", "pages of keys and values", PrintCache},
       {"weights", "packed weights", PrintWeights},
       {"code", "machine code by kernel", PrintCode},
+      {"cards", "functions for CUDA cards, and their weights", PrintCards},
+      {"cuda", "the CUDA C++ that they were made of",
+       [](const Plan& plan) { return plan.cards.has_value() ? plan.cards->source : "none\n"; }},
       {"lines", "which line of the program the code is there for", PrintLines},
       {"evidence", "how far the result is from the imported graph", PrintEvidence},
       {"provenance", "how the plan was made", PrintProvenance},

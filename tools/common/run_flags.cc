@@ -21,6 +21,7 @@
 #include "text/unicode.h"
 #include "tools/common/arguments.h"
 #include "tools/common/chat_flags.h"
+#include "tools/common/devices.h"
 #include "tools/common/picture_flags.h"
 #include "tools/common/terminal.h"
 
@@ -43,7 +44,7 @@ void AddOutputFlags(CLI::App* app, RunFlags* flags) {
 
 void AddCompilerFlags(CLI::App* app, RunFlags* flags) {
   const char* group = "For model folders";
-  app->add_option("--target", flags->target, "CPUs to make code for, separated by commas (native)")
+  app->add_option("--target", flags->target, "what to make code for, separated by commas (native)")
       ->group(group);
   app->add_option("--weights", flags->weights,
                   "storage: auto (default), f32, bf16, f16, int8, int4 or another of "
@@ -186,6 +187,10 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
       ->check(Between(1, INT32_MAX));
   app->add_option("--engine", flags->engine, "compiled (default), or eager for a model folder")
       ->check(OneOf({"compiled", "eager"}));
+  app->add_option(
+      "--device", flags->device,
+      "auto (default: a CUDA card where the plan has code for it), cpu, cuda or cuda:N");
+  app->add_flag("--list-devices", flags->list_devices, "print what --device may name, and end");
   app->add_option("--threads", flags->threads, "threads (as many as there are CPUs)")
       ->check(Between(1, 1024));
   app->add_option("--weights-memory", flags->weights_memory, "auto (default), map or copy");
@@ -262,6 +267,7 @@ absl::StatusOr<runtime::ModelOptions> ModelOptionsOf(const RunFlags& flags) {
         compiler.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   }
   options.dump_tensors = flags.dump_tensors;
+  NINFER_RETURN_IF_ERROR(ChooseDevice(flags.device, &options));
   return options;
 }
 

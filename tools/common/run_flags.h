@@ -20,7 +20,7 @@ class App;
 namespace ninfer::tools {
 
 struct RunFlags {
-  std::string model, engine = "compiled", weights_memory = "auto";
+  std::string model, engine = "compiled", weights_memory = "auto", device = "auto";
   std::optional<std::string> prompt, prompt_file, prompt_ids;
   std::vector<std::string> images;
   int64_t max_tokens = -1, chunk = 0;
@@ -29,7 +29,7 @@ struct RunFlags {
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;
   bool ignore_eos = false, stats = false, json = false, verbose = false, no_verify = false;
-  bool no_echo = false, no_cache = false, perf_map = false;
+  bool no_echo = false, no_cache = false, perf_map = false, list_devices = false;
   int threads = 0;
   std::string logits, dump_tensors, dump_to;
   // For conversations (tools/common/chat_flags.h).

@@ -19,14 +19,24 @@ std::string Digest(const runtime::Generation& generation) {
       "%016x", Hash64(generation.ids.data(), generation.ids.size() * sizeof(generation.ids[0])));
 }
 
+bool OnCard(const runtime::Model& model) {
+  return model.plan() != nullptr && model.pool() == nullptr;
+}
+
+uint64_t WeightBytes(const runtime::Model& model) {
+  const plan::Plan& plan = model.plan()->plan;
+  return OnCard(model) ? plan.cards->weight_bytes : plan::CpuWeightBytes(plan);
+}
+
 }  // namespace
 
 double MeasuredBandwidth(const runtime::Model& model, const runtime::Generation& generation,
                          int threads) {
   if (generation.stats.decode_steps == 0) return 0;
+  if (OnCard(model)) return 0;  // its memory is not measured here
   if (model.plan() != nullptr) {
-    return runtime::MeasureReadBandwidth(model.pool(), model.plan()->weights,
-                                         model.plan()->plan.weight_bytes, kProbeSeconds);
+    return runtime::MeasureReadBandwidth(model.pool(), model.plan()->weights, WeightBytes(model),
+                                         kProbeSeconds);
   }
   const auto bytes = static_cast<uint64_t>(generation.stats.bytes_per_token());
   absl::StatusOr<std::unique_ptr<plan::Memory>> memory = plan::Memory::Allocate(bytes, "probe");
@@ -43,9 +53,11 @@ std::string FormatStats(const runtime::Model& model, const runtime::Generation& 
   const runtime::GenerationStats& stats = generation.stats;
   std::string text = absl::StrFormat("engine    %s\n", model.executor()->description());
   absl::StrAppendFormat(&text, "load      %.1f ms\n", model.load_seconds() * 1e3);
-  if (const plan::LoadedPlan* plan = model.plan(); plan != nullptr) {
+  if (OnCard(model)) {
+    absl::StrAppendFormat(&text, "weights   %.1f MB on the card\n", WeightBytes(model) / kMega);
+  } else if (const plan::LoadedPlan* plan = model.plan(); plan != nullptr) {
     absl::StrAppendFormat(&text, "weights   %.1f MB %s, %.1f MB of them in huge pages\n",
-                          plan->plan.weight_bytes / kMega, plan->weights_memory,
+                          WeightBytes(model) / kMega, plan->weights_memory,
                           plan->huge_page_bytes / kMega);
   }
   absl::StrAppendFormat(&text, "scratch   %.1f MB\n", model.executor()->scratch_bytes() / kMega);
@@ -117,8 +129,8 @@ std::string FormatJson(const runtime::Model& model, const runtime::Generation& g
     numbers["share_of_bandwidth"] = stats.bandwidth() / bandwidth;
   }
   if (const plan::LoadedPlan* plan = model.plan(); plan != nullptr) {
-    numbers["weight_bytes"] = plan->plan.weight_bytes;
-    numbers["weights_memory"] = plan->weights_memory;
+    numbers["weight_bytes"] = WeightBytes(model);
+    numbers["weights_memory"] = OnCard(model) ? "on the card" : plan->weights_memory;
     numbers["huge_page_bytes"] = plan->huge_page_bytes;
   }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

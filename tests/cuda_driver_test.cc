@@ -1,34 +1,24 @@
 // The executor of CUDA cards, on the host shim in place of the driver: steps of several texts on
 // shuffled pages, in buckets and beyond them, against the CPU's.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <cmath>
 #include <numeric>
 
-#include "base/file.h"
 #include "base/status.h"
-#include "cuda/driver/cuda_executor.h"
 #include "tests/compiler_testing.h"
+#include "tests/cuda_testing.h"
 #include "tests/support/model_folder.h"
 
 namespace ninfer::compiler {
 namespace {
-
-constexpr char kLibraries[] = NINFER_BINARY_DIR "/lib/libninfer-shim-";
-
-// Before either library is opened, which happens once.
-const bool kShim = [] {
-  setenv("NINFER_CUDA_DRIVER", absl::StrCat(kLibraries, "cuda.so").c_str(), 1);
-  setenv("NINFER_NVRTC", absl::StrCat(kLibraries, "nvrtc.so").c_str(), 1);
-  return true;
-}();
 
 struct Engines {
   std::unique_ptr<runtime::Executor> cpu, card;
 };
 
 absl::StatusOr<Engines> MakeEngines(const Json& changes = Json::object()) {
+  cuda::UseHostShim();
   testing::TemporaryFolder folder;
   testing::TinyOptions tiny;
   tiny.context = 320;
@@ -38,12 +28,9 @@ absl::StatusOr<Engines> MakeEngines(const Json& changes = Json::object()) {
   options["max_sequences"] = 4;
   options.update(changes);
   NINFER_ASSIGN_OR_RETURN(auto plan, CompileInPlace(options));
-  NINFER_ASSIGN_OR_RETURN(const cuda::Driver* driver, cuda::Driver::Open());
-  NINFER_ASSIGN_OR_RETURN(const std::vector<cuda::Card> cards, driver->ListCards());
   Engines engines;
   NINFER_ASSIGN_OR_RETURN(engines.cpu, Execute(plan, 2, 24));
-  NINFER_ASSIGN_OR_RETURN(engines.card,
-                          cuda::CudaExecutor::Create(plan, driver, cards.at(0), {24, {}}));
+  NINFER_ASSIGN_OR_RETURN(engines.card, cuda::ExecuteOnShim(plan, 24));
   return engines;
 }
 
@@ -92,7 +79,6 @@ void RunTexts(const Engines& engines) {
 }
 
 TEST(CudaDriver, StepsOfSeveralTextsAreTheCpus) {
-  ASSERT_TRUE(kShim);
   const auto engines = MakeEngines();
   ASSERT_TRUE(engines.ok()) << engines.status();
   RunTexts(*engines);

@@ -11,11 +11,18 @@ target_include_directories(ninfer_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(ninfer_flags INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter
                        -Wno-missing-field-initializers -Wno-maybe-uninitialized)
 
-# ninfer_room(NAME [DEPS room...] [LIBS library...]): every .cc below the folder becomes the static
-# library ninfer_NAME. Exceptions are off in the rooms; programs may use them (CLI11 does).
+# ninfer_room(NAME [DEPS room...] [LIBS library...] [ONLY file...] [EXCEPT file...]): every .cc below the
+# folder, or those that are named, becomes the static library ninfer_NAME. Exceptions are off in the rooms;
+# programs may use them (CLI11 does).
 function(ninfer_room name)
-  cmake_parse_arguments(arg "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "DEPS;LIBS;ONLY;EXCEPT" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  if(arg_ONLY)
+    set(sources ${arg_ONLY})
+  endif()
+  foreach(file ${arg_EXCEPT})
+    list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+  endforeach()
   if(NOT sources)
     message(WARNING "room ${name} left out: it has no .cc file")
     return()

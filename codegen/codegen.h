@@ -82,6 +82,9 @@ struct CodegenOptions {
   std::function<bool(double done)> progress = nullptr;
 };
 
+// An error in a build that has no LLVM.
+absl::Status CheckGenerator();
+
 // Fails, naming the kernel, when code would call out of the object or needs an absolute relocation.
 absl::StatusOr<CodeImage> GenerateCode(const program::Program& program, const Target& target,
                                        const CodegenOptions& options);

@@ -92,6 +92,7 @@ absl::StatusOr<Targets> FindTargets(const Options& options) {
   Targets found;
   for (const std::string& target : options.targets) {
     if (IsCardTarget(target)) continue;
+    NINFER_RETURN_IF_ERROR(codegen::CheckGenerator());
     NINFER_RETURN_IF_ERROR(codegen::FindTarget(target).status());
     found.cpus.push_back(target);
   }

@@ -1,19 +1,12 @@
-// Matrix products, through oneDNN's sgemm: one thread each, on the columns or heads that the pool
-// deals out. oneDNN generates its kernels for what cpuid reports; Debian 12's OpenBLAS chooses by
-// CPU model and gives a CPU newer than itself its SSE3 kernels, a fifth of the speed.
-// Tested by tests/eager_ops_test.cc.
+// Matrix products, through a library's sgemm: one thread each, on the columns or heads that the
+// pool deals out. Tested by tests/eager_ops_test.cc.
 #include <algorithm>
-#include <new>
 #include <vector>
 
 #include "absl/strings/str_join.h"
 #include "base/status.h"
-#include "dnnl.h"
 #include "eager/kernels.h"
 #include "eager/streamed_constant.h"
-
-// oneDNN's own threads come from OpenMP, whose count is a setting of the calling thread.
-extern "C" void omp_set_num_threads(int threads);
 
 namespace ninfer::eager {
 namespace {
@@ -21,16 +14,6 @@ namespace {
 constexpr int64_t kColumnBlock = 32;  // columns of an output are dealt in blocks of this many
 
 }  // namespace
-
-void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
-          int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
-  if (m == 0 || n == 0) return;
-  omp_set_num_threads(1);
-  const dnnl_status_t status =
-      dnnl_sgemm('N', transpose_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, 0.0f, c, ldc);
-  if (status == dnnl_out_of_memory && std::get_new_handler() != nullptr) std::get_new_handler()();
-  NINFER_CHECK(status == dnnl_success) << "sgemm " << m << " x " << n << " x " << k;
-}
 
 Tensor Linear(const Context& context, const Tensor& x, const Tensor& w, int64_t turned_rows) {
   const bool turned = turned_rows > 0;

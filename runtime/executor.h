@@ -83,6 +83,9 @@ class Executor {
   virtual int64_t CacheBytes(int64_t positions) const = 0;
   virtual int64_t scratch_bytes() const = 0;    // arena, replicas and thread scratch
   virtual std::string description() const = 0;  // "compiled zen4, 2 threads"
+  // Bytes a second that the memory under the weights moves, measured now in about as many seconds;
+  // 0 where only its caller can tell.
+  virtual double MeasureBandwidth(double seconds) { return 0; }
 };
 
 }  // namespace ninfer::runtime

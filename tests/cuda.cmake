@@ -14,6 +14,7 @@ ninfer_test(cuda_shim_test SOURCES cuda_shim_test.cc DEPS shim_program passes fr
 ninfer_test(cuda_nvrtc_test SOURCES cuda_nvrtc_test.cc DEPS cuda_generate passes frontend FULL)
 # Plans for cards through the real programs, and their executor, on the stand-ins for driver and NVRTC.
 ninfer_script_test(cuda_run_test cuda_run_test.py LABELS release)
+ninfer_script_test(portable_test portable_test.py LABELS full)
 ninfer_test(cuda_goldens_test SOURCES cuda_goldens_test.cc DEPS compiler runtime eager frontend image test_support
             PROGRAMS ninfer-shim-cuda ninfer-shim-nvrtc LABELS release FULL)
 ninfer_test(cuda_driver_test SOURCES cuda_driver_test.cc DEPS compiler runtime eager frontend image test_support

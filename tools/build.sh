@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 preset=$1
 shift
-tools/setup.sh
+tools/setup.sh "$preset"
 
 export CCACHE_DIR="${CCACHE_DIR:-$root/build/ccache}"
 folder=build

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs through apt the Debian packages that the build and the tests need, and nothing else. A machine that has them
-# all is left alone and needs no network. Run by ./demo and ./test; run by hand it does the same.
+# all is left alone and needs no network. Run by ./demo and ./test; run by hand it does the same. With the name of a
+# preset it installs what that one needs besides.
 set -eu
 
 packages=(
@@ -10,6 +11,9 @@ packages=(
   libutf8proc-dev libpcre2-dev libdnnl-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev libcurl4-openssl-dev libssl-dev libedit-dev libncurses-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
+
+# `portable` links OpenBLAS in place of oneDNN, which has no archive.
+[ "${1:-}" != portable ] || packages+=(libopenblas-pthread-dev)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -3,6 +3,7 @@
 #include "cuda/driver/cuda_executor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -16,8 +17,10 @@ namespace {
 
 constexpr uint64_t kBlock = uint64_t{16} << 20;  // of weights, through a pinned buffer
 constexpr uint64_t kSpare = uint64_t{64} << 20;  // for the driver's own needs
-constexpr int64_t kRecordedTokens = 64;          // larger steps hide the time of their launches
-constexpr int64_t kAlignment = 64;               // of arguments, in four-byte values
+constexpr uint64_t kProbeBytes = uint64_t{1} << 30;
+constexpr int kProbeCopies = 8;
+constexpr int64_t kRecordedTokens = 64;  // larger steps hide the time of their launches
+constexpr int64_t kAlignment = 64;       // of arguments, in four-byte values
 
 std::string Size(uint64_t bytes) {
   return bytes < 1000000000 ? absl::StrFormat("%.1f MB", bytes * 1e-6)
@@ -345,6 +348,29 @@ std::string CudaExecutor::description() const {
   const plan::CardImage& image = *ChooseImage(plan_->plan, card_.capability);
   return absl::StrCat("compiled ", image.architecture, image.ptx ? " PTX" : "", ", ",
                       card_.device(), " (", card_.name, ")");
+}
+
+double CudaExecutor::MeasureBandwidth(double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const Driver& driver = context_->driver();
+  size_t free = 0, total = 0;
+  if (!context_->MakeCurrent().ok() || driver.MemGetInfo(&free, &total) != 0) return 0;
+  const uint64_t bytes = std::min<uint64_t>(kProbeBytes, free / 4);
+  const auto from = DeviceMemory::Allocate(context_.get(), bytes, "probe");
+  const auto to = DeviceMemory::Allocate(context_.get(), bytes, "probe");
+  if (bytes == 0 || !from.ok() || !to.ok()) return 0;
+  double best = 0;
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  do {
+    const auto start = Clock::now();
+    for (int i = 0; i < kProbeCopies; ++i) {
+      if (driver.MemcpyDtoDAsync(to->address(), from->address(), bytes, stream_) != 0) return 0;
+    }
+    if (driver.StreamSynchronize(stream_) != 0) return 0;
+    const std::chrono::duration<double> took = Clock::now() - start;
+    best = std::max(best, 2.0 * kProbeCopies * static_cast<double>(bytes) / took.count());
+  } while (Clock::now() < end);
+  return best;
 }
 
 }  // namespace ninfer::cuda

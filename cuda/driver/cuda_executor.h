@@ -51,6 +51,8 @@ class CudaExecutor : public runtime::Executor {
   int64_t CacheBytes(int64_t positions) const override { return layout_->CacheBytes(positions); }
   int64_t scratch_bytes() const override { return static_cast<int64_t>(arena_.bytes()); }
   std::string description() const override;
+  // By copies within the card's memory, bytes read and written.
+  double MeasureBandwidth(double seconds) override;
 
  private:
   // A launch's operands as addresses, and its kernel's functions.

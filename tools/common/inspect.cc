@@ -298,6 +298,7 @@ std::string PrintPasses(const Plan& plan) {
 std::string PrintEvidence(const Plan& plan) {
   const plan::Evidence& e = plan.evidence;
   std::string text = absl::StrFormat("compared          %s\n", e.compared);
+  if (e.logits_digest == 0) return text;
   absl::StrAppendFormat(&text, "largest error     %.3g of the largest logit\n", e.max_error);
   absl::StrAppendFormat(&text, "  of the code     %.3g with the same types, allowed %.3g\n",
                         e.code_error, e.bound);

@@ -33,7 +33,7 @@ uint64_t WeightBytes(const runtime::Model& model) {
 double MeasuredBandwidth(const runtime::Model& model, const runtime::Generation& generation,
                          int threads) {
   if (generation.stats.decode_steps == 0) return 0;
-  if (OnCard(model)) return 0;  // its memory is not measured here
+  if (OnCard(model)) return model.executor()->MeasureBandwidth(kProbeSeconds);
   if (model.plan() != nullptr) {
     return runtime::MeasureReadBandwidth(model.pool(), model.plan()->weights, WeightBytes(model),
                                          kProbeSeconds);

@@ -1,4 +1,5 @@
-"""Tests tools/compare_hf.py; beside transformers only where NINFER_TORCH_PYTHON or bench/peers/install.sh has one."""
+"""Tests tools/compare_hf.py; beside transformers only where a Python has it (NINFER_TORCH_PYTHON, this one, or
+bench/peers/install.sh's)."""
 
 import os
 import shutil
@@ -11,13 +12,8 @@ import script_main
 
 SCRIPT = os.path.join(script_main.ROOT, "tools", "compare_hf.py")
 DEMO = os.path.join(script_main.ROOT, "models", "demo")
-PYTHON = os.environ.get("NINFER_TORCH_PYTHON",
-                        os.path.join(script_main.ROOT, "build", "peers", "torch", "bin", "python3"))
-
-
-def has_transformers(python):
-    return os.path.exists(python) and subprocess.run([python, "-c", "import torch, transformers"], check=False,
-                                                     stderr=subprocess.DEVNULL).returncode == 0
+WANTED = "torch, transformers"
+PYTHON = script_main.python_with(WANTED, "NINFER_TORCH_PYTHON")
 
 
 class CompareTest(unittest.TestCase):
@@ -33,7 +29,7 @@ class CompareTest(unittest.TestCase):
 
     def without_transformers(self, python=None):
         """What the script says in a tree of its own, where `python` is what bench/peers/install.sh installed."""
-        if has_transformers(sys.executable):
+        if script_main.can_import(sys.executable, WANTED):
             self.skipTest("this Python has transformers")
         with tempfile.TemporaryDirectory() as root:
             os.mkdir(os.path.join(root, "tools"))
@@ -58,7 +54,7 @@ class CompareTest(unittest.TestCase):
                          (7, "-B ROOT/tools/compare_hf.py %s --max-tokens 3\n" % DEMO, ""))
 
     def test_engines_are_compared_with_transformers(self):
-        if not has_transformers(PYTHON):
+        if PYTHON is None:
             self.skipTest("torch and transformers are not installed (NINFER_TORCH_PYTHON names a Python that has them)")
         same = "prompt ids the same\nlayers     the same\nlogits     the same\ntokens     the same\n"
         for engine in ("eager", "compiled"):

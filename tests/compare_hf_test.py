@@ -1,5 +1,8 @@
-"""Tests tools/compare_hf.py; beside transformers only where NINFER_TORCH_PYTHON or bench/peers/install.sh has one."""
+"""Tests tools/compare_hf.py; beside transformers only where a Python has it (NINFER_TORCH_PYTHON, this one, or
+bench/peers/install.sh's)."""
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -9,15 +12,13 @@ import unittest
 
 import script_main
 
-SCRIPT = os.path.join(script_main.ROOT, "tools", "compare_hf.py")
+sys.path.insert(0, os.path.join(script_main.ROOT, "tools"))
+import compare_hf
+
+SCRIPT = compare_hf.__file__
 DEMO = os.path.join(script_main.ROOT, "models", "demo")
-PYTHON = os.environ.get("NINFER_TORCH_PYTHON",
-                        os.path.join(script_main.ROOT, "build", "peers", "torch", "bin", "python3"))
-
-
-def has_transformers(python):
-    return os.path.exists(python) and subprocess.run([python, "-c", "import torch, transformers"], check=False,
-                                                     stderr=subprocess.DEVNULL).returncode == 0
+WANTED = "torch, transformers"
+PYTHON = script_main.python_with(WANTED, "NINFER_TORCH_PYTHON")
 
 
 class CompareTest(unittest.TestCase):
@@ -33,7 +34,7 @@ class CompareTest(unittest.TestCase):
 
     def without_transformers(self, python=None):
         """What the script says in a tree of its own, where `python` is what bench/peers/install.sh installed."""
-        if has_transformers(sys.executable):
+        if script_main.can_import(sys.executable, WANTED):
             self.skipTest("this Python has transformers")
         with tempfile.TemporaryDirectory() as root:
             os.mkdir(os.path.join(root, "tools"))
@@ -57,16 +58,43 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(self.without_transformers(python='#!/bin/sh\necho "$@"\nexit 7\n'),
                          (7, "-B ROOT/tools/compare_hf.py %s --max-tokens 3\n" % DEMO, ""))
 
+    def layers(self, found, expected=(0, 1, 2, 3)):
+        """What is said of numbers in place of rows: status, standard output and standard error."""
+        out, error, status, report = io.StringIO(), io.StringIO(), 0, compare_hf.Report()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            try:
+                compare_hf.compare_layers(found, expected, 3, lambda a, b: None if a == b else (7, abs(a - b)), report)
+            except SystemExit as end:
+                status = end.code
+        return status or int(report.different), out.getvalue(), error.getvalue()
+
+    def test_layers_that_are_alike_are_counted(self):
+        every = {"hidden.0": 0, "hidden.1": 1, "hidden.2": 2, "hidden.3": 3}
+        self.assertEqual(self.layers(every), (0, "layers     the same, 3 of 3 compared\n", ""))
+        self.assertEqual(self.layers({"hidden.2": 2}), (0, "layers     the same, 1 of 3 compared\n", ""))
+        self.assertEqual(self.layers(every, (0, 1, 2)), (0, "layers     the same, 2 of 3 compared\n", ""))
+
+    def test_the_first_layer_that_differs_is_named(self):
+        self.assertEqual(self.layers({"hidden.0": 0, "hidden.2": 4, "hidden.3": 5}),
+                         (1, "layers     layer 1 differs first at position 7: 2.0e+00 of the largest value, 1 of 3 compared\n", ""))
+        self.assertEqual(self.layers({"hidden.0": 1})[1],
+                         "layers     the embeddings differ first at position 7: 1.0e+00 of the largest value, 0 of 3 compared\n")
+
+    def test_where_no_layer_could_be_compared_none_is_called_the_same(self):
+        for found in ({}, {"hidden.0": 0}, {"hidden.4": 0, "logits": 1}):
+            self.assertEqual(self.layers(found),
+                             (2, "", "compare_hf.py: layers: expected rows hidden.1 to hidden.3, found none of them\n"))
+
     def test_engines_are_compared_with_transformers(self):
-        if not has_transformers(PYTHON):
+        if PYTHON is None:
             self.skipTest("torch and transformers are not installed (NINFER_TORCH_PYTHON names a Python that has them)")
-        same = "prompt ids the same\nlayers     the same\nlogits     the same\ntokens     the same\n"
+        same = "prompt ids the same\nlayers     the same, 6 of 6 compared\nlogits     the same\ntokens     the same\n"
         for engine in ("eager", "compiled"):
             self.assertEqual(self.compare(DEMO, "--engine", engine, python=PYTHON), (0, same, ""))
         # No two programs sum to the last bit alike: asked for that, it must find where they part.
         status, out, _ = self.compare(DEMO, "--tolerance=1e-12", python=PYTHON)
         self.assertEqual(status, 1)
-        self.assertRegex(out, "layers     layer [0-9]+ differs first at position [0-9]+: ")
+        self.assertRegex(out, "layers     layer [0-9]+ differs first at position [0-9]+: .*, [0-9] of 6 compared")
         self.assertIn("logits     differ first at position ", out)
 
 

@@ -149,6 +149,37 @@ std::vector<std::string> FoldersWithHiddenRows() {
   return folders;
 }
 
+// The folders beside the project's own. Where one is absent the summary names it.
+class CasesOfOthersTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(CasesOfOthersTest, AreAllAmongThoseThatAreTested) {
+  NINFER_TEST_DATA_OR_SKIP(parent, GetParam());
+  const std::vector<std::string> tested = GoldenModelFolders();
+  for (const std::string& folder : CasesIn(parent)) {
+    EXPECT_TRUE(std::any_of(tested.begin(), tested.end(), [&folder](const std::string& other) {
+      return other == folder ||
+             (FolderName(other) == FolderName(folder) && SameCase(other, folder));
+    })) << folder;
+  }
+}
+
+TEST(GoldenModels, EveryFamilyHasACaseOfTheProjectsOwn) {
+  std::string configs;
+  for (const std::string& folder : CasesIn(CaseParents().front())) {
+    const absl::StatusOr<std::string> config = ReadFile(folder + "/config.json");
+    ASSERT_TRUE(config.ok()) << config.status();
+    configs += *config;
+  }
+  for (const std::string& name : frontend::ListArchitectures()) {
+    if (name == "Idefics3ForConditionalGeneration") continue;  // SmolVLM's under an older name
+    EXPECT_NE(configs.find("\"" + name + "\""), configs.npos) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Folders, CasesOfOthersTest, testing::Values("hf-models", "models"),
+                         [](const auto& info) {
+                           return std::string(info.param) == "models" ? "models" : "hf_models";
+                         });
 INSTANTIATE_TEST_SUITE_P(Models, EagerHiddenTest, testing::ValuesIn(FoldersWithHiddenRows()),
                          FolderTestName);
 INSTANTIATE_TEST_SUITE_P(Models, EagerModelTest, testing::ValuesIn(GoldenModelFolders()),

@@ -1,5 +1,5 @@
 """Tests models by name of the hub (hub/) against a server of the hub's API on the loopback address (hub_server.py), and
-the cache against huggingface_hub itself, where a Python has it (NINFER_HUB_PYTHON, else this one)."""
+the cache against huggingface_hub itself, where a Python has it (NINFER_HUB_PYTHON, this one, or bench/peers/install.sh's)."""
 
 import base64
 import hashlib
@@ -8,7 +8,6 @@ import pty
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import unittest
 
@@ -397,7 +396,7 @@ class ProgramTest(HubTest):
         self.assertIn(b"model.safetensors (", shown)
 
 
-HUB_PYTHON = os.environ.get("NINFER_HUB_PYTHON", sys.executable)
+HUB_PYTHON = script_main.python_with("huggingface_hub", "NINFER_HUB_PYTHON")
 
 
 class SharedCacheTest(HubTest):
@@ -405,9 +404,8 @@ class SharedCacheTest(HubTest):
 
     def setUp(self):
         super().setUp()
-        found = subprocess.run([HUB_PYTHON, "-c", "import huggingface_hub"], stderr=subprocess.PIPE, check=False)
-        if found.returncode != 0:
-            self.skipTest("huggingface_hub is not installed for %s (NINFER_HUB_PYTHON names another Python)" % HUB_PYTHON)
+        if HUB_PYTHON is None:
+            self.skipTest("huggingface_hub is not installed (NINFER_HUB_PYTHON names a Python that has it)")
 
     def python(self, text, **environment):
         done = subprocess.run([HUB_PYTHON, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr char kFolder[] = "image-decoding";
+constexpr char kFolder[] = NINFER_SOURCE_DIR "/tests/data/image-decoding";
 
 std::string ErrorOf(absl::string_view bytes) {
   const auto picture = Decode(bytes);

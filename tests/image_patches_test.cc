@@ -15,7 +15,8 @@ std::vector<uint8_t> Mask(int64_t edge, int64_t rows, int64_t cols) {
 }
 
 TEST(ImagePatches, PositionsOfCutFramesAreThoseOfTransformers) {
-  const auto golden = nlohmann::json::parse(ImageBytes("vision-processor", "positions.json"));
+  const auto golden = nlohmann::json::parse(
+      ImageBytes(NINFER_SOURCE_DIR "/tests/data/vision-processor", "positions.json"));
   for (const auto& [name, counts] : golden.items()) {
     const int64_t grid = std::stoll(name);
     const std::vector<float> frame(grid * grid);

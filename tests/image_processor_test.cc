@@ -12,50 +12,101 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kFolder[] = "image-processing";
+int64_t LongestEdge(const Json& size) {
+  if (size.size() != 1) ADD_FAILURE() << "expected longest_edge alone, found " << size;
+  return size.at("longest_edge");
+}
 
-Json GoldenCases() { return Json::parse(ImageBytes(kFolder, "golden.json")); }
-
-ProcessorSettings SettingsOf(const Json& golden, const std::string& option) {
-  const Json& options = golden["options"][option];
+// What an option of golden.json changes of the defaults. A key that is not read would make of the
+// case another one, so it fails.
+ProcessorSettings SettingsOf(const Json& option) {
   ProcessorSettings settings;
-  settings.do_image_splitting = options["do_image_splitting"];
-  settings.longest_edge = options["size"]["longest_edge"];
-  settings.max_image_size = options["max_image_size"]["longest_edge"];
+  for (const auto& [key, value] : option.items()) {
+    if (key == "do_resize") {
+      settings.do_resize = value;
+    } else if (key == "do_image_splitting") {
+      settings.do_image_splitting = value;
+    } else if (key == "do_rescale") {
+      settings.do_rescale = value;
+    } else if (key == "do_normalize") {
+      settings.do_normalize = value;
+    } else if (key == "size") {
+      settings.longest_edge = LongestEdge(value);
+    } else if (key == "max_image_size") {
+      settings.max_image_size = LongestEdge(value);
+    } else if (key == "rescale_factor") {
+      settings.rescale_factor = value;
+    } else if (key == "image_mean") {
+      settings.image_mean = value;
+    } else if (key == "image_std") {
+      settings.image_std = value;
+    } else if (key == "resample") {
+      EXPECT_EQ(value, 1) << "Lanczos alone";
+    } else if (key == "do_convert_rgb") {
+      EXPECT_EQ(value, true) << "pictures are RGB";
+    } else if (key != "do_pad") {  // one picture is never padded
+      ADD_FAILURE() << "expected a key of the processor, found " << key;
+    }
+  }
   return settings;
 }
 
+class ImageProcessorCases : public ::testing::TestWithParam<std::string> {};
+
+void ExpectAlike(const Frames& frames, const frontend::StoredTensor& expected) {
+  ASSERT_EQ(frames.count(), expected.shape[0]);
+  ASSERT_EQ(frames.pixels.size() * sizeof(float), expected.bytes);
+  const auto* values = reinterpret_cast<const float*>(expected.data);
+  for (size_t i = 0; i < frames.pixels.size(); ++i) {
+    const double wanted = values[i];
+    ASSERT_LE(std::abs(double{frames.pixels[i]} - wanted), 1e-6 * std::max(std::abs(wanted), 1.0))
+        << "number " << i;
+  }
+}
+
 // The bound that is asked for is a step of a byte; found is equality but for the last bit.
-TEST(ImageProcessor, EveryPictureGivesTheNumbersOfTransformers) {
-  const auto golden = ImageGoldens(kFolder);
+TEST_P(ImageProcessorCases, EveryPictureGivesTheNumbersOfTransformers) {
+  const auto golden = ImageGoldens(GetParam());
   ASSERT_NE(golden, nullptr);
-  const Json cases = GoldenCases();
-  ASSERT_GE(cases["cases"].size(), 18u);
+  const Json cases = Json::parse(ImageBytes(GetParam(), "golden.json"));
+  ASSERT_FALSE(cases["cases"].empty());
   for (const Json& entry : cases["cases"]) {
     const std::string key = entry["tensors"];
-    const auto picture = Decode(ImageBytes(kFolder, entry["picture"]));
-    ASSERT_TRUE(picture.ok()) << key << ": " << picture.status();
-    const auto frames = Process(*picture, SettingsOf(cases, entry["option"]));
-    ASSERT_TRUE(frames.ok()) << key << ": " << frames.status();
-    EXPECT_EQ(frames->rows, entry["rows"].get<int64_t>()) << key;
-    EXPECT_EQ(frames->cols, entry["cols"].get<int64_t>()) << key;
+    SCOPED_TRACE(key);
+    const Json& option = cases["options"].at(entry["option"]);
+    const auto picture = Decode(ImageBytes(GetParam(), entry["picture"]));
+    ASSERT_TRUE(picture.ok()) << picture.status();
+    const auto frames = Process(*picture, SettingsOf(option));
+    ASSERT_TRUE(frames.ok()) << frames.status();
+    EXPECT_EQ(frames->rows, entry["rows"].get<int64_t>());
+    EXPECT_EQ(frames->cols, entry["cols"].get<int64_t>());
     const frontend::StoredTensor* expected = golden->Find(key + ".pixel_values");
-    ASSERT_NE(expected, nullptr) << key;
-    ASSERT_EQ(frames->count(), expected->shape[0]) << key;
-    ASSERT_EQ(frames->pixels.size() * sizeof(float), expected->bytes) << key;
-    const auto* values = reinterpret_cast<const float*>(expected->data);
-    double worst = 0;
-    for (size_t i = 0; i < frames->pixels.size(); ++i) {
-      worst = std::max(worst, std::abs(double{frames->pixels[i]} - double{values[i]}));
-    }
-    EXPECT_LE(worst, 1e-6) << key;
+    ASSERT_NE(expected, nullptr);
+    ExpectAlike(*frames, *expected);
+    if (!option.value("do_pad", true)) continue;  // without a mask
     // No frame is padded, so the mask is ones alone, which is what models are given.
     const frontend::StoredTensor* mask = golden->Find(key + ".pixel_attention_mask");
-    ASSERT_NE(mask, nullptr) << key;
-    EXPECT_TRUE(std::all_of(mask->data, mask->data + mask->bytes, [](auto one) {
-      return one == 1;
-    })) << key;
+    ASSERT_NE(mask, nullptr);
+    EXPECT_TRUE(
+        std::all_of(mask->data, mask->data + mask->bytes, [](auto one) { return one == 1; }));
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(Folders, ImageProcessorCases,
+                         ::testing::ValuesIn(ImageFolders("image-processing")),
+                         [](const auto& info) {
+                           // Of the project's own folder "data", of the test data's "goldens".
+                           const std::filesystem::path path(info.param);
+                           std::string name = path.parent_path().filename().string() + "_" +
+                                              path.filename().string();
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(ImageProcessor, CasesOfTheTestDataAreAmongThose) {
+  NINFER_TEST_DATA_OR_SKIP(folder, "goldens/image-processing");
+  const std::vector<std::string> folders = ImageFolders("image-processing");
+  EXPECT_NE(std::find(folders.begin(), folders.end(), folder), folders.end());
 }
 
 TEST(ImageProcessor, APictureOfTheWantedSizeStaysAsItIs) {

@@ -391,6 +391,22 @@ class ProgramsTest(unittest.TestCase):
                         rest = ("-o", self.path("x.bin")) if each == "ninfer-compile" else ("text",)
                         self.expect_one_line(path + ": expected a file, found " + kind, each, os.path.dirname(path), *rest)
 
+    def test_a_cut_or_malformed_checkpoint_of_any_kind_is_one_line_that_names_it(self):
+        for kind, name in (("torch-zip", "pytorch_model.bin"), ("torch-legacy", "pytorch_model.bin"),
+                           ("openai", "model.ckpt.index")):
+            folder = self.path(kind)
+            shutil.copytree(os.path.join(script_main.ROOT, "tests", "data", "checkpoints", kind), folder)
+            path = os.path.join(folder, name)
+            with open(path, "rb") as file:
+                whole = file.read()
+            done = self.run_program("ninfer-run", folder, "--engine=eager", "--prompt-ids=1", "--max-tokens=1")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for spoilt in (b"", whole[:1], whole[:len(whole) // 2], whole[:-1], whole[::-1], b"\xff" * len(whole)):
+                with open(path, "wb") as file:
+                    file.write(spoilt)
+                with self.subTest(kind=kind, size=len(spoilt), start=spoilt[:9]):
+                    self.expect_one_line(path + ": ", "ninfer-compile", folder, "-q", "-o", self.path("x.bin"))
+
     def test_weights_that_are_not_finite_are_named_and_not_blamed_on_the_compiler(self):
         name = "model.layers.2.mlp.up_proj.weight"
         folder = self.model()

@@ -75,6 +75,24 @@ TEST(Session, AKeptCacheLeavesOnlyWhatIsNewToCompute) {
   EXPECT_EQ(again.stats.reused_tokens, 1);
 }
 
+// The kept keys were turned as the length of their own text asked for.
+TEST(Session, NoPrefixIsSharedWhereTheRopeDependsOnTheTextsLength) {
+  GenerateOptions options = Greedy(2);
+  options.keep_cache = true;
+  FakeExecutor executor, fresh;
+  executor.mutable_metadata()->rope_by_length = true;
+  Session session(&executor, nullptr);
+  ASSERT_TRUE(session.Generate(Prompt(10), options).ok());
+  const Generation longer = *session.Generate(Prompt(12), options);
+  EXPECT_EQ(longer.stats.reused_tokens, 0);
+  EXPECT_EQ(longer.ids, Finish(&fresh, Prompt(12), Greedy(2)).ids);
+  std::vector<int32_t> lengths(10, 10);
+  lengths.push_back(11);
+  lengths.insert(lengths.end(), 12, 12);
+  lengths.push_back(13);
+  EXPECT_EQ(executor.rope_lens(), lengths);
+}
+
 // Of layers that see 10 positions two pages are held: of a text of 152 positions 64 to 152.
 TEST(Session, ATextThatGoesBackBehindItsWindowIsComputedFromItsStart) {
   GenerateOptions options = Greedy(3);

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
 import unittest
 import xml.sax.saxutils
@@ -9,6 +11,19 @@ import xml.sax.saxutils
 SKIPPED = 77
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build", "bin")
+PEERS = os.path.join(ROOT, "build", "peers", "torch", "bin", "python3")  # of bench/peers/install.sh
+
+
+def can_import(python, modules):
+    return shutil.which(python) and subprocess.run([python, "-c", "import " + modules], check=False,
+                                                     stderr=subprocess.DEVNULL).returncode == 0
+
+
+def python_with(modules, variable):
+    """The Python that an environment variable names, else this one, else that of bench/peers/install.sh; None where it
+    cannot import the modules."""
+    named = os.environ.get(variable)
+    return next((python for python in ([named] if named else [sys.executable, PEERS]) if can_import(python, modules)), None)
 
 
 class Result(unittest.TextTestResult):

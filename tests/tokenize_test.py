@@ -1,7 +1,9 @@
 """Tests ninfer-tokenize as a user sees it: tables, JSON, decoding, the hash of a corpus, and bad input."""
 
+import base64
 import json
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -113,6 +115,25 @@ class TokenizeTest(unittest.TestCase):
                              (2, "ninfer-tokenize: standard input: cannot read: Is a directory\n"))
             for arguments in ((broken, "a"), (gpt2, "a", "--file", broken), (gpt2, "--certify", folder), ()):
                 self.assertEqual(self.run_program(*arguments, status=2).count("\n"), 1, arguments)
+
+    def test_a_cut_or_malformed_file_of_any_kind_is_one_line_that_names_it(self):
+        pieces = [base64.b64encode(bytes([byte])).decode() for byte in range(256)]
+        tekken = {"config": {"pattern": ".+", "default_vocab_size": 257, "default_num_special_tokens": 1},
+                  "vocab": [{"rank": rank, "token_bytes": piece} for rank, piece in enumerate(pieces)]}
+        with open(os.path.join(ZOO, "spm-bpe", "tokenizer.model"), "rb") as file:
+            model = file.read()
+        for name, whole in (("tokenizer.model", model), ("tekken.json", json.dumps(tekken).encode()),
+                            ("x.tiktoken", "".join("%s %d\n" % pair for pair in zip(pieces, range(256))).encode())):
+            with tempfile.TemporaryDirectory() as folder:
+                path = os.path.join(folder, name)
+                spoilt = (b"", whole[:1], whole[:len(whole) // 2], whole[:-4], whole[::-1], b"\xff" * len(whole))
+                for status, contents in ((0, whole), *((2, contents) for contents in spoilt)):
+                    with open(path, "wb") as file:
+                        file.write(contents)
+                    with self.subTest(name=name, size=len(contents), start=contents[:9]):
+                        said = self.run_program(folder, "a", status=status)
+                        if status == 2:
+                            self.assertRegex(said, "\\Aninfer-tokenize: %s: .*\n\\Z" % re.escape(path))
 
     def test_a_message_that_quotes_a_file_is_fit_for_a_terminal(self):
         with tempfile.TemporaryDirectory() as folder:

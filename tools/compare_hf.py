@@ -7,7 +7,7 @@ Needs torch and transformers: those of the Python that runs this, or else those 
 `bench/peers/install.sh build/peers torch` makes, in which it then starts itself anew. Both sides compute in f32.
 Compared are, in this order, the token ids of the prompt, the rows that go into each layer, the logits of each position
 of the prompt, and the tokens that greedy decoding adds. The status is 0 when nothing differs, 1 when something does, and
-2 when something could not be run.
+2 when something could not be run, or no layer could be compared.
 """
 
 import argparse
@@ -67,8 +67,8 @@ class Report:
     def __init__(self):
         self.different = False
 
-    def line(self, what, difference):
-        print("%-10s %s" % (what, difference or "the same"))
+    def line(self, what, difference, more=""):
+        print("%-10s %s%s" % (what, difference or "the same", more))
         self.different |= difference is not None
 
 
@@ -99,6 +99,24 @@ def keep_last_layer(torch, model):
     return kept
 
 
+def compare_layers(found, expected, count, first_difference, report):
+    """`found` holds rows by their names; `expected` the embeddings and then what each of `count` layers gives."""
+    compared, difference = 0, None
+    for layer, rows in enumerate(expected):
+        name = "hidden.%d" % layer
+        if name not in found:
+            continue
+        compared += layer > 0
+        where = first_difference(found[name], rows)
+        if where is not None:
+            what = "the embeddings differ" if layer == 0 else "layer %d differs" % (layer - 1)
+            difference = "%s first at position %d: %.1e of the largest value" % (what, *where)
+            break
+    if compared == 0 and difference is None:
+        fail("layers: expected rows hidden.1 to hidden.%d, found none of them" % count)
+    report.line("layers", difference, ", %d of %d compared" % (compared, count))
+
+
 def compare_rows(options, safetensors_torch, ids, outputs, last_layer, ninfer, report):
     import numpy
     import torch
@@ -109,18 +127,11 @@ def compare_rows(options, safetensors_torch, ids, outputs, last_layer, ninfer, r
                    "--dump-tensors=^hidden[.][0-9]+$", "--dump-to", tensors, "--logits", logits)
         hidden = safetensors_torch.load_file(tensors)
         found = torch.from_numpy(numpy.load(logits))[:len(ids)]
-    for layer, expected in enumerate((*outputs.hidden_states[:-1], *last_layer)):
-        name = "hidden.%d" % layer
-        if name not in hidden:
-            continue
-        rows = hidden[name].float().reshape(-1, expected.shape[-1])[:len(ids)]
-        difference = first_row(rows, expected[0], options.tolerance)
-        if difference is not None:
-            what = "the embeddings differ" if layer == 0 else "layer %d differs" % (layer - 1)
-            report.line("layers", "%s first at position %d: %.1e of the largest value" % (what, *difference))
-            break
-    else:
-        report.line("layers", None)
+
+    def first_difference(rows, expected):
+        return first_row(rows.float().reshape(-1, expected.shape[-1])[:len(ids)], expected[0], options.tolerance)
+
+    compare_layers(hidden, (*outputs.hidden_states[:-1], *last_layer), len(outputs.hidden_states) - 1, first_difference, report)
     difference = first_row(found, outputs.logits[0], options.tolerance)
     report.line("logits", difference and "differ first at position %d: %.1e of the largest logit" % difference)
 

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -159,6 +160,24 @@ class CudaRunTest(unittest.TestCase):
                             r"scratch 0\.9 MB\), found 68\.9 MB; a context of \d+ would fit \(--context\)",
                             self.cards, NINFER_SHIM_MEMORY="68900000")
         self.expect_refusal("found 0.0 MB; weights and scratch alone are more", self.cards, NINFER_SHIM_MEMORY="1000")
+
+    def test_the_bench_of_cards_writes_its_table_and_needs_a_card(self):
+        command = [sys.executable, os.path.join(script_main.ROOT, "bench", "cuda", "all"), "--bin", script_main.BIN,
+                   "--model", DRAFT, "--weights=bf16,int4", "--new=4", "--prompt=20", "--repeat=2", "--out", self.folder,
+                   "--python=/nothing"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600, check=False,
+                              env=self.environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for weights in ("bf16", "int4"):
+            self.assertRegex(done.stdout, r"(?m)^\| demo-draft %s \| [\d.]+ \| 0\.\d \| \d+%% \| \d+ \| not measured \| "
+                             r"not run \| yes \|$" % weights)
+        with open(self.path("figures.json"), encoding="utf-8") as file:
+            self.assertEqual([case["name"] for case in json.load(file)], ["demo-draft bf16", "demo-draft int4"])
+        self.assertTrue(os.path.getsize(self.path("figures.svg")) > 500)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+                              env=dict(self.environment, NINFER_SHIM_CARDS="0"))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertEqual(done.stderr, "bench/cuda/all: cuda    none: the driver finds no card\n")
 
     def test_targets_that_are_none_are_refused(self):
         self.expect_refusal("--target: cuda: expected sm_80, .*, found sm_12", DRAFT, "-o", self.path("x"),

@@ -37,7 +37,7 @@ void AddFlags(CLI::App* app, bench::RunOptions* o) {
                   "a model folder; or, with -p, -n, --depth, --batch or --roofline, a plan");
   app->add_option("--random-weights", o->model.random_weights,
                   "a shape without weights: smollm2-135m, gpt2-124m, qwen2.5-0.5b, tinyllama-1.1b, "
-                  "or the path of a config.json");
+                  "llama-3.2-1b, llama-3-8b, or the path of a config.json");
   const auto list = [app](const char* names, auto* values, const char* what) {
     app->add_option(names, *values, what)->delimiter(',')->allow_extra_args(false);
   };

@@ -29,13 +29,26 @@ constexpr Preset kPresets[] = {
 #include "frontend/presets.def"
 };
 
-absl::StatusOr<Source> SourceOf(const Preset& preset, DType dtype, const char* scheme = "") {
+struct Case {
+  int preset;
+  std::string architecture;
+  DType dtype;
+  const char* scheme = "";
+  const char* attention = "flash";
+  DType cache = DType::kF32;  // kI8: of integers; else the activations' type
+  const char* input_scheme = "";
+};
+
+absl::StatusOr<Source> SourceOf(const Preset& preset, const Case& c) {
   auto model = frontend::ImportRandomModel(preset.name, preset.config, DType::kBF16, 0, {});
   if (!model.ok()) return model.status();
   passes::PassOptions options;
-  options.weights = options.activations = options.kv_cache = dtype;
-  if (*scheme != 0 && !options.SetWeights(scheme)) return InvalidArgument("no ", scheme);
-  if (dtype != DType::kF32) options.input_scheme.clear();
+  options.weights = options.activations = c.dtype;
+  options.kv_cache = c.cache == DType::kI8 ? c.cache : c.dtype;
+  options.attention = c.attention;
+  if (*c.scheme != 0 && !options.SetWeights(c.scheme)) return InvalidArgument("no ", c.scheme);
+  if (c.dtype != DType::kF32) options.input_scheme.clear();
+  if (*c.input_scheme != 0) options.input_scheme = c.input_scheme;
   options.context_length = model->info.context_length;
   auto result = passes::RunPipeline(std::move(model->module), options);
   if (!result.ok()) return result.status();
@@ -65,8 +78,8 @@ TEST(CudaArchitectures, HoldAsManyBlocksAsRegistersThreadsAndSharedMemoryAllow) 
 }
 
 TEST(CudaGenerate, GivesTheSameTextTwiceAndNoNameTwice) {
-  const auto first = SourceOf(kPresets[0], DType::kBF16),
-             second = SourceOf(kPresets[0], DType::kBF16);
+  const Case bf16{0, "sm_80", DType::kBF16};
+  const auto first = SourceOf(kPresets[0], bf16), second = SourceOf(kPresets[0], bf16);
   ASSERT_TRUE(first.ok() && second.ok()) << first.status() << second.status();
   EXPECT_TRUE(first->text == second->text);
   std::map<std::string, int> names;
@@ -74,12 +87,21 @@ TEST(CudaGenerate, GivesTheSameTextTwiceAndNoNameTwice) {
   EXPECT_GT(names.size(), 20u);
 }
 
-struct Case {
-  int preset;
-  std::string architecture;
-  DType dtype;
-  const char* scheme = "";
-};
+// The forms of attention, over a cache of integers too, and inputs with one scale a row.
+std::vector<Case> Forms() {
+  std::vector<Case> cases;
+  for (int preset = 0; preset < static_cast<int>(std::size(kPresets)); ++preset) {
+    for (const char* form : {"naive", "efficient", "flash"}) {
+      cases.push_back({preset, "sm_80", DType::kBF16, "", form, DType::kI8});
+    }
+    cases.push_back(
+        {preset, "sm_90", DType::kF32, "int8:channel", "naive", DType::kF32, "int8_row_f32"});
+    for (const char* architecture : {"sm_86", "sm_89", "sm_100", "sm_120"}) {
+      cases.push_back({preset, architecture, DType::kBF16, "", "efficient"});
+    }
+  }
+  return cases;
+}
 
 std::vector<Case> Cases() {
   if (!FullTier()) {
@@ -87,15 +109,16 @@ std::vector<Case> Cases() {
             {1, "sm_90", DType::kF32},
             {2, "sm_120", DType::kBF16},
             {3, "sm_90", DType::kF32, "int4"},
-            {0, "sm_80", DType::kBF16, "nu4"}};
+            {0, "sm_80", DType::kBF16, "nu4"},
+            {3, "sm_80", DType::kBF16, "", "flash", DType::kI8},
+            {1, "sm_90", DType::kF32, "int8:channel", "naive", DType::kF32, "int8_row_f32"}};
   }
-  std::vector<Case> cases;
+  std::vector<Case> cases = Forms();
   for (size_t preset = 0; preset < std::size(kPresets); ++preset) {
-    for (const Architecture& architecture : ListArchitectures()) {
+    for (const char* architecture : {"sm_80", "sm_90", "sm_120"}) {
       for (const char* scheme : {"", "int8", "int4", "int4a", "nu4"}) {
         for (DType dtype : {DType::kBF16, DType::kF32}) {
-          cases.push_back(
-              {static_cast<int>(preset), std::string(architecture.name), dtype, scheme});
+          cases.push_back({static_cast<int>(preset), architecture, dtype, scheme});
         }
       }
     }
@@ -110,7 +133,7 @@ TEST_P(CudaPresets, CompileWithoutSpillsWithinTheOccupancyThatTheyState) {
   if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status().message();
   const auto architecture = FindArchitecture(GetParam().architecture);
   ASSERT_TRUE(architecture.ok()) << architecture.status();
-  const auto source = SourceOf(kPresets[GetParam().preset], GetParam().dtype, GetParam().scheme);
+  const auto source = SourceOf(kPresets[GetParam().preset], GetParam());
   ASSERT_TRUE(source.ok()) << source.status();
   const auto code = (*nvrtc)->Compile(*source, *architecture);
   ASSERT_TRUE(code.ok()) << code.status();
@@ -135,7 +158,10 @@ INSTANTIATE_TEST_SUITE_P(All, CudaPresets, ::testing::ValuesIn(Cases()),
                          [](const ::testing::TestParamInfo<Case>& info) {
                            std::string name = absl::StrCat(
                                kPresets[info.param.preset].name, "_", info.param.architecture, "_",
-                               std::string(DTypeName(info.param.dtype)), "_", info.param.scheme);
+                               std::string(DTypeName(info.param.dtype)), "_", info.param.scheme,
+                               "_", info.param.attention,
+                               info.param.cache == DType::kI8 ? "_int8_cache" : "", "_",
+                               info.param.input_scheme);
                            for (char& c : name) c = absl::ascii_isalnum(c) ? c : '_';
                            return name;
                          });

@@ -1,24 +1,18 @@
-// The attention family over a paged cache, in flash form (Dao et al. 2022; Milakov and Gimelshein
-// 2018): a block for each row and KV head, or eight at most of the query heads that share it. Its
-// warps take turns of 32 positions, a lane for each while scores are made and a stretch of columns
-// while values are added; each keeps a running maximum, sum and weighted values, and these are
-// merged in the order of the warps. A position that a row does not see is not read.
+// The attention family over a paged cache; in flash form (Dao et al. 2022; Milakov and Gimelshein
+// 2018) a block's warps take turns of 32 positions, a lane for each while scores are made and a
+// stretch of columns while values are added; each keeps a running maximum, sum and weighted values,
+// and these are merged in the order of the warps. A position that a row does not see is not read.
 // Tested by tests/cuda_shim_test.cc.
 #include <algorithm>
 
 #include "absl/strings/str_replace.h"
-#include "base/status.h"
-#include "cuda/generate/kernel_writer.h"
-#include "cuda/generate/kv_layout.h"
-#include "cuda/generate/row_writer.h"
-#include "program/body.h"
+#include "base/quantise.h"
+#include "cuda/generate/attention_writer.h"
 #include "program/columns.h"
 
 namespace ninfer::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kWarps = kThreads / kWarpLanes;
 constexpr int64_t kMostHeads = 8;
 
 // How a warp's lanes share the values of some positions: `lanes` of them side by side, `vector`
@@ -36,56 +30,43 @@ ValueLanes LanesFor(const KvPage& page) {
   return {1, kWarpLanes, (page.head_dim + kWarpLanes - 1) / kWarpLanes};
 }
 
-class AttentionWriter {
- public:
-  AttentionWriter(KernelWriter& w, const ir::Node& node)
-      : w_(w), node_(node), page_(w.kernel().kv), q_(*program::ResolveColumns(node.operand(0))) {
-    heads_ = node.operand(0)->type().shape[1].offset;
-    group_ = heads_ / page_.heads;
-    // As even as can be.
-    parts_ = (group_ + kMostHeads - 1) / kMostHeads;
-    most_ = (group_ + parts_ - 1) / parts_;
+}  // namespace
+
+AttentionWriter::AttentionWriter(KernelWriter& w, const ir::Node& node)
+    : w_(w), node_(node), page_(w.kernel().kv), q_(*program::ResolveColumns(node.operand(0))) {
+  heads_ = node.operand(0)->type().shape[1].offset;
+  group_ = heads_ / page_.heads;
+  // As even as can be.
+  parts_ = (group_ + kMostHeads - 1) / kMostHeads;
+  most_ = (group_ + parts_ - 1) / parts_;
+}
+
+absl::Status AttentionWriter::Run() {
+  w_.Head();
+  DeviceKernel& device = w_.Begin("row", kThreads, 2);
+  device.grid[0] = {1, rows().symbol, 1};
+  device.grid[1] = {page_.heads * parts_, -1, 1};
+  Constants();
+  if (node_.attr_string("form") == "flash") {
+    Flash();
+  } else {
+    Stored();
   }
-
-  absl::Status Run() {
-    w_.Head();
-    DeviceKernel& device = w_.Begin("row", kThreads, 2);
-    device.grid[0] = {1, rows().symbol, 1};
-    device.grid[1] = {page_.heads * parts_, -1, 1};
-    Constants();
-    Scores();
-    Merge();
-    w_.End();
-    return absl::OkStatus();
-  }
-
- private:
-  const ir::Dim& rows() const { return node_.result()->type().shape[0]; }
-  void Constants();
-  std::string ScoreText() const;  // statements that turn `score` into what the softmax takes
-  void Scores();
-  void Merge();
-
-  KernelWriter& w_;
-  const ir::Node& node_;
-  const KvPage page_;
-  const program::ColumnRange q_;
-  int64_t heads_, group_, parts_, most_;
-};
+  w_.End();
+  return absl::OkStatus();
+}
 
 void AttentionWriter::Constants() {
   Text& text = w_.text();
-  const ValueLanes lanes = LanesFor(page_);
   text.Line("using T = ", TypeName(w_.kernel().kv.dtype), ";");
   text.Line("constexpr int kDim = ", page_.head_dim, ", kChunk = ", page_.chunk(), ";");
   text.Line("constexpr int kGroup = ", group_, ", kHeads = ", most_,
             ";  // query heads of a KV head, and of a block");
-  text.Line("constexpr int kVector = ", lanes.vector, ", kLanes = ", lanes.lanes,
-            ", kTurns = ", lanes.turns, ";  // of a position's values");
   text.Line("__shared__ __align__(16) float query[kHeads][kDim];");
-  text.Line("__shared__ float weights[", kWarps, "][kHeads][32];");
-  text.Line("__shared__ float output[", kWarps, "][kHeads][kDim];");
-  text.Line("__shared__ float most[", kWarps, "][kHeads], total[", kWarps, "][kHeads];");
+}
+
+void AttentionWriter::Place() {
+  Text& text = w_.text();
   text.Line("const int row = blockIdx.x;");
   text.Line("if (row >= ", w_.DimText(rows()), ") return;");
   text.Line("const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;");
@@ -126,17 +107,53 @@ std::string AttentionWriter::ScoreText() const {
   return text;
 }
 
-void AttentionWriter::Scores() {
+void AttentionWriter::Queries() {
+  Text& text = w_.text();
   const std::string q = absl::StrCat(
       w_.Name(q_.root), "[",
       ElementText("row", w_.RowStride(q_.root), absl::StrCat(q_.offset, " + first * kDim + i")),
       "]");
-  const std::string table =
-      absl::StrCat(w_.Name(node_.operand(4)), " + (size_t)sequence * ", w_.SymbolText("G"));
+  text.Line("for (int i = threadIdx.x; i < heads * kDim; i += ", kThreads, ") {");
+  text.Line("  query[i / kDim][i % kDim] = Widen(", q, ");");
+  text.Line("}");
+  text.Line("__syncthreads();");
+  if (!page_.integers) return;
+  text.Lines(absl::StrReplaceAll(
+      R"(
+// Over a cache of integers a head's query is rounded too.
+for (int h = warp; h < heads; h += $warps) {
+  float largest = 0.0f;
+  for (int d = lane; d < kDim; d += 32) largest = fmaxf(largest, fabsf(query[h][d]));
+  const float scale = ScaleOfMost(WarpMax(largest), $levels);
+  for (int d = lane; d < kDim; d += 32) {
+    query[h][d] = (float)RoundToScale(query[h][d], scale, $levels) * scale;
+  }
+}
+__syncthreads();)",
+      {{"$warps", absl::StrCat(kWarps)}, {"$levels", FloatLiteral(WordLevels(page_.head_dim))}}));
+}
+
+std::string AttentionWriter::Table() const {
+  return absl::StrCat(w_.Name(node_.operand(4)), " + (size_t)sequence * ", w_.SymbolText("G"));
+}
+
+void AttentionWriter::Flash() {
+  Text& text = w_.text();
+  const ValueLanes lanes = LanesFor(page_);
+  text.Line("constexpr int kVector = ", lanes.vector, ", kLanes = ", lanes.lanes,
+            ", kTurns = ", lanes.turns, ";  // of a position's values");
+  text.Line("__shared__ float weights[", kWarps, "][kHeads][32];");
+  text.Line("__shared__ float output[", kWarps, "][kHeads][kDim];");
+  text.Line("__shared__ float most[", kWarps, "][kHeads], total[", kWarps, "][kHeads];");
+  Place();
+  Queries();
+  Scores();
+  Merge();
+}
+
+void AttentionWriter::Scores() {
   w_.text().Lines(absl::StrReplaceAll(
       R"(
-for (int i = threadIdx.x; i < heads * kDim; i += $threads) query[i / kDim][i % kDim] = Widen($q);
-__syncthreads();
 float score_most[kHeads], score_sum[kHeads], sums[kHeads][kTurns * kVector] = {};
 #pragma unroll
 for (int h = 0; h < kHeads; ++h) score_most[h] = -kInfinity, score_sum[h] = 0.0f;
@@ -145,7 +162,7 @@ for (int turn = from / 32 + warp; turn <= last / 32; turn += $warps) {
   const int position = turn * 32 + lane;
   const bool seen = position >= from && position <= last;
   const T* keys = $kv + (size_t)table[turn / 2] * $page + head * $head;
-  const T* values = keys + $part;
+  const T* values = keys + $part;$scales
   float scores[kHeads] = {};
   if (seen) {
     for (int d = 0; d < kDim; d += kChunk) {
@@ -162,7 +179,7 @@ for (int turn = from / 32 + warp; turn <= last / 32; turn += $warps) {
     if (h >= heads) break;
     float score = -kInfinity;
     if (seen) {
-      score = scores[h];
+      score = scores[h]$key_scale;
       $score
     }
     const float next = WarpMax(score < score_most[h] ? score_most[h] : score);
@@ -180,7 +197,7 @@ for (int turn = from / 32 + warp; turn <= last / 32; turn += $warps) {
       const int d = (lane % kLanes + i * kLanes) * kVector;
       if (d >= kDim) break;
       float v[kVector];
-      LoadRow(values + (turn * 32 + p) % 64 * kDim + d, v);
+      LoadRow(values + (turn * 32 + p) % 64 * kDim + d, v);$scale_value
 #pragma unroll
       for (int h = 0; h < kHeads; ++h) {
         for (int e = 0; e < kVector; ++e) {
@@ -193,12 +210,20 @@ for (int turn = from / 32 + warp; turn <= last / 32; turn += $warps) {
 })",
       {{"$threads", absl::StrCat(kThreads)},
        {"$warps", absl::StrCat(kWarps)},
-       {"$table", table},
+       {"$table", Table()},
        {"$kv", w_.Name(node_.operand(1))},
        {"$page", absl::StrCat(page_.elements())},
-       {"$head", absl::StrCat(2 * page_.part())},
+       {"$head", absl::StrCat(page_.head())},
        {"$part", absl::StrCat(page_.part())},
-       {"$q", q},
+       {"$scales",
+        page_.integers
+            ? absl::StrCat("\n  const float* scales = (const float*)(values + ", page_.part(), ");")
+            : ""},
+       {"$key_scale", page_.integers ? " * scales[position % 64]" : ""},
+       {"$scale_value",
+        page_.integers
+            ? "\n      for (int e = 0; e < kVector; ++e) v[e] *= scales[64 + (turn * 32 + p) % 64];"
+            : ""},
        {"$score", ScoreText()}}));
 }
 
@@ -218,11 +243,7 @@ for (int h = 0; h < kHeads; ++h) {
   }
 }
 __syncthreads();)");
-  text.Open("for (int i = threadIdx.x; i < heads * kDim; i += ", kThreads, ")");
-  text.Line("const int h = i / kDim, c = first * kDim + i;");
-  RowWriter rows(w_, kThreads);
-  rows.Override(node_.result(), [&](const std::string&, const std::string&) {
-    text.Lines(absl::StrReplaceAll(R"(
+  Results(absl::StrReplaceAll(R"(
 float highest = most[0][h], merged = 0.0f, divisor = 0.0f;
 for (int p = 1; p < $warps; ++p) highest = highest < most[p][h] ? most[p][h] : highest;
 for (int p = 0; p < $warps; ++p) {
@@ -230,7 +251,16 @@ for (int p = 0; p < $warps; ++p) {
   merged = fmaf(output[p][h][i % kDim], factor, merged);
   divisor = fmaf(total[p][h], factor, divisor);
 })",
-                                   {{"$warps", absl::StrCat(kWarps)}}));
+                              {{"$warps", absl::StrCat(kWarps)}}));
+}
+
+void AttentionWriter::Results(const std::string& merge) {
+  Text& text = w_.text();
+  text.Open("for (int i = threadIdx.x; i < heads * kDim; i += ", kThreads, ")");
+  text.Line("const int h = i / kDim, c = first * kDim + i;");
+  RowWriter rows(w_, kThreads);
+  rows.Override(node_.result(), [&](const std::string&, const std::string&) {
+    text.Lines(merge);
     return std::string("(merged / divisor)");
   });
   const ir::Value* result = w_.body().results()[0];
@@ -242,16 +272,8 @@ for (int p = 0; p < $warps; ++p) {
   text.Close();
 }
 
-}  // namespace
-
 absl::Status WriteAttention(KernelWriter& w) {
-  const ir::Node& node = *program::FindNode(w.body(), ir::Op::kPagedAttention);
-  if (node.attr_string("form") != "flash") {
-    return InvalidArgument("kernel ", w.kernel().name,
-                           ": expected attention of form flash for CUDA, found ",
-                           node.attr_string("form"));
-  }
-  return AttentionWriter(w, node).Run();
+  return AttentionWriter(w, *program::FindNode(w.body(), ir::Op::kPagedAttention)).Run();
 }
 
 }  // namespace ninfer::cuda

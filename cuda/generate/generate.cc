@@ -3,12 +3,9 @@
 #include "cuda/generate/generate.h"
 
 #include "absl/strings/str_cat.h"
-#include "base/quantise.h"
 #include "base/status.h"
 #include "cuda/generate/kernel_writer.h"
 #include "cuda/generate/prelude.h"
-#include "program/body.h"
-#include "program/scratch.h"
 
 namespace ninfer::cuda {
 namespace {
@@ -32,21 +29,6 @@ absl::Status Write(KernelWriter& w) {
   return absl::InternalError("unknown family");
 }
 
-// What other targets have and this one does not.
-absl::Status CheckKernel(const program::Kernel& kernel) {
-  if (kernel.kv.integers()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(kernel.name, ": expected a cache of f32 or bf16 for CUDA, found i8"));
-  }
-  const ir::Node* linear = program::LinearOf(*kernel.body);
-  const ir::Node* quantiser = linear == nullptr ? nullptr : program::InputQuantiser(*linear);
-  if (quantiser == nullptr) return absl::OkStatus();
-  const std::string& scheme = quantiser->attr_string("scheme");
-  if (FindQuantiseScheme(scheme)->group == program::kQuantisedGroup) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      kernel.name, ": expected inputs with a scale for each 32 values for CUDA, found ", scheme));
-}
-
 bool HasIntegers(const program::Program& program) {
   for (const program::Kernel& kernel : program.kernels) {
     for (const program::KernelParam& param : kernel.params) {
@@ -64,7 +46,6 @@ absl::StatusOr<Source> Generate(const program::Program& program) {
   source.text = Prelude();
   if (HasIntegers(program)) source.text += IntegerPrelude();
   for (size_t i = 0; i < program.kernels.size(); ++i) {
-    NINFER_RETURN_IF_ERROR(CheckKernel(program.kernels[i]));
     KernelWriter writer(program, static_cast<int>(i), &source);
     NINFER_RETURN_IF_ERROR(Write(writer));
   }

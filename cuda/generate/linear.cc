@@ -107,6 +107,35 @@ void LinearWriter::FewPlace() {
             ElementText("row0", w_.RowStride(ids), "pair"), "];");
 }
 
+void LinearWriter::RowScales(const std::string& rows, const std::string& there,
+                             const std::string& x) {
+  w_.text().Lines(absl::StrReplaceAll(
+      R"(
+__shared__ float row_scales[$rows];
+for (int r = threadIdx.x / 32; r < $rows; r += $warps) {
+  float most = 0.0f;
+  if ($there) {
+    for (int k = threadIdx.x % 32; k < kK; k += 32) most = fmaxf(most, fabsf(Widen($x)));
+  }
+  const float scale = ScaleOfMost(WarpMax(most), 127.0f);
+  if (threadIdx.x % 32 == 0) row_scales[r] = scale;
+}
+__syncthreads();)",
+      {{"$rows", rows}, {"$warps", absl::StrCat(kWarps)}, {"$there", there}, {"$x", x}}));
+}
+
+std::string LinearWriter::RoundedText(const std::string& there) const {
+  const std::string x = absl::StrCat(there, " ? Widen($x) : 0.0f");
+  return by_row_ ? absl::StrCat(
+                       "const float scale = row_scales[r];\n    const int integer = "
+                       "RoundToScale(",
+                       x, ", scale, 127.0f);")
+                 : absl::StrCat(
+                       "float scale;  // a warp for a block\n    const int integer = "
+                       "QuantiseLane(",
+                       x, ", &scale);");
+}
+
 void LinearWriter::FewLoop() {
   Text& text = w_.text();
   const int64_t column = grouped_ && linear_.operand(0)->type().rank() == 3 ? tiles_.k : 0;
@@ -120,13 +149,15 @@ void LinearWriter::FewLoop() {
     const int r = i / (kStage * kTileK), k = stage * kTileK + i % (kStage * kTileK);
     x_rows[r][i % (kStage * kTileK)] = r < rows && k < kK ? $x : X{};
   })";
-  const char* rounds = R"(
-  for (int i = threadIdx.x; i < kRows * kStage * kTileK; i += $threads) {  // a warp for a block
+  const std::string rounds = absl::StrCat(R"(
+  for (int i = threadIdx.x; i < kRows * kStage * kTileK; i += $threads) {
     const int r = i / (kStage * kTileK), at = i % (kStage * kTileK), k = stage * kTileK + at;
-    float scale;
-    x_rows[r][at] = (X)QuantiseLane(r < rows && k < kK ? Widen($x) : 0.0f, &scale);
+    )",
+                                          RoundedText("r < rows && k < kK"), R"(
+    x_rows[r][at] = (X)integer;
     if (lane == 0) x_scales[r][at / 32] = scale;
-  })";
+  })");
+  if (by_row_) RowScales("kRows", "r < rows", x);
   const bool integers = format_.scheme != nullptr;
   const char* load_entries = R"(
         const W::Entry* of = (const W::Entry*)(tile + 64) + lane % 8 * (kTileK / 8) / 32;
@@ -175,7 +206,7 @@ for (int stage = 0; stage < kTiles; stage += kStage) {
     }
   }
 })",
-      {{"$stage_x", quantised_ ? rounds : copies},
+      {{"$stage_x", quantised_ ? rounds : std::string(copies)},
        {"$entries", integers ? "\n    unsigned entries[kUnroll][kSegments][2];" : ""},
        {"$load", integers ? load_entries : ""},
        {"$multiply", multiply}});

@@ -68,10 +68,10 @@ void LinearWriter::ManyFma() {
   const bool integers = format_.scheme != nullptr;
   const char* copies = R"(
     x_rows[r][at % kStep] = row0 + r < rows && k < kK ? Widen($x) : 0.0f;)";
-  const char* rounds = R"(
-    float scale;  // a warp for a block
-    const int integer = QuantiseLane(row0 + r < rows && k < kK ? Widen($x) : 0.0f, &scale);
-    x_rows[r][at % kStep] = (float)integer * scale;)";
+  const std::string rounds = absl::StrCat("\n    ", RoundedText("row0 + r < rows && k < kK"),
+                                          "\n    x_rows[r][at % kStep] = (float)integer * scale;");
+  const std::string x = XRow("(row0 + r)") + " + k]";
+  if (by_row_) RowScales("64", "row0 + r < rows", x);
   const char* widen_floats = R"(
       Unpack(LoadWeights(tile + c % 8 * 8 + place), numbers, W{});)";
   const char* widen_integers = R"(
@@ -115,11 +115,10 @@ __syncthreads();
 for (int r = 0; r < 4; ++r) {
   for (int c = 0; c < 4; ++c) results[i + 16 * r][j + 16 * c] = sums[r][c];
 })",
-                          {{"$stage_x", quantised_ ? rounds : copies},
+                          {{"$stage_x", quantised_ ? rounds : std::string(copies)},
                            {"$widen", integers ? widen_integers : widen_floats}});
-  text.Lines(absl::StrReplaceAll(loop, {{"$threads", absl::StrCat(kThreads)},
-                                        {"$x", XRow("(row0 + r)") + " + k]"},
-                                        {"$w", w_.Name(weight_)}}));
+  text.Lines(absl::StrReplaceAll(
+      loop, {{"$threads", absl::StrCat(kThreads)}, {"$x", x}, {"$w", w_.Name(weight_)}}));
 }
 
 // 32 x 32 sums to a warp: two by four products of 16 rows by 8 columns. Rows of 36 words put the

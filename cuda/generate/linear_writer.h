@@ -25,6 +25,10 @@ class LinearWriter {
         weight_(linear_.operand(1)),
         format_(formats::InfoOf(w.ParameterInfo(weight_).format)),
         quantised_(program::InputQuantiser(linear_) != nullptr),
+        by_row_(
+            quantised_ &&
+            FindQuantiseScheme(program::InputQuantiser(linear_)->attr_string("scheme"))->group ==
+                0),
         x_(*program::ResolveColumns(program::LinearInput(linear_))) {
     const int64_t segments = w.ParameterInfo(weight_).segments;
     const auto& shape = weight_->type().shape;
@@ -60,6 +64,11 @@ class LinearWriter {
     if (rows > 1) return integers ? 1 : 2;
     return segments() > 1 || (format_.dtype == DType::kF32 && !integers) ? 2 : 4;
   }
+  // The scales of `rows` rows of x that are rounded whole, into shared memory; `x` is the text of
+  // an element of row r at k, `there` says whether there is such a row.
+  void RowScales(const std::string& rows, const std::string& there, const std::string& x);
+  // The integer of $x, where `there`, and its scale.
+  std::string RoundedText(const std::string& there) const;
   void FewShape(int rows, int64_t split);
   void FewPlace();
   void FewLoop();
@@ -80,6 +89,7 @@ class LinearWriter {
   const ir::Value* weight_;
   const formats::FormatInfo& format_;
   const bool quantised_;  // x, in the kernel
+  const bool by_row_;     // with one scale a row; else for each block of 32
   const program::ColumnRange x_;
   int64_t n_ = 0;
   TileLayout tiles_;

@@ -62,6 +62,7 @@ constexpr char kPrelude[] = R"cuda(
 #define kNaN __int_as_float(0x7fc00000)
 
 __device__ inline float Widen(float x) { return x; }
+__device__ inline float Widen(signed char x) { return (float)x; }
 __device__ inline float Widen(bf16 x) { return __uint_as_float((unsigned)x.bits << 16); }
 
 template <typename T>
@@ -95,6 +96,11 @@ __device__ inline void Unpack(uint4 v, float (&y)[8], T) {
   }
 }
 
+__device__ inline void Unpack(uint4 v, float (&y)[16], signed char) {
+  const unsigned words[4] = {v.x, v.y, v.z, v.w};
+  for (int i = 0; i < 16; ++i) y[i] = (float)(signed char)(words[i / 4] >> 8 * (i % 4));
+}
+
 // kCount neighbours: by 16 bytes at a time, at a multiple of these, where they fill them.
 template <int kCount, typename T>
 __device__ inline void LoadRow(const T* x, float (&y)[kCount]) {
@@ -121,6 +127,16 @@ __device__ inline float WarpMax(float x) {
     x = x < other ? other : x;
   }
   return x;
+}
+
+// The scale with which numbers up to `most` become integers up to `levels`.
+__device__ inline float ScaleOfMost(float most, float levels) {
+  const float scale = most / levels;
+  return scale >= 1e-30f ? scale : 0.0f;
+}
+__device__ inline int RoundToScale(float x, float scale, float levels) {
+  const float inverse = scale == 0.0f ? 0.0f : 1.0f / scale;
+  return (int)rintf(fminf(fmaxf(-levels, x * inverse), levels));
 }
 
 // Over the threads of a block, warp after warp; `partial` holds a number for each warp.
@@ -325,10 +341,8 @@ __device__ inline void MultiplyWidened(const uint4 (&w)[2], const unsigned (&ent
 
 // A block of 32 neighbours, one a lane, rounded to a byte times the block's scale.
 __device__ inline int QuantiseLane(float x, float* scale) {
-  const float most = WarpMax(fabsf(x)) / 127.0f;
-  *scale = most >= 1e-30f ? most : 0.0f;
-  const float inverse = *scale == 0.0f ? 0.0f : 1.0f / *scale;
-  return (int)rintf(fminf(fmaxf(-127.0f, x * inverse), 127.0f));
+  *scale = ScaleOfMost(WarpMax(fabsf(x)), 127.0f);
+  return RoundToScale(x, *scale, 127.0f);
 }
 
 // Element `column` of row `row` of a weight of integers, `tile_bytes` from tile to tile.

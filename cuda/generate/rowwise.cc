@@ -63,6 +63,50 @@ absl::Status WriteRowwise(KernelWriter& w) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// Column d of a head's key (part 1) or value (part 2) at `slot`.
+std::string CacheElement(const KvPage& page, int part, const std::string& head,
+                         const std::string& d) {
+  const int64_t chunk = page.chunk();
+  const std::string place =
+      part == 2    ? absl::StrCat("slot * ", page.head_dim, " + ", d)
+      : chunk == 1 ? absl::StrCat(Times(d, KvPage::kPositions), " + slot")
+                   : absl::StrCat(Times(Over(d, chunk), KvPage::kPositions * chunk), " + ",
+                                  Times("slot", chunk), " + ", Modulo(d, chunk));
+  return absl::StrCat(part == 1 ? "keys[" : "values[", Times(head, page.head()), " + ", place, "]");
+}
+
+// A warp rounds a head's row with one scale.
+void AppendIntegers(KernelWriter& w, RowWriter& rows, const KvPage& page, int part,
+                    const ir::Value* value, int threads) {
+  Text& text = w.text();
+  const std::string h = w.NewName("h"), d = w.NewName("d");
+  const std::string column = absl::StrCat("(", Times(h, page.head_dim), " + ", d, ")");
+  const auto columns = [&](const std::function<void(const std::string& x)>& body) {
+    text.Open("for (int ", d, " = threadIdx.x % 32; ", d, " < ", page.head_dim, "; ", d, " += 32)");
+    const RowWriter::Scope scope(rows);
+    body(rows.Evaluate(value, "row", column));
+    text.Close();
+  };
+  text.Open("for (int ", h, " = threadIdx.x / 32; ", h, " < ", page.heads, "; ", h,
+            " += ", threads / kWarpLanes, ")");
+  text.Line("float most = 0.0f;");
+  columns([&](const std::string& x) { text.Line("most = fmaxf(most, fabsf(", x, "));"); });
+  text.Line("const float scale = ScaleOfMost(WarpMax(most), 127.0f);");
+  columns([&](const std::string& x) {
+    text.Line(CacheElement(page, part, h, d), " = (signed char)RoundToScale(", x,
+              ", scale, 127.0f);");
+  });
+  text.Line("float* scales = (float*)(keys + ", Times(h, page.head()), " + ", 2 * page.part(),
+            ");");
+  text.Line("if (threadIdx.x % 32 == 0) scales[", (part - 1) * KvPage::kPositions,
+            " + slot] = scale;");
+  text.Close();
+}
+
+}  // namespace
+
 absl::Status WriteKvAppend(KernelWriter& w) {
   const ir::Node& append = *w.body().results()[0]->producer();
   const KvPage page(w.kernel().kv);
@@ -91,18 +135,14 @@ absl::Status WriteKvAppend(KernelWriter& w) {
   for (int part = 1; part <= 2; ++part) {
     const ir::Value* value = append.operand(part);
     rows.PrepareRow(value, "row");
+    if (page.integers) {
+      AppendIntegers(w, rows, page, part, value, threads);
+      continue;
+    }
     rows.ForColumns(columns, [&](const std::string& c) {
       const std::string y = rows.Evaluate(BeforeLastCast(value), "row", c);
-      const std::string first = Times(Over(c, page.head_dim), 2 * page.part());
-      const std::string d = Modulo(c, page.head_dim);
-      const int64_t chunk = page.chunk();
-      const std::string place =
-          part == 2    ? absl::StrCat("slot * ", page.head_dim, " + ", d)
-          : chunk == 1 ? absl::StrCat(Times(d, KvPage::kPositions), " + slot")
-                       : absl::StrCat(Times(Over(d, chunk), KvPage::kPositions * chunk), " + ",
-                                      Times("slot", chunk), " + ", Modulo(d, chunk));
-      text.Line(part == 1 ? "keys[" : "values[", first, " + ", place,
-                "] = ", StoredText(w.kernel().kv.dtype, y), ";");
+      const std::string head = Over(c, page.head_dim), d = Modulo(c, page.head_dim);
+      text.Line(CacheElement(page, part, head, d), " = ", StoredText(w.kernel().kv.dtype, y), ";");
     });
   }
   w.End();

@@ -44,6 +44,8 @@ std::string TypeName(DType dtype) {
       return "bf16";
     case DType::kF16:
       return "f16";
+    case DType::kI8:
+      return "signed char";
     default:
       NINFER_CHECK(dtype == DType::kI32) << std::string(DTypeName(dtype));
       return "int";

@@ -40,7 +40,7 @@ class Text {
 
 // The shortest C++ literal of type float that reads back as this number.
 std::string FloatLiteral(double value);
-// "float", "bf16", "f16", "int".
+// "float", "bf16", "f16", "signed char", "int".
 std::string TypeName(DType dtype);
 // A float as what a buffer of the type holds: "Round<bf16>(x)", or x itself.
 std::string StoredText(DType dtype, const std::string& x);

@@ -311,15 +311,26 @@ class RunTest(unittest.TestCase):
     # Endings.
 
     def test_ctrl_c_ends_it_with_the_statistics(self):
-        process = subprocess.Popen([program(), self.plan, "--ignore-eos", "--prompt", PROMPT], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
+        # A context that no machine fills before the signal comes.
+        process = subprocess.Popen([program(), DEMO, "--context=100000", "--no-cache", "--ignore-eos", "--prompt", PROMPT],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=self.environment)
         process.stdout.read(20)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, errors)
-        # A fast machine may have filled the context before the signal came.
-        if b"ended by: context" not in errors and errors:
-            self.assertIn(b"ended by: cancelled", errors)
+        self.assertIn(b"ended by: cancelled", errors)
+
+    def test_text_is_refused_where_the_model_has_no_tokenizer(self):
+        mute = self.path("mute")
+        os.mkdir(mute)
+        for name in ("config.json", "model.safetensors"):
+            shutil.copy(os.path.join(DEMO, name), mute)
+        done = self.run_program(mute, "--no-cache", "--prompt", PROMPT)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertEqual(done.stderr.split("\n")[-2],
+                         "ninfer-run: --prompt: the model has no tokenizer: expected --prompt-ids, found text")
+        self.assertEqual(self.run_ok(mute, "--no-cache", "--prompt-ids=1,2", "--max-tokens=2").stdout.count(" "), 2)
 
     def test_help_goes_to_standard_output(self):
         done = self.run_ok("--help")

@@ -192,38 +192,47 @@ TEST_P(CudaModels, AgreeWithTheInterpreterStepByStep) {
   pair.ExpectSameBitsAgain(steps[c.cached ? 1 : 0]);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Families, CudaModels,
-    ::testing::Values(
-        ModelCase{"llama_f32", kLlama, DType::kF32, DType::kF32},
-        ModelCase{"llama_bf16", kLlama, DType::kBF16, DType::kBF16},
-        ModelCase{"llama_without_cache", kLlama, DType::kF16, DType::kF32, false},
-        ModelCase{"gpt2", kGpt2, DType::kF32, DType::kF32},
-        ModelCase{"qwen3_moe", kQwen3Moe, DType::kBF16, DType::kF32},
-        ModelCase{"gemma2", kGemma2, DType::kF32, DType::kF32},
-        ModelCase{"bloom", kBloom, DType::kF32, DType::kF32},
-        ModelCase{"bigcode", kBigCode, DType::kBF16, DType::kF32},
-        ModelCase{"llama_int8", kLlama, DType::kF32, DType::kF32, true, "int8"},
-        ModelCase{"llama_int8_channel", kLlama, DType::kF32, DType::kBF16, true, "int8:channel",
-                  false},
-        ModelCase{"qwen3_moe_int4", kQwen3Moe, DType::kF32, DType::kF32, true, "int4"},
-        ModelCase{"gpt2_int4a", kGpt2, DType::kF32, DType::kF32, true, "int4a:128", false},
-        ModelCase{"gemma2_nu4", kGemma2, DType::kF32, DType::kBF16, true, "nu4"},
-        ModelCase{"gemma2_naive", kGemma2, DType::kF32, DType::kF32, true, "", true, "naive"},
-        ModelCase{"bloom_naive", kBloom, DType::kF32, DType::kBF16, false, "", true, "naive"},
-        ModelCase{"gemma2_efficient", kGemma2, DType::kF32, DType::kBF16, true, "", true,
-                  "efficient"},
-        ModelCase{"bigcode_efficient", kBigCode, DType::kBF16, DType::kF32, false, "", true,
-                  "efficient"},
-        ModelCase{"llama_int8_rows", kLlama, DType::kF32, DType::kF32, true, "int8:channel", true,
-                  "flash", false, "int8_row_f32"},
-        ModelCase{"qwen3_moe_int8_cache", kQwen3Moe, DType::kF32, DType::kF32, true, "", true,
-                  "flash", true},
-        ModelCase{"gemma2_int8_cache", kGemma2, DType::kF32, DType::kF32, true, "", true,
-                  "efficient", true},
-        ModelCase{"gpt2_int8_cache", kGpt2, DType::kBF16, DType::kF32, false, "", true, "naive",
-                  true}),
-    [](const ::testing::TestParamInfo<ModelCase>& info) { return std::string(info.param.name); });
+// Every family, every type of weights, cache and inputs, and every form of attention once or more;
+// the full tier has each by itself, too.
+std::vector<ModelCase> Models() {
+  constexpr DType f16 = DType::kF16, f32 = DType::kF32, bf16 = DType::kBF16;
+  std::vector<ModelCase> cases = {
+      {"llama_bf16", kLlama, bf16, bf16},
+      {"llama_f16_without_cache", kLlama, f16, f32, false},
+      {"gpt2", kGpt2, f32, f32},
+      {"gpt2_int4a_naive", kGpt2, f32, f32, true, "int4a:128", false, "naive"},
+      {"qwen3_moe", kQwen3Moe, bf16, f32},
+      {"qwen3_moe_int4_int8_cache", kQwen3Moe, f32, f32, true, "int4", true, "flash", true},
+      {"gemma2_naive", kGemma2, f32, f32, true, "", true, "naive"},
+      {"gemma2_nu4_efficient", kGemma2, f32, bf16, true, "nu4", true, "efficient"},
+      {"bloom_int8", kBloom, f32, f32, true, "int8"},
+      {"bigcode_efficient", kBigCode, bf16, f32, false, "", true, "efficient"},
+      {"llama_int8_rows", kLlama, f32, f32, true, "int8:channel", true, "flash", false,
+       "int8_row_f32"},
+      {"llama_int8_channel", kLlama, f32, bf16, true, "int8:channel", false, "naive", true}};
+  if (!FullTier()) return cases;
+  const std::vector<ModelCase> more = {
+      {"llama_f32", kLlama, f32, f32},
+      {"gemma2", kGemma2, f32, f32},
+      {"bloom", kBloom, f32, f32},
+      {"bigcode", kBigCode, bf16, f32},
+      {"llama_int8", kLlama, f32, f32, true, "int8"},
+      {"qwen3_moe_int4", kQwen3Moe, f32, f32, true, "int4"},
+      {"gpt2_int4a", kGpt2, f32, f32, true, "int4a:128", false},
+      {"gemma2_nu4", kGemma2, f32, bf16, true, "nu4"},
+      {"bloom_naive", kBloom, f32, bf16, false, "", true, "naive"},
+      {"gemma2_efficient", kGemma2, f32, bf16, true, "", true, "efficient"},
+      {"qwen3_moe_int8_cache", kQwen3Moe, f32, f32, true, "", true, "flash", true},
+      {"gemma2_int8_cache", kGemma2, f32, f32, true, "", true, "efficient", true},
+      {"gpt2_int8_cache", kGpt2, bf16, f32, false, "", true, "naive", true}};
+  cases.insert(cases.end(), more.begin(), more.end());
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, CudaModels, ::testing::ValuesIn(Models()),
+                         [](const ::testing::TestParamInfo<ModelCase>& info) {
+                           return std::string(info.param.name);
+                         });
 
 }  // namespace
 }  // namespace ninfer

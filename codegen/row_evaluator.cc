@@ -336,7 +336,8 @@ LV RowEvaluator::EvaluateRope(const ir::Node& node, const Place& place, LV colum
     LV position = first ? place.pair : b.CreateAdd(place.pair, e_.I64(rotated));
     LV odd = b.CreateAnd(position, e_.I64(1));
     angle = b.CreateLShr(position, e_.I64(1));
-    partner = b.CreateXor(column, e_.I64(1));
+    // A head may begin at an odd column: the partner is that of the position in the head.
+    partner = b.CreateSub(b.CreateAdd(column, e_.I64(1)), b.CreateShl(odd, 1));
     LV cosine = EvaluateAt(node.operand(1), place, angle);
     LV sine = EvaluateAt(node.operand(2), place, angle);
     LV sign = b.CreateSelect(b.CreateICmpEQ(odd, e_.I64(0)), b.CreateFNeg(sine), sine);

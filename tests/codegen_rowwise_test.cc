@@ -172,8 +172,9 @@ struct RopeShape {
 };
 
 TEST(CodegenRowwise, RopeOfBothStylesWholeAndPartial) {
-  constexpr RopeShape kShapes[] = {{1, 2, 1},  {3, 8, 4},   {2, 20, 4},  {4, 24, 12},  {1, 64, 32},
-                                   {2, 64, 8}, {3, 80, 10}, {2, 96, 48}, {1, 128, 64}, {2, 34, 17}};
+  constexpr RopeShape kShapes[] = {{1, 2, 1},    {3, 8, 4},   {2, 20, 4},  {4, 24, 12},
+                                   {1, 64, 32},  {2, 64, 8},  {3, 80, 10}, {2, 96, 48},
+                                   {1, 128, 64}, {2, 34, 17}, {4, 9, 2},   {3, 7, 3}};
   KernelHarness harness;
   for (const RopeShape& shape : kShapes) {
     for (const char* style : {"half", "pairs"}) {

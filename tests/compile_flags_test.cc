@@ -253,7 +253,9 @@ TEST_F(CompileFlagsTest, ListsEndAtOnce) {
   const ProgramRun targets = RunProgram("ninfer-compile", {"--list-targets"});
   EXPECT_EQ(
       targets.out,
-      "sapphirerapids\nzen4\ncascadelake\nx86-64-v4\nalderlake\nx86-64-v3\nx86-64\nneoverse-n1\n");
+      "sapphirerapids\nzen4\ncascadelake\nx86-64-v4\nalderlake\nx86-64-v3\nx86-64\nneoverse-n1\n"
+      "cuda\ncuda:sm_80\ncuda:sm_86\ncuda:sm_89\ncuda:sm_90\ncuda:sm_100\ncuda:sm_120\n"
+      "cuda:native\n");
   const ProgramRun passes = RunProgram("ninfer-compile", {"--list-passes"});
   EXPECT_THAT(passes.out, HasSubstr("kv-cache       optional  "));
   EXPECT_THAT(passes.out, HasSubstr("plan-buffers   required  "));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "frontend/frontend.h"
+#include "ir/text.h"
 #include "ir/verifier.h"
 #include "tests/support/model_folder.h"
 
@@ -319,6 +320,49 @@ TEST(Rope, OtherTypesAreRefusedByName) {
             "config.json: rope_parameters.partial_rotary_factor: expected 1, found 0.5");
 }
 
+std::string TextOf(const json& config) {
+  const auto model = Import(config);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return model.ok() ? ir::Print(model->module) : "";
+}
+
+json Phi3(const json& changes) {
+  json config = Llama({{"architectures", {"Phi3ForCausalLM"}}, {"model_type", "phi3"}});
+  for (const char* key : {"attention_bias", "mlp_bias", "head_dim", "rope_theta"}) {
+    config.erase(key);
+  }
+  config.update({{"hidden_size", 64}, {"num_attention_heads", 4}, {"num_key_value_heads", 4}});
+  config.update(changes);
+  return config;
+}
+
+TEST(Rope, TheShareOfAHeadIsReadWhereverItStandsAndTheInnerOneCounts) {
+  const json inner = {
+      {"rope_type", "default"}, {"rope_theta", 1e4}, {"partial_rotary_factor", 0.5}};
+  const std::string expected = TextOf(Phi3({{"partial_rotary_factor", 0.5}}));
+  EXPECT_NE(expected, TextOf(Phi3(json::object())));
+  EXPECT_EQ(TextOf(Phi3({{"rope_parameters", inner}})), expected);
+  EXPECT_EQ(TextOf(Phi3({{"rope_parameters", inner}, {"partial_rotary_factor", 0.75}})), expected);
+  const json neox = {{"architectures", {"GPTNeoXForCausalLM"}},
+                     {"model_type", "gpt_neox"},
+                     {"vocab_size", 32},
+                     {"hidden_size", 80},
+                     {"intermediate_size", 64},
+                     {"num_hidden_layers", 1},
+                     {"num_attention_heads", 4},
+                     {"max_position_embeddings", 64},
+                     {"rotary_pct", 0.25}};
+  EXPECT_EQ(ErrorOf(neox),
+            "config.json: rotary_pct: expected a share of 20 columns that is even, found 0.25");
+}
+
+TEST(Rope, AnEmptyScalingIsNone) {
+  const json linear = {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 1e4}};
+  EXPECT_EQ(Frequencies({{"rope_parameters", linear}, {"rope_scaling", json::object()}}),
+            Frequencies({{"rope_parameters", linear}}));
+  EXPECT_EQ(Frequencies({{"rope_scaling", json::object()}}), Frequencies(json::object()));
+}
+
 // --- options that we do not do
 
 TEST(Options, OfOtherFamiliesAreRefusedByKeyAndValue) {
@@ -339,6 +383,17 @@ TEST(Options, OfOtherFamiliesAreRefusedByKeyAndValue) {
   EXPECT_EQ(
       ErrorOf(Gpt2({{"add_cross_attention", true}})),
       "config.json: add_cross_attention: expected no such option for GPT2LMHeadModel, found true");
+}
+
+TEST(Options, TheWholeOfGemma3CapsNoLogits) {
+  json config = {{"architectures", {"Gemma3ForConditionalGeneration"}}, {"model_type", "gemma3"}};
+  config["text_config"] = {
+      {"model_type", "gemma3_text"}, {"vocab_size", 32},       {"hidden_size", 16},
+      {"intermediate_size", 32},     {"num_hidden_layers", 1}, {"num_attention_heads", 2},
+      {"num_key_value_heads", 1},    {"head_dim", 8},          {"max_position_embeddings", 64}};
+  const std::string without = TextOf(config);
+  config["text_config"]["final_logit_softcapping"] = 30.0;
+  EXPECT_EQ(TextOf(config), without);
 }
 
 TEST(Options, ThatAskForNothingAreTaken) {
@@ -389,6 +444,11 @@ TEST(Windows, LayerTypesWinOverEveryRule) {
   EXPECT_THAT(Windows(Qwen2(typed)), ElementsAre(16, 0));
   typed["use_sliding_window"] = false;
   EXPECT_EQ(ErrorOf(Qwen2(typed)),
+            "config.json: use_sliding_window: expected true, as layer_types has windows, found "
+            "false");
+  json experts = typed;
+  experts.update({{"architectures", {"Qwen2MoeForCausalLM"}}, {"model_type", "qwen2_moe"}});
+  EXPECT_EQ(ErrorOf(Qwen2(experts)),
             "config.json: use_sliding_window: expected true, as layer_types has windows, found "
             "false");
   typed["layer_types"] = {"full_attention"};

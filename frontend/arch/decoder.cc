@@ -249,15 +249,19 @@ void SetWindowOfAll(ConfigReader& config, int64_t default_window, Decoder& d) {
   for (LayerKind& kind : d.kinds) kind.window = window;
 }
 
+void RefuseWindowsThatAreOff(ConfigReader& config, bool windows, const std::vector<bool>& sliding) {
+  if (!windows && std::find(sliding.begin(), sliding.end(), true) != sliding.end()) {
+    config.Refuse("use_sliding_window", "true, as layer_types has windows");
+  }
+}
+
 void SetUpperWindows(ConfigReader& config, Decoder& d) {
   const bool windows = config.BoolOr("use_sliding_window", false);
   const int64_t first = config.IntOr("max_window_layers", 28, 0, INT32_MAX);
   const bool some = config.Peek("sliding_window") == nullptr || config.Has("sliding_window");
   const auto sliding = ReadSlidingLayers(
       config, d.layers, [&](int64_t layer) { return windows && some && layer >= first; });
-  if (!windows && std::find(sliding.begin(), sliding.end(), true) != sliding.end()) {
-    config.Refuse("use_sliding_window", "true, as layer_types has windows");
-  }
+  RefuseWindowsThatAreOff(config, windows, sliding);
   SetWindows(config, 4096, sliding, d);
 }
 

@@ -97,6 +97,8 @@ void SetWindows(ConfigReader& config, int64_t default_window, const std::vector<
                 Decoder& d);
 // Gives all layers the window of sliding_window; null and, with a default of 0, absent is none.
 void SetWindowOfAll(ConfigReader& config, int64_t default_window, Decoder& d);
+// Refuses layer types with windows where use_sliding_window is false.
+void RefuseWindowsThatAreOff(ConfigReader& config, bool windows, const std::vector<bool>& sliding);
 // Qwen's rule: with use_sliding_window, layers from max_window_layers on have a window.
 void SetUpperWindows(ConfigReader& config, Decoder& d);
 // One rope for layers that see all and one for those with a window.

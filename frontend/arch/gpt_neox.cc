@@ -44,10 +44,8 @@ Sizes ReadSizes(ModelBuilder& m) {
   s.activation = m.ReadActivation("hidden_act", "gelu");
   RopeOptions options;
   options.theta_key = "rotary_emb_base";
-  options.partial = config.NumberOr("rotary_pct", 0.25);
-  if (!(options.partial > 0 && options.partial <= 1)) {
-    config.Refuse("rotary_pct", "a number in (0, 1]");
-  }
+  options.partial = 0.25;
+  options.partial_key = "rotary_pct";
   if (config.ok()) s.rope = ReadRope(config, s.attention.head_dim, s.context, options);
   s.context = ContextOf(s.rope, s.context);
   return s;

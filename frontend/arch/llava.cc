@@ -37,6 +37,7 @@ absl::Status BuildText(ModelBuilder& m, absl::Span<const TextModel> known,
     if (model.model_type != type) continue;
     Decoder d = model.read(m);
     d.tied = tied;
+    d.logits_softcap = 0;  // transformers' class of the whole caps no logits
     // Names as transformers 4 had them, or as transformers 5 has them in memory.
     const bool older = m.HasWhole("language_model.model.norm.weight");
     d.prefix = older ? "language_model.model." : "model.language_model.";

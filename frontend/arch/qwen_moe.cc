@@ -70,6 +70,7 @@ absl::Status BuildQwen2Moe(ModelBuilder& m) {
   const int64_t below = config.IntOr("max_window_layers", 28, 0, INT32_MAX);
   const auto sliding = ReadSlidingLayers(
       config, d.layers, [&](int64_t layer) { return windows && layer % 2 == 0 && layer < below; });
+  RefuseWindowsThatAreOff(config, windows, sliding);
   SetWindows(config, 4096, sliding, d);
   MlpShape shared = d.mlp;
   shared.intermediate = config.IntOr("shared_expert_intermediate_size", 5632, 1, kMaxSize);

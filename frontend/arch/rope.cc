@@ -204,17 +204,25 @@ ConfigReader* FindParameters(ConfigReader& config, const RopeOptions& options) {
   }
   if (!options.reads_rope_scaling) return parameters;
   ConfigReader* scaling = config.Object("rope_scaling");
-  return scaling == nullptr ? parameters : scaling;
+  // To transformers an empty one is none.
+  const bool some = scaling != nullptr && !config.Peek("rope_scaling")->empty();
+  return some || parameters == nullptr ? scaling : parameters;
 }
 
 // The columns of a head that are turned.
 int64_t ReadColumns(ConfigReader& config, ConfigReader* rope, int64_t head_dim,
                     const RopeOptions& options) {
-  const absl::string_view key = "partial_rotary_factor";
-  const bool inner = rope != nullptr && rope->Has(key);
+  const absl::string_view inner_key = "partial_rotary_factor";
+  const bool inner = rope != nullptr && rope->Has(inner_key);
   ConfigReader& source = inner ? *rope : config;
+  const absl::string_view key = inner ? inner_key : options.partial_key;
   double share = options.partial == 0 ? 1.0 : options.partial;
-  if (inner || (options.partial != 0 && config.Has(key))) share = source.Number(key);
+  if (options.partial != 0) share = config.NumberOr(options.partial_key, share);
+  if (inner) {
+    // Files that transformers 5 has written may name it in both places; the inner one counts.
+    if (options.partial != 0) config.OptionalNumber(inner_key);
+    share = source.Number(key);
+  }
   if (options.partial == 0 && share != 1.0) source.Refuse(key, "1");
   const int64_t columns =
       share > 0 && share <= 1 ? static_cast<int64_t>(static_cast<double>(head_dim) * share) : 0;

@@ -34,9 +34,10 @@ struct RopeOptions {
   double theta = 10000.0;
   absl::string_view theta_key = "rope_theta";
   absl::string_view style = "half";
-  // The share of a head that is turned, where partial_rotary_factor is absent; 0: the family turns
+  // The share of a head that is turned, where `partial_key` is absent; 0: the family turns
   // whole heads and takes no such key.
   double partial = 0;
+  absl::string_view partial_key = "partial_rotary_factor";
   // Default of original_max_position_embeddings; 0: max_position_embeddings.
   int64_t original_length = 0;
   // The key under which rope_parameters are nested; empty: they are not.

@@ -10,7 +10,7 @@ import script_main
 
 DEMO = os.path.join(script_main.ROOT, "models", "demo")
 SECTIONS = ("model", "vision", "symbols", "entries", "passes", "imported", "graph", "program", "launches", "buffers", "cache",
-            "weights", "code", "lines", "evidence", "provenance")
+            "weights", "code", "cards", "cuda", "lines", "evidence", "provenance")
 
 
 class InspectTest(unittest.TestCase):

@@ -30,13 +30,6 @@ class CompileFlagsTest : public ::testing::Test {
     EXPECT_EQ(run.status, 0) << run.err;
     return run;
   }
-  void ExpectNoCuda(std::vector<std::string> flags, absl::string_view reason) {
-    flags.insert(flags.end(),
-                 {folder_.path(), "-q", "-o", plan(), "--dump-cuda=" + folder_.File("cuda")});
-    const ProgramRun run = RunProgram("ninfer-compile", flags);
-    EXPECT_EQ(run.status, 2);
-    EXPECT_THAT(run.err, HasSubstr(absl::StrCat(reason, "\n")));
-  }
   plan::Plan ReadBack() {
     auto loaded = plan::ReadPlan(plan(), {});
     EXPECT_TRUE(loaded.ok()) << loaded.status();
@@ -210,20 +203,6 @@ TEST_F(CompileFlagsTest, CudaIsDumpedAsOneSourceAndAsPtxWhereNvrtcIsFound) {
     EXPECT_EQ(run.status, 2);
     EXPECT_THAT(run.err, HasSubstr("NVRTC: expected a CUDA toolkit, "));
   }
-}
-
-TEST_F(CompileFlagsTest, AttentionThatHasNoCudaIsRefusedWhereItsSourceIsAskedFor) {
-  ExpectNoCuda({"--attention=efficient"},
-               "expected attention of form flash for CUDA, found efficient");
-}
-
-TEST_F(CompileFlagsTest, ACacheThatHasNoCudaIsRefusedWhereItsSourceIsAskedFor) {
-  ExpectNoCuda({"--kv-cache=int8"}, "expected a cache of f32 or bf16 for CUDA, found i8");
-}
-
-TEST_F(CompileFlagsTest, InputsThatHaveNoCudaAreRefusedWhereItsSourceIsAskedFor) {
-  ExpectNoCuda({"--weights=int8:channel", "--activations=int8:row"},
-               "expected inputs with a scale for each 32 values for CUDA, found int8_row_f32");
 }
 
 TEST_F(CompileFlagsTest, TextsAndChangesArePrintedOnStdout) {

@@ -235,8 +235,8 @@ class RefusalTest(BenchTest):
         self.refused("--new-tokens: expected 2 numbers, found 1", DEMO, "--new-tokens", "5")
 
     def test_an_unknown_shape_is_refused_with_the_known_ones(self):
-        self.refused("--random-weights: expected smollm2-135m, gpt2-124m, qwen2.5-0.5b, tinyllama-1.1b or the path of a "
-                     "config.json, found 'gpt5'", "--random-weights", "gpt5", "-n", "4")
+        self.refused("--random-weights: expected smollm2-135m, gpt2-124m, qwen2.5-0.5b, tinyllama-1.1b, "
+                     "llama-3.2-1b, llama-3-8b or the path of a config.json, found 'gpt5'", "--random-weights", "gpt5", "-n", "4")
 
     def test_a_text_longer_than_the_context_is_refused(self):
         self.refused("-p, -n, --depth: expected texts of at most 1024 positions, the context's length, found 1030",

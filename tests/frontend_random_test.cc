@@ -98,12 +98,9 @@ TEST(Random, TheGraphIsThatOfACheckpointOfTheSameConfiguration) {
 }
 
 TEST(Presets, HaveTheParametersOfTheModelsTheyAreNamedAfter) {
-  const std::pair<absl::string_view, int64_t> expected[] = {{"smollm2-135m", 134515008},
-                                                            {"gpt2-124m", 124439808},
-                                                            {"qwen2.5-0.5b", 494032768},
-                                                            {"tinyllama-1.1b", 1100048384},
-                                                            {"llama-3.2-1b", 1235814400},
-                                                            {"llama-3-8b", 8030261248}};
+  const std::pair<absl::string_view, int64_t> expected[] = {
+      {"smollm2-135m", 134515008},    {"gpt2-124m", 124439808},     {"qwen2.5-0.5b", 494032768},
+      {"tinyllama-1.1b", 1100048384}, {"llama-3.2-1b", 1235814400}, {"llama-3-8b", 8030261248}};
   EXPECT_EQ(Presets().size(), std::size(expected));
   for (const auto& [name, parameters] : expected) {
     SCOPED_TRACE(std::string(name));

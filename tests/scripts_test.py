@@ -102,7 +102,8 @@ class TestFlagsTest(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", message))
 
     def test_an_unknown_flag_is_refused(self):
-        self.expect_refusal(["--fast"], "test: expected --full or -R REGEX, found --fast\n")
+        for word in ("--fast", "--full=some"):
+            self.expect_refusal([word], "test: expected --full, --full=release|asan|tsan or -R REGEX, found %s\n" % word)
 
     def test_a_filter_without_its_expression_is_refused(self):
         self.expect_refusal(["-R"], "test: -R: expected a regular expression, found nothing\n")

@@ -403,7 +403,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   NINFER_RETURN_IF_ERROR(PackAndGenerate(result.program, vision.has_value() ? &*vision : nullptr,
                                          source, options, targets, callbacks, file, &compiled));
   if (plan.cards.has_value() && !targets.cpus.empty()) {
-    callbacks.Log(absl::StrCat("weights: ", plan.cards->weights_offset, " bytes for CPUs and ",
+    callbacks.Log(absl::StrCat("weights: ", result.program.weight_bytes, " bytes for CPUs and ",
                                plan.cards->weight_bytes, " for cards"));
   }
   plan.vision = VisionOf(source.model.info);

@@ -24,8 +24,7 @@ plan::CardFunction::Grid GridOf(const program::Units& units) {
 
 // The newest row whose code this machine's first card runs.
 absl::StatusOr<cuda::Architecture> NativeArchitecture() {
-  NINFER_ASSIGN_OR_RETURN(const cuda::Driver* driver, cuda::Driver::Open());
-  NINFER_ASSIGN_OR_RETURN(const std::vector<cuda::Card> cards, driver->ListCards());
+  NINFER_ASSIGN_OR_RETURN(const std::vector<cuda::Card> cards, cuda::ListCards());
   if (cards.empty()) return InvalidArgument("--target=cuda:native: expected a card, found none");
   const cuda::Architecture* found = nullptr;
   for (const cuda::Architecture& row : cuda::ListArchitectures()) {

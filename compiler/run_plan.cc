@@ -25,9 +25,7 @@ Runner FindRunner(const plan::Plan& plan) {
                                runtime::MissingFeatures(plan, CpuFeatures()));
     return runner;
   }
-  const auto driver = cuda::Driver::Open();
-  const auto cards = driver.ok() ? (*driver)->ListCards()
-                                 : absl::StatusOr<std::vector<cuda::Card>>(driver.status());
+  const auto cards = cuda::ListCards();
   if (cards.ok()) {
     for (const cuda::Card& card : *cards) {
       if (cuda::ChooseImage(plan, card.capability) == nullptr) continue;

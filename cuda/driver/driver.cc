@@ -87,6 +87,11 @@ absl::StatusOr<std::vector<Card>> Driver::ListCards() const {
   return cards;
 }
 
+absl::StatusOr<std::vector<Card>> ListCards() {
+  NINFER_ASSIGN_OR_RETURN(const Driver* driver, Driver::Open());
+  return driver->ListCards();
+}
+
 absl::StatusOr<std::unique_ptr<Context>> Context::Create(const Driver* driver, int ordinal) {
   const std::string what = absl::StrCat("cuda:", ordinal, ": opening the card");
   int device = 0;

@@ -42,6 +42,9 @@ class Driver {
   static absl::StatusOr<std::unique_ptr<const Driver>> Load();
 };
 
+// The cards of this machine: Open's driver, asked.
+absl::StatusOr<std::vector<Card>> ListCards();
+
 // A card's primary context, of the calling thread while it is used.
 class Context {
  public:

@@ -36,35 +36,6 @@ void BeginRow(KernelWriter& w, const ir::Dim& rows, DeviceKernel& device) {
   w.text().Line("if (row >= ", w.DimText(rows), ") return;");
 }
 
-}  // namespace
-
-absl::Status WriteRowwise(KernelWriter& w) {
-  const std::vector<ir::Value*>& results = w.body().results();
-  int64_t most = 1;
-  for (const ir::Value* result : results) most = std::max(most, RowColumns(result->type()));
-  const int threads = ThreadsFor(most);
-  w.Head();
-  DeviceKernel& device = w.Begin("rows", threads, 2);
-  RowWriter rows(w, threads);
-  rows.DeclareShared({results.begin(), results.end()});
-  BeginRow(w, results[0]->type().shape[0], device);
-  for (const ir::Value* result : results) rows.PrepareRow(result, "row");
-  for (size_t i = 0; i < results.size(); ++i) {
-    const ir::Type& type = results[i]->type();
-    const int64_t columns = RowColumns(type);
-    rows.ForColumns(columns, [&](const std::string& c) {
-      const std::string y = rows.Evaluate(BeforeLastCast(results[i]), "row", c);
-      const std::string stride = absl::StrCat(program::LeadingDimension(columns));
-      w.text().Line(w.OutputName(static_cast<int>(i)), "[", ElementText("row", stride, c),
-                    "] = ", StoredText(type.dtype, y), ";");
-    });
-  }
-  w.End();
-  return absl::OkStatus();
-}
-
-namespace {
-
 // Column d of a head's key (part 1) or value (part 2) at `slot`.
 std::string CacheElement(const KvPage& page, int part, const std::string& head,
                          const std::string& d) {
@@ -106,6 +77,31 @@ void AppendIntegers(KernelWriter& w, RowWriter& rows, const KvPage& page, int pa
 }
 
 }  // namespace
+
+absl::Status WriteRowwise(KernelWriter& w) {
+  const std::vector<ir::Value*>& results = w.body().results();
+  int64_t most = 1;
+  for (const ir::Value* result : results) most = std::max(most, RowColumns(result->type()));
+  const int threads = ThreadsFor(most);
+  w.Head();
+  DeviceKernel& device = w.Begin("rows", threads, 2);
+  RowWriter rows(w, threads);
+  rows.DeclareShared({results.begin(), results.end()});
+  BeginRow(w, results[0]->type().shape[0], device);
+  for (const ir::Value* result : results) rows.PrepareRow(result, "row");
+  for (size_t i = 0; i < results.size(); ++i) {
+    const ir::Type& type = results[i]->type();
+    const int64_t columns = RowColumns(type);
+    rows.ForColumns(columns, [&](const std::string& c) {
+      const std::string y = rows.Evaluate(BeforeLastCast(results[i]), "row", c);
+      const std::string stride = absl::StrCat(program::LeadingDimension(columns));
+      w.text().Line(w.OutputName(static_cast<int>(i)), "[", ElementText("row", stride, c),
+                    "] = ", StoredText(type.dtype, y), ";");
+    });
+  }
+  w.End();
+  return absl::OkStatus();
+}
 
 absl::Status WriteKvAppend(KernelWriter& w) {
   const ir::Node& append = *w.body().results()[0]->producer();

@@ -14,11 +14,6 @@ namespace {
 
 constexpr double kGibi = 1 << 30;
 
-absl::StatusOr<std::vector<cuda::Card>> ListCards() {
-  NINFER_ASSIGN_OR_RETURN(const cuda::Driver* driver, cuda::Driver::Open());
-  return driver->ListCards();
-}
-
 // Asks for the driver only once a plan has code for cards, which takes a while.
 class CudaDevice : public runtime::Device {
  public:
@@ -43,7 +38,7 @@ class CudaDevice : public runtime::Device {
  private:
   const absl::StatusOr<cuda::Card>& FindCard() const {
     if (!found_.has_value()) {
-      const absl::StatusOr<std::vector<cuda::Card>> cards = ListCards();
+      const absl::StatusOr<std::vector<cuda::Card>> cards = cuda::ListCards();
       if (!cards.ok()) {
         found_.emplace(cards.status());
       } else if (ordinal_ < static_cast<int>(cards->size())) {
@@ -85,7 +80,7 @@ absl::Status ChooseDevice(const std::string& flag, runtime::ModelOptions* option
 std::string ListDevices() {
   std::string text =
       absl::StrFormat("cpu     %d threads\n", runtime::DefaultThreads(runtime::ReadCpuLimits()));
-  const absl::StatusOr<std::vector<cuda::Card>> cards = ListCards();
+  const absl::StatusOr<std::vector<cuda::Card>> cards = cuda::ListCards();
   if (!cards.ok()) return absl::StrCat(text, "cuda    none: ", cards.status().message(), "\n");
   for (const cuda::Card& card : *cards) {
     absl::StrAppendFormat(&text, "%-7s %s, %s, %.1f GiB, %.1f of them free\n", card.device(),

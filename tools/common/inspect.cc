@@ -121,10 +121,11 @@ std::string OperandName(const Plan& plan, const plan::Entry& entry, const plan::
   return "";
 }
 
-std::string UnitsText(const Plan& plan, const plan::Launch& launch) {
-  if (launch.symbol < 0) return absl::StrCat(launch.factor);
-  return absl::StrFormat("%d x %s/%d", launch.factor, plan.symbols[launch.symbol].name,
-                         launch.block);
+// Of a launch, or of one side of a card's grid.
+template <typename Count>
+std::string UnitsText(const Plan& plan, const Count& units) {
+  if (units.symbol < 0) return absl::StrCat(units.factor);
+  return absl::StrFormat("%d x %s/%d", units.factor, plan.symbols[units.symbol].name, units.block);
 }
 
 std::string PrintLaunches(const Plan& plan) {
@@ -232,11 +233,6 @@ std::string PrintCode(const Plan& plan) {
   return text;
 }
 
-std::string BlocksText(const Plan& plan, const plan::CardFunction::Grid& grid) {
-  if (grid.symbol < 0) return absl::StrCat(grid.factor);
-  return absl::StrFormat("%d x %s/%d", grid.factor, plan.symbols[grid.symbol].name, grid.block);
-}
-
 std::string PrintCards(const Plan& plan) {
   if (!plan.cards.has_value()) return "none\n";
   const plan::Cards& cards = *plan.cards;
@@ -251,7 +247,7 @@ std::string PrintCards(const Plan& plan) {
             ? "any rows"
             : absl::StrCat(plan.symbols[function.rows_symbol].name, " <= ", function.most_rows);
     absl::StrAppendFormat(&text, "%-10s [%s] [%s] of %d threads  %s\n", rows,
-                          BlocksText(plan, function.grid[0]), BlocksText(plan, function.grid[1]),
+                          UnitsText(plan, function.grid[0]), UnitsText(plan, function.grid[1]),
                           function.threads, function.name);
   }
   for (size_t i = 0; i < cards.weights.size(); ++i) {

@@ -80,17 +80,32 @@ void Finish(const absl::Status& status, ninfer_result* result) {
                                                                    : NINFER_BAD_INPUT;
 }
 
+void SetPlan(const ninfer::compiler::Compiled& compiled, ninfer_result* result) {
+  result->plan->sections = ninfer::plan::SerializeSections(compiled.plan);
+  result->sections = reinterpret_cast<const uint8_t*>(result->plan->sections.data());
+  result->sections_size = result->plan->sections.size();
+  if (compiled.weights == nullptr) return;
+  result->weights = compiled.weights->data();
+  result->weights_size = compiled.plan.weight_bytes;
+}
+
 absl::Status RunCompile(const ninfer_request* request, ninfer_result* result) {
   NINFER_ASSIGN_OR_RETURN(const Options options, OptionsOf(request, Caller::kCompile));
-  const Callbacks callbacks = CallbacksOf(request->callbacks);
+  Callbacks callbacks = CallbacksOf(request->callbacks);
+  if (request->callbacks.linked != nullptr) {
+    callbacks.linked = [&](const ninfer::compiler::Compiled& compiled) {
+      ninfer_plan plan;
+      ninfer_result linked = {};
+      linked.plan = &plan;
+      linked.message = "";
+      SetPlan(compiled, &linked);
+      request->callbacks.linked(request->callbacks.context, &linked);
+    };
+  }
   NINFER_ASSIGN_OR_RETURN(result->plan->compiled, ninfer::compiler::Compile(options, callbacks));
   ninfer::compiler::Compiled& compiled = result->plan->compiled;
   if (options.verbose || options.verify_each) callbacks.Log(compiled.pass_table);
-  result->plan->sections = ninfer::plan::SerializeSections(compiled.plan);
-  if (compiled.weights != nullptr) {
-    result->weights = compiled.weights->data();
-    result->weights_size = compiled.plan.weight_bytes;
-  }
+  SetPlan(compiled, result);
   return absl::OkStatus();
 }
 

@@ -226,6 +226,7 @@ absl::Status Calibrate(const Texts& texts, int threads, const Callbacks& callbac
     const size_t end = EndOfRun(jobs, begin, &grams);
     const auto observe = [&](const Node& node, absl::Span<const eager::Tensor> results) {
       grams.Observe(node, results);
+      return absl::OkStatus();
     };
     const eager::Observer observer(observe);
     for (size_t t = 0; t < texts.size(); ++t) {

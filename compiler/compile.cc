@@ -300,30 +300,41 @@ struct Reference {
   TextLogits logits;
 };
 
+int64_t ReferenceTokens(const frontend::ModelInfo& info, int64_t max_rows) {
+  return std::min({kEvidenceTokens, info.context_length, std::max<int64_t>(max_rows, 1)});
+}
+
+// Eager runs of the evidence, which end when the user wants no more.
+absl::StatusOr<TextLogits> RunUnlessCancelled(const ir::Module& module, const Source& source,
+                                              const std::vector<int32_t>& ids,
+                                              const Callbacks& callbacks, int threads) {
+  const auto check = [&](const ir::Node&, absl::Span<const eager::Tensor>) {
+    return callbacks.CheckCancelled();
+  };
+  const eager::Observer observer(check);
+  return RunGraph(module, source.model.weights, Texts{ids}, 0, threads, &observer);
+}
+
 absl::StatusOr<Reference> RunReference(const Source& source,
-                                       const std::string& serialized_tokenizer, int64_t max_rows,
-                                       int threads) {
-  const frontend::ModelInfo& info = source.model.info;
-  const int64_t tokens =
-      std::min({kEvidenceTokens, info.context_length, std::max<int64_t>(max_rows, 1)});
-  NINFER_RETURN_IF_ERROR(CheckReferenceFits(source, tokens));
+                                       const std::string& serialized_tokenizer, int64_t tokens,
+                                       const Callbacks& callbacks, int threads) {
   Reference out;
-  out.ids = CalibrationIds(serialized_tokenizer, info.vocab_size, tokens);
-  NINFER_ASSIGN_OR_RETURN(out.logits,
-                          RunGraph(source.model.module, source.model.weights, out.ids, 0, threads));
+  out.ids = CalibrationIds(serialized_tokenizer, source.model.info.vocab_size, tokens);
+  NINFER_ASSIGN_OR_RETURN(
+      out.logits, RunUnlessCancelled(source.model.module, source, out.ids, callbacks, threads));
   NINFER_RETURN_IF_ERROR(CheckReference(out.logits, source));
   return out;
 }
 
 // The code against eager of the imported graph and of `lowered`, which it was made from.
 absl::Status CompareCode(const Reference& reference, const Source& source,
-                         const passes::PassOptions& choice, const ir::Module& lowered, int threads,
-                         Compiled* compiled) {
+                         const passes::PassOptions& choice, const ir::Module& lowered,
+                         const Callbacks& callbacks, int threads, Compiled* compiled) {
   const ir::Module& imported = source.model.module;
   TextLogits settled = reference.logits;
   if (ChoiceRounds(imported, choice)) {
     NINFER_ASSIGN_OR_RETURN(settled,
-                            RunGraph(lowered, source.model.weights, reference.ids, 0, threads));
+                            RunUnlessCancelled(lowered, source, reference.ids, callbacks, threads));
   }
   const LogitsError rounding =
       ErrorOf(settled.values.data(), reference.logits.values.data(),
@@ -364,11 +375,20 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   }
   plan.imported_graph_text = ir::Print(source.model.module);
   const int threads = ThreadsOrDefault(options.threads);
-  callbacks.Progress("reference", 0);
+  const bool any_code = options.stop_after.empty();
+  const int64_t reference_tokens = ReferenceTokens(source.model.info, pass_options.max_rows);
+  if (any_code || options.verify_each) {
+    NINFER_RETURN_IF_ERROR(CheckReferenceFits(source, reference_tokens));
+  }
+  const auto run_reference = [&]() -> absl::StatusOr<Reference> {
+    callbacks.Progress("reference", 0);
+    return RunReference(source, plan.tokenizer, reference_tokens, callbacks, threads);
+  };
+  // Where nobody waits for the code, a model that eager refuses is not packed for nothing.
+  const bool code_first = callbacks.linked && !options.verify_each;
   Reference reference;
-  if (options.stop_after.empty() || options.verify_each) {
-    NINFER_ASSIGN_OR_RETURN(reference,
-                            RunReference(source, plan.tokenizer, pass_options.max_rows, threads));
+  if (!code_first && (any_code || options.verify_each)) {
+    NINFER_ASSIGN_OR_RETURN(reference, run_reference());
   }
   if (options.verify_each) {
     const Texts texts =
@@ -392,7 +412,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
     compiled.pass_table += vision->pass_table;
     LogPasses(vision->records, "vision: ", &plan);
   }
-  if (!options.stop_after.empty()) return compiled;
+  if (!any_code) return compiled;
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
   FillTables(result.program, "step", &plan);
   if (!targets.cards.empty()) PlaceCards(result.program, targets.cpus.empty(), &plan);
@@ -411,9 +431,13 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
     plan.vision->function = std::make_shared<const plan::Plan>(std::move(vision->plan));
   }
   NINFER_RETURN_IF_ERROR(callbacks.CheckCancelled());
+  if (code_first) {
+    callbacks.linked(compiled);
+    NINFER_ASSIGN_OR_RETURN(reference, run_reference());
+  }
   callbacks.Progress("evidence", 0);
   NINFER_RETURN_IF_ERROR(
-      CompareCode(reference, source, pass_options, result.module, threads, &compiled));
+      CompareCode(reference, source, pass_options, result.module, callbacks, threads, &compiled));
   callbacks.Progress("evidence", 1);
   callbacks.Log(EvidenceLine(plan.evidence));
   if (vision.has_value()) {

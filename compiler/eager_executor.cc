@@ -204,6 +204,7 @@ absl::Status EagerExecutor::Step(const runtime::StepInput& input, float* logits)
     dump_->NextStep();
     auto record = [this](const ir::Node& node, absl::Span<const eager::Tensor> tensors) {
       Record(node, tensors);
+      return absl::OkStatus();
     };
     const eager::Observer observer(record);
     NINFER_ASSIGN_OR_RETURN(results, interpreter_->Run(arguments, &pools_, &observer));

@@ -237,6 +237,7 @@ absl::StatusOr<std::vector<plan::LinearError>> MeasureLinears(const Source& sour
   }
   const auto observe = [&](const Node& node, absl::Span<const eager::Tensor> results) {
     meter.Observe(node, results);
+    return absl::OkStatus();
   };
   const eager::Observer observer(observe);
   for (const std::vector<int32_t>& text : FirstOf(texts)) {

@@ -18,7 +18,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised by every change to this header that an older caller or library would misread. */
-#define NINFER_COMPILER_INTERFACE 4
+#define NINFER_COMPILER_INTERFACE 5
 
 /* The only function whose meaning never changes: callers compare its result before they call
  * another. */
@@ -31,6 +31,8 @@ enum {
   NINFER_CANCELLED = 2, /* `cancelled` said so */
 };
 
+struct ninfer_result;
+
 /* Each may be null. They are called from the thread of the call or from one that it started and
  * joins; `cancelled` also while another one runs. */
 struct ninfer_callbacks {
@@ -39,6 +41,10 @@ struct ninfer_callbacks {
   void (*print)(void* context, const char* text); /* what --print-after asked for */
   void (*progress)(void* context, const char* phase, double done_of_one); /* "pack weights", 0.25 */
   int (*cancelled)(void* context);                                        /* not 0: stop soon */
+  /* Of ninfer_compile alone: the code can run, and evidence is gathered next. `result` is what the
+     call will give, but for the plan's evidence: its weights live as long as the call's own result,
+     all else as long as this callback. Where it is null, evidence begins before code is made. */
+  void (*linked)(void* context, const struct ninfer_result* result);
 };
 
 /* `options` is a JSON object; an unknown key is refused by name.

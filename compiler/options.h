@@ -46,10 +46,14 @@ enum class Caller { kCompile, kEager, kGenerateCode };
 absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller);
 
 // Where lines and progress go; each may be empty.
+struct Compiled;
+
 struct Callbacks {
   std::function<void(const std::string&)> log, print;
   std::function<void(const char* phase, double done)> progress;
   std::function<bool()> cancelled;
+  // The code can run: all of the plan but its evidence is there, and stays where it is.
+  std::function<void(const Compiled&)> linked;
 
   void Log(const std::string& line) const {
     if (log) log(line);

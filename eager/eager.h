@@ -56,8 +56,10 @@ struct StepArguments {
   std::vector<int32_t> patch_ids, visible, shuffle;
 };
 
-// Called after every op when set: dumps, comparisons, poisoning checks.
-using Observer = absl::FunctionRef<void(const ir::Node& node, absl::Span<const Tensor> results)>;
+// Called after every op when set: dumps, comparisons, poisoning checks. What is not OK ends the
+// run.
+using Observer =
+    absl::FunctionRef<absl::Status(const ir::Node& node, absl::Span<const Tensor> results)>;
 
 // What becomes of the f32 copies that weights, and expressions of them alone, are converted to.
 enum class WeightCopies {

@@ -145,7 +145,7 @@ absl::Status Evaluator::RunNode(const ir::Node& node, Slots& values, const Obser
   if (observer != nullptr) {
     std::vector<Tensor> tensors;
     for (const Slot& result : results) tensors.push_back(result.tensor);
-    (*observer)(node, tensors);
+    NINFER_RETURN_IF_ERROR((*observer)(node, tensors));
   }
   for (int i = 0; i < node.num_results(); ++i) {
     values[node.result(i)] = std::move(results[i]);

@@ -218,6 +218,14 @@ struct Provenance {
 };
 
 struct Plan {
+  // Not inline: of so many parts each place that copies, moves or drops a plan would be kilobytes.
+  Plan();
+  ~Plan();
+  Plan(const Plan&);
+  Plan(Plan&&) noexcept;
+  Plan& operator=(const Plan&);
+  Plan& operator=(Plan&&) noexcept;
+
   Metadata metadata;
   std::vector<Symbol> symbols;
   std::vector<Entry> entries;

@@ -19,31 +19,14 @@ namespace {
 
 constexpr char kName[] = "libninfer-compiler.so";
 
-// The callbacks of the C interface; `context` is the CompilerCallbacks.
-ninfer_callbacks CCallbacks(const CompilerCallbacks& callbacks) {
-  ninfer_callbacks c = {};
-  c.context = const_cast<CompilerCallbacks*>(&callbacks);
-  if (callbacks.log) {
-    c.log = [](void* context, const char* line) {
-      static_cast<const CompilerCallbacks*>(context)->log(line);
-    };
-  }
-  if (callbacks.print) {
-    c.print = [](void* context, const char* text) {
-      static_cast<const CompilerCallbacks*>(context)->print(text);
-    };
-  }
-  if (callbacks.progress) {
-    c.progress = [](void* context, const char* phase, double done) {
-      static_cast<const CompilerCallbacks*>(context)->progress(phase, done);
-    };
-  }
-  if (callbacks.cancelled) {
-    c.cancelled = [](void* context) {
-      return static_cast<const CompilerCallbacks*>(context)->cancelled() ? 1 : 0;
-    };
-  }
-  return c;
+// What the callbacks of the C interface are given.
+struct Context {
+  const CompilerCallbacks* callbacks;
+  std::shared_ptr<void> plan;  // of Compile: what keeps the weights
+};
+
+const CompilerCallbacks& CallbacksOf(void* context) {
+  return *static_cast<const Context*>(context)->callbacks;
 }
 
 absl::Status ToStatus(int32_t status, const char* message) {
@@ -62,11 +45,43 @@ absl::StatusOr<plan::Plan> ReadSections(const ninfer_result& result, absl::strin
   return plan::ParseSections(SectionsOf(result), name);
 }
 
-ninfer_request Request(const std::string& options, const CompilerCallbacks& callbacks) {
+absl::StatusOr<plan::LoadedPlan> PlanOf(const ninfer_result& result, std::shared_ptr<void> owner) {
+  return plan::PlanInMemory(SectionsOf(result), "compiled plan", result.weights,
+                            result.weights_size, std::move(owner));
+}
+
+ninfer_callbacks CCallbacks(Context& context) {
+  const CompilerCallbacks& callbacks = *context.callbacks;
+  ninfer_callbacks c = {};
+  c.context = &context;
+  if (callbacks.log) {
+    c.log = [](void* context, const char* line) { CallbacksOf(context).log(line); };
+  }
+  if (callbacks.print) {
+    c.print = [](void* context, const char* text) { CallbacksOf(context).print(text); };
+  }
+  if (callbacks.progress) {
+    c.progress = [](void* context, const char* phase, double done) {
+      CallbacksOf(context).progress(phase, done);
+    };
+  }
+  if (callbacks.cancelled) {
+    c.cancelled = [](void* context) { return CallbacksOf(context).cancelled() ? 1 : 0; };
+  }
+  if (callbacks.linked) {
+    c.linked = [](void* context, const ninfer_result* result) {
+      CallbacksOf(context).linked(PlanOf(*result, static_cast<Context*>(context)->plan));
+    };
+  }
+  return c;
+}
+
+// `context` outlives the call.
+ninfer_request Request(const std::string& options, Context& context) {
   ninfer_request request = {};
   request.interface = NINFER_COMPILER_INTERFACE;
   request.options = options.c_str();
-  request.callbacks = CCallbacks(callbacks);
+  request.callbacks = CCallbacks(context);
   return request;
 }
 
@@ -251,22 +266,23 @@ std::string CompilerLibrary::version() const { return functions_->version(); }
 
 absl::StatusOr<plan::LoadedPlan> CompilerLibrary::Compile(const std::string& options,
                                                           const CompilerCallbacks& callbacks) {
-  const ninfer_request request = Request(options, callbacks);
   // Owned by the plan: its weights lie in the compiler's memory.
   auto* result = new ninfer_result{};
   std::shared_ptr<void> owner(result, [release = functions_->release_result](void* pointer) {
     release(static_cast<ninfer_result*>(pointer));
     delete static_cast<ninfer_result*>(pointer);
   });
+  Context context{&callbacks, owner};
+  const ninfer_request request = Request(options, context);
   functions_->compile(&request, result);
   NINFER_RETURN_IF_ERROR(ToStatus(result->status, result->message));
-  return plan::PlanInMemory(SectionsOf(*result), "compiled plan", result->weights,
-                            result->weights_size, owner);
+  return PlanOf(*result, owner);
 }
 
 absl::StatusOr<std::string> CompilerLibrary::FetchModel(const std::string& options,
                                                         const CompilerCallbacks& callbacks) {
-  const ninfer_request request = Request(options, callbacks);
+  Context context{&callbacks, nullptr};
+  const ninfer_request request = Request(options, context);
   ninfer_result result = {};
   functions_->fetch_model(&request, &result);
   const absl::Status status = ToStatus(result.status, result.message);
@@ -280,7 +296,8 @@ absl::StatusOr<plan::Plan> CompilerLibrary::GenerateCode(const plan::Plan& plan,
                                                          const std::string& options,
                                                          const CompilerCallbacks& callbacks) {
   const std::string sections = plan::SerializeSections(plan);
-  ninfer_request request = Request(options, callbacks);
+  Context context{&callbacks, nullptr};
+  ninfer_request request = Request(options, context);
   request.sections = reinterpret_cast<const uint8_t*>(sections.data());
   request.sections_size = sections.size();
   ninfer_result result = {};
@@ -292,7 +309,8 @@ absl::StatusOr<plan::Plan> CompilerLibrary::GenerateCode(const plan::Plan& plan,
 
 absl::StatusOr<std::unique_ptr<EagerEngine>> CompilerLibrary::OpenEager(
     const std::string& options, const CompilerCallbacks& callbacks) {
-  const ninfer_request request = Request(options, callbacks);
+  Context context{&callbacks, nullptr};
+  const ninfer_request request = Request(options, context);
   ninfer_result result = {};
   functions_->open_eager(&request, &result);
   absl::StatusOr<plan::Plan> sections = ReadSections(result, "eager model");

@@ -20,6 +20,9 @@ struct CompilerCallbacks {
   std::function<void(absl::string_view text)> print;
   std::function<void(absl::string_view phase, double done)> progress;  // `done` from 0 to 1
   std::function<bool()> cancelled;
+  // Of Compile: the plan without its evidence, as soon as its code can run. It may outlive the
+  // call, which goes on to gather evidence.
+  std::function<void(absl::StatusOr<plan::LoadedPlan>)> linked;
 };
 
 // An executor that can also write the tensors that its options asked for.

@@ -107,13 +107,19 @@ class ModelOpener {
     }
     const double start = Seconds();
     NINFER_ASSIGN_OR_RETURN(CompilerLibrary * library, OpenLibrary());
-    NINFER_ASSIGN_OR_RETURN(plan::LoadedPlan loaded, library->Compile(request, options_.callbacks));
-    Log(absl::StrFormat("compiled in %.2f s", Seconds() - start));
-    if (!OnDevice(loaded.plan)) NINFER_RETURN_IF_ERROR(MakeCodeRunnable(&loaded));
-    auto plan = std::make_shared<const plan::LoadedPlan>(std::move(loaded));
+    Compilation::Keep keep;
+    if (!cached.empty()) {
+      keep = [cached](const plan::LoadedPlan& plan) {
+        NINFER_RETURN_IF_ERROR(MakeParentFolders(cached));
+        return plan::WritePlan(plan.plan, plan.weights, cached, 1);
+      };
+    }
     // Before the executor pins this thread: what it starts later inherits its CPU.
-    if (!cached.empty()) WriteToCache(plan, cached);
-    NINFER_RETURN_IF_ERROR(RunShared(std::move(plan)));
+    NINFER_ASSIGN_OR_RETURN(model_->compilation_,
+                            Compilation::Start(library, request, options_.callbacks, keep));
+    Log(absl::StrFormat("compiled in %.2f s", Seconds() - start));
+    if (keep) Log("writing the plan to ", cached);
+    NINFER_RETURN_IF_ERROR(Run(model_->compilation_->TakeLinked()));
     if (options_.verbose)
       Log(absl::StrFormat("first kernel ready after %.2f s", Seconds() - start));
     return absl::OkStatus();
@@ -127,16 +133,6 @@ class ModelOpener {
     if (path.ok()) return *std::move(path);
     Log("the plan will not be kept: ", path.status().message());
     return "";
-  }
-
-  void WriteToCache(std::shared_ptr<const plan::LoadedPlan> plan, const std::string& path) {
-    Log("writing the plan to ", path);
-    model_->cache_writer_ =
-        std::thread([plan = std::move(plan), path, log = options_.callbacks.log] {
-          absl::Status status = MakeParentFolders(path);
-          if (status.ok()) status = plan::WritePlan(plan->plan, plan->weights, path, 1);
-          if (!status.ok() && log) log(absl::StrCat("the plan was not kept: ", status.message()));
-        });
   }
 
   // The compiler's options, which for a device that the user named make code for it unless they
@@ -279,8 +275,13 @@ class ModelOpener {
   std::unique_ptr<Model> model_;
 };
 
-Model::~Model() {
-  if (cache_writer_.joinable()) cache_writer_.join();
+absl::Status Model::Finish() {
+  if (compilation_ == nullptr) return absl::OkStatus();
+  const auto plan = compilation_->Finish();
+  if (absl::IsCancelled(plan.status())) return absl::OkStatus();
+  NINFER_RETURN_IF_ERROR(plan.status());
+  plan_ = *plan;
+  return absl::OkStatus();
 }
 
 absl::Status Model::WriteDump(const std::string& path) {

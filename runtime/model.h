@@ -7,10 +7,10 @@
 
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "absl/status/statusor.h"
 #include "plan/reader.h"
+#include "runtime/compilation.h"
 #include "runtime/compiler_library.h"
 #include "runtime/cpu_executor.h"
 #include "runtime/device.h"
@@ -34,12 +34,11 @@ struct ModelOptions {
   plan::ReadOptions read;
   std::string compiler_options;  // a JSON object: further keys for the compiler; empty for none
   std::string dump_tensors;      // a regular expression; empty for none
-  CompilerCallbacks callbacks;   // `log` is called from a second thread too
+  CompilerCallbacks callbacks;   // called from a second thread too; `cancelled` until Finish
 };
 
 class Model {
  public:
-  ~Model();
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -49,6 +48,11 @@ class Model {
   const plan::LoadedPlan* plan() const { return plan_.get(); }
   ThreadPool* pool() const { return compiled_ != nullptr ? compiled_->pool() : nullptr; }
   double load_seconds() const { return load_seconds_; }
+
+  // A folder's model runs before its plan is finished. Waits for the plan's evidence, which plan()
+  // has from now on, and until it is kept; an error where the code turned out not to do what its
+  // graph says. Without it that is waited for when the model goes.
+  absl::Status Finish();
 
   // Writes what `dump_tensors` matched.
   absl::Status WriteDump(const std::string& path);
@@ -65,7 +69,7 @@ class Model {
   EagerEngine* eager_ = nullptr;     // executor_, when it is one
   std::unique_ptr<Tokenizer> tokenizer_;
   double load_seconds_ = 0;
-  std::thread cache_writer_;
+  std::unique_ptr<Compilation> compilation_;  // of a folder that had no plan in the cache
 };
 
 absl::StatusOr<std::unique_ptr<Model>> OpenModel(const ModelOptions& options);

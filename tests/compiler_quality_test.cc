@@ -142,8 +142,8 @@ TEST_F(QualityTest, ErrorOfALinearIsThatOfItsOutputAlone) {
     std::vector<float>* to = &node == head                           ? &y
                              : head->operand(0)->producer() == &node ? &x
                                                                      : nullptr;
-    if (to == nullptr) return;
-    to->insert(to->end(), results[0].floats->begin(), results[0].floats->end());
+    if (to != nullptr) to->insert(to->end(), results[0].floats->begin(), results[0].floats->end());
+    return absl::OkStatus();
   };
   const eager::Observer observer(observe);
   ASSERT_TRUE(RunGraph(*graph, source->model.weights, texts, 0, 1, &observer).ok());

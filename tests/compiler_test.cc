@@ -325,7 +325,7 @@ TEST_F(CompilerTest, TheCInterfaceRefusesInOneLine) {
   old.request.interface = 99;
   ninfer_compile(&old.request, &old.result);
   EXPECT_EQ(old.result.status, NINFER_BAD_INPUT);
-  EXPECT_THAT(old.result.message, HasSubstr("expected interface 4, found 99"));
+  EXPECT_THAT(old.result.message, HasSubstr("expected interface 5, found 99"));
   CInterface cancelled(Options());
   cancelled.request.callbacks.cancelled = [](void*) { return 1; };
   ninfer_compile(&cancelled.request, &cancelled.result);

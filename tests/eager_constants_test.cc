@@ -237,6 +237,7 @@ func @step(%tokens: i32[T]) {
     EXPECT_EQ(results.size(), 1u);
     ++nodes;
     inner += node.op() == ir::Op::kMul ? 1 : 0;
+    return absl::OkStatus();
   };
   const Observer observer(count);
   auto results = (*interpreter)->Run(arguments, nullptr, &observer);

@@ -26,6 +26,7 @@ TEST_P(EagerVisionTest, TowerAndConnectorEqualTransformers) {
     std::vector<float> tower;
     const auto keep = [&](const ir::Node& node, absl::Span<const Tensor> results) {
       if (node.result()->name() == "vision_hidden") tower = *results[0].floats;
+      return absl::OkStatus();
     };
     const Observer observer(keep);
     const auto results = (*interpreter)->Run(arguments, nullptr, &observer);

@@ -68,6 +68,16 @@ void ninfer_compile(const ninfer_request* request, ninfer_result* result) {
   SetSections(ModelOf(request) == "garbage" ? "garbage" : SerializeSections(toy->plan), result);
   result->weights = toy->weights;
   result->weights_size = toy->plan.weight_bytes;
+  if (request->callbacks.linked != nullptr && ModelOf(request) != "garbage") {
+    request->callbacks.linked(request->callbacks.context, result);
+  }
+  if (ModelOf(request) == "wrong") {
+    result->plan->message = "the plan does not agree with its graph";
+    result->message = result->plan->message.c_str();
+    result->status = NINFER_BAD_INPUT;
+  } else if (request->callbacks.log != nullptr) {
+    request->callbacks.log(request->callbacks.context, "evidence");
+  }
 }
 
 void ninfer_fetch_model(const ninfer_request* request, ninfer_result* result) {

@@ -23,6 +23,10 @@ ninfer_test(runtime_compiler_library_test
 target_compile_definitions(runtime_compiler_library_test PRIVATE
                            FAKE_COMPILER="$<TARGET_FILE:ninfer-fake-compiler>"
                            FAKE_OLD_COMPILER="$<TARGET_FILE:ninfer-old-compiler>")
+ninfer_test(runtime_compilation_test SOURCES runtime_compilation_test.cc runtime_example.cc DEPS runtime
+            PROGRAMS ninfer-fake-compiler LABELS threads)
+target_compile_definitions(runtime_compilation_test PRIVATE
+                           FAKE_COMPILER="$<TARGET_FILE:ninfer-fake-compiler>")
 
 ninfer_script_test(run_test run_test.py LABELS threads)
 ninfer_script_test(chat_test chat_test.py LABELS threads)

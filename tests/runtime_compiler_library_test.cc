@@ -29,7 +29,7 @@ TEST(CompilerLibrary, ACompiledPlanRunsWhereItIs) {
   callbacks.progress = [&](absl::string_view, double part) { done = part; };
   auto loaded = library->Compile(R"({"model":"toy"})", callbacks);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  EXPECT_EQ(log, "at work");
+  EXPECT_EQ(log, "at workevidence");
   EXPECT_EQ(done, 0.5);
   auto executor = CpuExecutor::Create(std::make_shared<const plan::LoadedPlan>(*std::move(loaded)),
                                       {.threads = 1});
@@ -107,7 +107,7 @@ TEST(CompilerLibrary, TheEagerEngineRefusesABadStepItself) {
 
 TEST(CompilerLibrary, AnotherInterfaceOrNoLibraryIsRefused) {
   EXPECT_EQ(CompilerLibrary::OpenFile(FAKE_OLD_COMPILER).status().message(),
-            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 4, found 999"));
+            absl::StrCat(FAKE_OLD_COMPILER, ": expected compiler interface 5, found 999"));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("/nowhere.so").status().message(),
                                "/nowhere.so: cannot open the compiler: "));
   EXPECT_TRUE(absl::StartsWith(CompilerLibrary::OpenFile("libm.so.6").status().message(),

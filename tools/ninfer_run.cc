@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdio>
 
 #include "absl/strings/str_join.h"
@@ -31,14 +32,16 @@ void Print(absl::string_view text) {
   std::fflush(stdout);
 }
 
-absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags, Notices* notices) {
+// `talking` tells that an interrupt ends an answer, and not what is still to be done for the plan.
+absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags, Notices* notices,
+                                                     const std::atomic<bool>* talking) {
   NINFER_ASSIGN_OR_RETURN(runtime::ModelOptions options, ModelOptionsOf(flags));
   ProgressBar bar;
   options.callbacks.log = [notices](absl::string_view line) { notices->Line(line); };
   options.callbacks.progress = [&bar](absl::string_view phase, double done) {
     bar.Show(phase, done);
   };
-  options.callbacks.cancelled = [] { return Interrupted(); };
+  options.callbacks.cancelled = [talking] { return !*talking && Interrupted(); };
   return runtime::OpenModel(options);
 }
 
@@ -111,11 +114,16 @@ absl::Status Run(const RunFlags& flags) {
   NINFER_RETURN_IF_ERROR(CheckFiles(flags));
   Notices notices;  // outlives the model, whose thread may still have something to say
   if (flags.verbose) notices.Release();
-  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Model> model, Open(flags, &notices));
+  std::atomic<bool> talking{false};
+  NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Model> model,
+                          Open(flags, &notices, &talking));
   if (flags.chat) {
     const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model, &notices);
     notices.Release();
-    return ChatLoop(flags, *model, options);
+    talking = true;
+    NINFER_RETURN_IF_ERROR(ChatLoop(flags, *model, options));
+    talking = false;
+    return model->Finish();
   }
   std::vector<int32_t> prompt;
   std::vector<image::Frames> pictures;
@@ -136,9 +144,11 @@ absl::Status Run(const RunFlags& flags) {
   runtime::Session session(model->executor(), model->tokenizer());
   NINFER_ASSIGN_OR_RETURN(const runtime::Generation generation, session.Generate(prompt, options));
   notices.Release();
+  if (!flags.json) Print("\n");
+  NINFER_RETURN_IF_ERROR(model->Finish());
   const bool stats = flags.stats || generation.finish == runtime::FinishReason::kCancelled;
   const double bandwidth = flags.stats ? MeasuredBandwidth(*model, generation, flags.threads) : 0;
-  Print(flags.json ? FormatJson(*model, generation, options.sampling, bandwidth) + "\n" : "\n");
+  if (flags.json) Print(FormatJson(*model, generation, options.sampling, bandwidth) + "\n");
   NINFER_RETURN_IF_ERROR(WriteFiles(flags, model.get(), generation));
   NINFER_RETURN_IF_ERROR(FlushOutput());
   if (stats) std::fputs(FormatStats(*model, generation, bandwidth).c_str(), stderr);

@@ -1,7 +1,8 @@
-// The attention family over a paged cache. A unit is one KV head and a block of 16 tokens; the
-// query heads that share the KV head are rows beside each other, so that keys and values are read
-// once for all of them. Per span of two pages of 64 positions: scores by the same tile as a
-// linear's (a page's keys are laid out as a panel), a softmax update, values by the tile again.
+// The attention family over a paged cache. A unit is one KV head and a quarter of a block of 16
+// tokens; a range of units takes the tokens of a block together. The query heads that share the KV
+// head are rows beside each other, so that keys and values are read once for all of them. Per span
+// of two pages of 64 positions: scores by the same tile as a linear's (a page's keys are laid out
+// as a panel), a softmax update, values by the tile again.
 //
 // flash keeps a running maximum, sum and weighted values (Milakov and Gimelshein 2018; Dao et al.
 // 2022) and no scores; efficient keeps the scores of a tile of rows in the thread's scratch; naive
@@ -25,6 +26,7 @@ namespace {
 
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
 constexpr int64_t kRowBlock = program::kAttentionTokens;
+constexpr int64_t kParts = program::kAttentionParts;
 constexpr int64_t kSpan = program::kAttentionSpan;
 
 const ir::Node* FindAttention(const Emitter& e) {
@@ -46,8 +48,15 @@ class AttentionEmitter {
 
   void Run() {
     Analyse();
-    e_.For(e_.begin(), e_.end(), 1, [&](LV unit) {
-      e_.Call("unit", {unit}, [this](const std::vector<LV>& p) { Unit(p[0]); });
+    llvm::IRBuilder<>& b = e_.b();
+    LV last = b.CreateUDiv(b.CreateAdd(e_.end(), e_.I64(kParts - 1)), e_.I64(kParts));
+    e_.For(b.CreateUDiv(e_.begin(), e_.I64(kParts)), last, 1, [&](LV block) {
+      LV unit = b.CreateMul(block, e_.I64(kParts));
+      LV from = b.CreateSub(e_.begin(), unit);
+      from = b.CreateSelect(b.CreateICmpSLT(from, e_.I64(0)), e_.I64(0), from);
+      LV to = Min(b.CreateSub(e_.end(), unit), e_.I64(kParts));
+      e_.Call("block", {block, from, to},
+              [this](const std::vector<LV>& p) { Block(p[0], p[1], p[2]); });
     });
     e_.Finish();
   }
@@ -82,8 +91,8 @@ class AttentionEmitter {
     });
   }
 
-  // The rows of the unit's block, sequence by sequence.
-  void Unit(LV unit) {
+  // The rows of the parts [from, to) of a block and KV head, sequence by sequence.
+  void Block(LV unit, LV from, LV to) {
     llvm::IRBuilder<>& b = e_.b();
     LV tokens = e_.DimValue(node_->result()->type().shape[0]);
     LV blocks = b.CreateUDiv(b.CreateAdd(tokens, e_.I64(kRowBlock - 1)), e_.I64(kRowBlock));
@@ -94,7 +103,13 @@ class AttentionEmitter {
     LV from_end = b.CreateSub(b.CreateSub(blocks, e_.I64(1)), half);
     LV odd = b.CreateICmpNE(b.CreateAnd(turn, e_.I64(1)), e_.I64(0));
     StoreIndex(b.CreateURem(unit, e_.I64(kv_.heads)), tile_.Head());
-    StoreIndex(b.CreateSelect(odd, from_end, half), tile_.Block());
+    LV first = b.CreateMul(b.CreateSelect(odd, from_end, half), e_.I64(kRowBlock));
+    LV count = Min(b.CreateSub(tokens, first), e_.I64(kRowBlock));
+    const auto bound = [&](LV part) {
+      return b.CreateAdd(first, b.CreateUDiv(b.CreateMul(count, part), e_.I64(kParts)));
+    };
+    StoreIndex(bound(from), tile_.BlockBegin());
+    StoreIndex(bound(to), tile_.BlockEnd());
     LV sequences = e_.DimValue(ir::Dim::Symbolic(SymbolIndex(e_.program(), "S")));
     e_.For(e_.I64(0), sequences, 1, [&](LV s) {
       e_.Call("sequence", {s}, [this](const std::vector<LV>& p) { Sequence(p[0]); });
@@ -103,9 +118,8 @@ class AttentionEmitter {
 
   void Sequence(LV s) {
     llvm::IRBuilder<>& b = e_.b();
-    LV tokens = e_.DimValue(node_->result()->type().shape[0]);
-    LV low = b.CreateMul(LoadIndex(tile_.Block(), e_.I64(0)), e_.I64(kRowBlock));
-    LV high = Min(b.CreateAdd(low, e_.I64(kRowBlock)), tokens);
+    LV low = LoadIndex(tile_.BlockBegin(), e_.I64(0));
+    LV high = LoadIndex(tile_.BlockEnd(), e_.I64(0));
     LV bounds = e_.ParameterAddress(node_->operand(3));
     LV first = LoadIndex(bounds, s);
     LV last = LoadIndex(bounds, b.CreateAdd(s, e_.I64(1)));

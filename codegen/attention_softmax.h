@@ -50,7 +50,9 @@ class AttentionScratch {
   LV Head() { return Field(5, e_.I64(0)); }
   LV Sequence() { return Field(5, e_.I64(1)); }
   LV FirstRow() { return Field(5, e_.I64(2)); }
-  LV Block() { return Field(5, e_.I64(3)); }
+  // Of tokens, of which the rows are.
+  LV BlockBegin() { return Field(5, e_.I64(3)); }
+  LV BlockEnd() { return Field(5, e_.I64(4)); }
   LV Values(LV r) { return Row(kValuesAt, r, columns_ * 4); }
   LV Query(LV r) { return Row(kValuesAt + kRows * columns_ * 4, r, columns_ * 4); }
   LV Weights(LV r) { return Row(PageAt(), r, kPage * 2); }

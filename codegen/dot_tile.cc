@@ -3,7 +3,8 @@
 // neighbours.
 //
 // Measured on Zen 4: 6 rows x 4 vectors of 512 bits reach 98% of VDPBF16PS's peak and leave
-// registers for the weights; 12 x 2 spill. Tested by tests/codegen_test.cc.
+// registers for the weights; 12 x 2 spill. Pairs that are widened in the tile cost less in more
+// rows: two operations to 8 products, where 5 x 4 have two to 5. Tested by tests/codegen_test.cc.
 #include "base/status.h"
 #include "codegen/emitter.h"
 #include "codegen/quantised_ops.h"
@@ -27,10 +28,10 @@ LV Words(Emitter& e, LV address) {
 // Unrolled steps of k: enough to hide the loop's own instructions. With 16 registers one: LLVM
 // moves the loads of all unrolled steps to the front, and spills them. So it does with what it adds
 // up of several steps' pairs before it adds that to the sums.
-int64_t UnrolledSteps(const Target& target, DotMode mode) {
+int64_t UnrolledSteps(const Target& target, DotMode mode, size_t sums) {
   if (target.vector_bits < 512) return 1;
   if (mode == DotMode::kInt8) return target.integer_dot == IntegerDot::kPairs ? 1 : 2;
-  return 4;
+  return sums < 16 ? 4 : 2;
 }
 
 class TileEmitter {
@@ -40,7 +41,8 @@ class TileEmitter {
   std::vector<LV> Run() {
     const int64_t step = DotStep(tile_.mode);
     const int64_t whole = tile_.k / step;
-    const int64_t unroll = UnrolledSteps(e_.target(), tile_.mode);
+    const int64_t unroll =
+        UnrolledSteps(e_.target(), tile_.mode, tile_.a_rows.size() * tile_.b_slots.size());
     const int64_t unrolled = whole / unroll * unroll;
     std::vector<LV> acc = tile_.sums.empty() ? Begin() : tile_.sums;
     if (unrolled > 0) {
@@ -194,6 +196,7 @@ class TileEmitter {
 
   void Step(LV i, int64_t u, int64_t step, std::vector<LV>& acc) {
     if (tile_.prefetch > 0) Prefetch(i, u);
+    if (tile_.next.step != nullptr) tile_.next.Prefetch(e_, e_.b().CreateAdd(i, e_.I64(u)));
     if (tile_.mode == DotMode::kInt8) return IntegerStep(i, u, acc);
     const size_t slots = tile_.b_slots.size();
     std::vector<LV> b(slots);
@@ -275,7 +278,7 @@ TileShape LargestTile(const Target& target, DotMode mode) {
     const bool bytes = target.integer_dot != IntegerDot::kPairs;
     return {bytes && target.vector_bits > 128 ? 6 : 4, wide ? 2 : 1};
   }
-  if (target.vector_bits == 512) return {pairs ? 5 : 6, 4};
+  if (target.vector_bits == 512) return pairs ? TileShape{8, 2} : TileShape{6, 4};
   if (wide) return {4, 4};
   // Without FMA a product needs a register of its own.
   if (!target.fma) return {pairs ? 3 : 5, 2};
@@ -289,8 +292,12 @@ TileShape TileFor(const Target& target, DotMode mode, int rows) {
     // Of bytes each product has two sums.
     return {rows, target.integer_dot != IntegerDot::kPairs && rows <= 2 ? 2 * slots : slots};
   }
-  if (wide) return {rows, 4};
+  if (wide) return {rows, rows <= (pairs ? 5 : 6) ? 4 : 2};
   return {rows, rows == 1 || (rows == 2 && !pairs && target.fma) ? 4 : 2};
+}
+
+int RowsOfOneTile(const Target& target, DotMode mode) {
+  return target.vector_bits == 512 ? 8 : LargestTile(target, mode).rows;
 }
 
 std::vector<LV> EmitWeights(Emitter& e, DotMode mode, LV address) {
@@ -298,6 +305,23 @@ std::vector<LV> EmitWeights(Emitter& e, DotMode mode, LV address) {
   if (mode == DotMode::kF16) return {e.LoadFloat(address, DType::kF16, e.lanes())};
   LV words = Words(e, address);
   return {Low(e, words), High(e, words)};
+}
+
+void NextWeights::Prefetch(Emitter& e, LV at) const {
+  for (LV part : parts) e.Prefetch(e.Offset(part, e.b().CreateMul(at, step)));
+}
+
+NextWeights PartsOfNext(Emitter& e, const std::vector<LV>& slots, LV distance, LV index, LV tiles,
+                        int64_t steps, int64_t bytes) {
+  llvm::IRBuilder<>& b = e.b();
+  LV step = b.CreateUDiv(b.CreateAdd(tiles, e.I64(bytes - 1)), tiles);
+  LV part = b.CreateAdd(distance, b.CreateMul(index, b.CreateMul(step, e.I64(steps))));
+  NextWeights next{{}, step};
+  const auto in_panel = static_cast<size_t>(formats::kPanelColumns / e.lanes());
+  for (size_t s = 0; s < slots.size(); s += in_panel) {
+    next.parts.push_back(e.Offset(slots[s], part));
+  }
+  return next;
 }
 
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile) { return TileEmitter(e, tile).Run(); }

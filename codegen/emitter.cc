@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/Intrinsics.h"
 #include "llvm/IR/IntrinsicsX86.h"
 
@@ -307,6 +308,14 @@ void Emitter::StoreFloat(LV value, LV address, DType dtype, int lanes) {
 LV Emitter::Fma(LV a, LV b, LV c) {
   if (!target_.fma) return builder_.CreateFAdd(builder_.CreateFMul(a, b), c);
   return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()}, {a, b, c});
+}
+
+LV Emitter::Disguised(LV value) {
+  llvm::Type* type = value->getType();
+  llvm::FunctionType* function = llvm::FunctionType::get(type, {type}, /*isVarArg=*/false);
+  return builder_.CreateCall(
+      function, llvm::InlineAsm::get(function, "", "=r,0,~{memory}", /*hasSideEffects=*/true),
+      {value});
 }
 
 void Emitter::Prefetch(LV address) {

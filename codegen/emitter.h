@@ -78,6 +78,9 @@ class Emitter {
   LV LoadI32(LV address);
   void StoreFloat(LV value, LV address, DType dtype, int lanes);
   void Prefetch(LV address);  // its cache line, into all levels
+  // The same number, which LLVM takes for another: what is loaded there again is loaded again, and
+  // needs no register in between.
+  LV Disguised(LV value);
   // f32 to bf16 bits, as i16 or a vector of it.
   LV ToBf16(LV value, int lanes);
   // Bits of f16, as i16 or a vector of it, and f32.
@@ -160,6 +163,20 @@ enum class DotMode : uint8_t {
 // Of weights in panels of floats, and rows of `a_dtype`.
 DotMode DotModeOf(const Target& target, formats::Format format, DType a_dtype);
 
+// Of several tiles over the same weights the first few ask for a part each of those that come next,
+// so that these are read from memory while the processor multiplies.
+inline constexpr int64_t kAskingTiles = 4;
+inline bool AsksForNextWeights(const Target& target) { return target.vector_bits == 512; }
+struct NextWeights {
+  std::vector<LV> parts;  // addresses, of each panel; none: nothing is asked for
+  LV step = nullptr;      // bytes of a part for each step of the tile
+  void Prefetch(Emitter& e, LV at) const;
+};
+// What tile `index` of `tiles` asks for, of the panels that lie `distance` behind those of `slots`
+// and take `steps` of `bytes`.
+NextWeights PartsOfNext(Emitter& e, const std::vector<LV>& slots, LV distance, LV index, LV tiles,
+                        int64_t steps, int64_t bytes);
+
 // One register tile: acc[row][slot] = sums[row][slot] + sum over k of a[row][k] * b[k][slot],
 // summed in the order of k.
 struct DotTile {
@@ -171,6 +188,7 @@ struct DotTile {
   int64_t b_stride = 0;      // bytes from one k step to the next
   int64_t k = 0;             // elements summed; of kInt8 a multiple of 4
   int64_t prefetch = 0;      // bytes ahead in b that are asked for; 0: none
+  NextWeights next;          // or these
   std::vector<LV> sums;      // of the k before, row by row; empty: 0, or a_starts
   // Of the tile that comes next, asked for a little with every step: how far its rows of a lie
   // behind these (0: none), and where its sums lie.
@@ -190,6 +208,9 @@ struct TileShape {
 };
 TileShape LargestTile(const Target& target, DotMode mode);
 TileShape TileFor(const Target& target, DotMode mode, int rows);
+// Up to so many rows are to be one tile, however narrow: of two the second multiplies while nothing
+// is read from memory.
+int RowsOfOneTile(const Target& target, DotMode mode);
 
 // Elements of k that one step takes.
 inline int64_t DotStep(DotMode mode) {

@@ -10,6 +10,7 @@
 // they belong. A thread has its panels of every expert, so that all threads have work whatever is
 // chosen. Tested by tests/codegen_experts_test.cc.
 #include <algorithm>
+#include <climits>
 
 #include "absl/strings/str_cat.h"
 #include "codegen/emitter.h"
@@ -21,10 +22,9 @@
 namespace ninfer::codegen {
 namespace {
 
-// Read ahead in a panel. The CPU's own prefetchers stop at every 4 KiB of addresses, huge pages or
-// not, and keep too few lines in flight between: on Sapphire Rapids one row of bf16 weights is
-// read at 75-82% of the read limit without, at 95-100% with 2 to 4 KiB; more rows gain 10-20%, and
-// whole tiles lose nothing.
+// Read ahead in a panel. The CPU's own prefetchers stop at every 4 KiB of addresses and keep too
+// few lines in flight between: on Sapphire Rapids one row of bf16 weights is read at 75-82% of the
+// read limit without, at 95-100% with 2 to 4 KiB; more rows gain 10-20%.
 constexpr int64_t kPrefetchBytes = 4096;
 
 class LinearEmitter {
@@ -152,21 +152,36 @@ class LinearEmitter {
     return e_.b().CreateAlignedLoad(e_.b().getInt64Ty(), address, llvm::Align(8));
   }
 
-  // All panels of the call for the block of rows that begins at `from`: pairs where the registers
-  // hold two, and a last one alone.
+  // All panels of the call for the block of rows that begins at `from`: in pairs, with a last one
+  // alone, where the registers hold two.
   void AllPanels(LV from) {
-    const int group = e_.target().vector_bits == 512 && shape_.segments == 1 ? 2 : 1;
-    const auto panels = [&](LV panel, int count) {
-      e_.Call(absl::StrCat("panels_", count), {panel, from},
-              [&](const std::vector<LV>& p) { Panels(p[0], count, p[1]); });
+    const auto singles = [&](LV first) { EachPanel(first, from, 1); };
+    const auto pairs = [&] {
+      EachPanel(LoadI64(kFirstPanel), from, 2);
+      LV last = LoadI64(kLastPanel), count = e_.b().CreateSub(last, LoadI64(kFirstPanel));
+      singles(e_.b().CreateSub(last, e_.b().CreateAnd(count, e_.I64(1))));
     };
-    LV last = LoadI64(kLastPanel);
-    LV stop = e_.b().CreateSub(last, e_.I64(group - 1));
-    e_.For(LoadI64(kFirstPanel), stop, group, [&](LV panel) { panels(panel, group); });
-    if (group == 1) return;
-    LV odd = e_.b().CreateAnd(e_.b().CreateSub(last, LoadI64(kFirstPanel)), e_.I64(1));
-    e_.If(e_.b().CreateICmpNE(odd, e_.I64(0)),
-          [&] { panels(e_.b().CreateSub(LoadI64(kLastPanel), e_.I64(1)), 1); });
+    const int most = shape_.RowsOfPairs();
+    if (most == 0) return singles(LoadI64(kFirstPanel));
+    if (most == INT_MAX) return pairs();
+    LV rows = BlockRows(from);
+    LV few = e_.b().CreateICmpSLE(rows, e_.I64(most));
+    if (shape_.Slices()) {
+      few = e_.b().CreateOr(few, e_.b().CreateICmpSGT(SlicedRows(e_, rows), e_.I64(0)));
+    }
+    e_.If(few, pairs);
+    e_.If(e_.b().CreateNot(few), [&] { singles(LoadI64(kFirstPanel)); });
+  }
+
+  // Those from `first` on, `group` at a time.
+  void EachPanel(LV first, LV from, int group) {
+    e_.Call(absl::StrCat("each_", group), {first, from}, [&](const std::vector<LV>& p) {
+      LV stop = e_.b().CreateSub(LoadI64(kLastPanel), e_.I64(group - 1));
+      e_.For(p[0], stop, group, [&](LV panel) {
+        e_.Call(absl::StrCat("panels_", group), {panel, p[1]},
+                [&](const std::vector<LV>& q) { Panels(q[0], group, q[1]); });
+      });
+    });
   }
 
   // The linear's value is the accumulator in scratch. With two segments the slices of the result
@@ -232,21 +247,60 @@ class LinearEmitter {
             [&](const std::vector<LV>& p) { Tiles(p[0], p[1], p[2], group); });
   }
 
+  // How a tile finds its weights: it is the first over them and asks for what comes soon; one of
+  // several, which ask for parts of the next panels; behind these.
+  enum class Reads { kFirst, kAsksForNext, kAgain };
+
   // The rows from `first` on.
   void Tiles(LV panel, LV from, LV first, int group) {
-    LV rows = BlockRows(from);
-    const TileShape full = shape_.Quantised() ? LargestQuantisedTile(e_.target(), shape_.product)
-                                              : LargestTile(e_.target(), shape_.mode);
-    LV rest = e_.b().CreateURem(e_.b().CreateSub(rows, first), e_.I64(full.rows));
-    LV whole = e_.b().CreateSub(rows, rest);
-    e_.For(first, whole, full.rows, [&](LV row) {
-      CallTile(panel, from, row, full.rows, group);
-      CallEpilogue(panel, e_.b().CreateAdd(from, row), e_.I64(full.rows), e_.I64(0), group);
+    if (shape_.LargestRows() <= MostRows(group)) {
+      e_.Call(absl::StrCat("several_", group), {panel, from, first},
+              [&](const std::vector<LV>& p) { Several(p[0], p[1], p[2], group); });
+    }
+    e_.Call(absl::StrCat("rest_", group), {panel, from, first},
+            [&](const std::vector<LV>& p) { Rest(p[0], p[1], p[2], group); });
+  }
+
+  // Of a tile of pairs of panels, or of single ones.
+  int MostRows(int group) const { return group == 2 ? shape_.RowsOfPairs() : INT_MAX; }
+
+  // Where the rows from `first` on end that are several tiles.
+  LV EndOfSeveral(LV from, LV first) {
+    LV rows = BlockRows(from), all = e_.b().CreateSub(rows, first);
+    LV one = e_.b().CreateICmpSLE(all, e_.I64(shape_.RowsOfOneTile()));
+    LV rest = e_.b().CreateURem(all, e_.I64(shape_.LargestRows()));
+    return e_.b().CreateSelect(one, first, e_.b().CreateSub(rows, rest));
+  }
+
+  void Several(LV panel, LV from, LV first, int group) {
+    LV end = EndOfSeveral(from, first);
+    if (!shape_.AsksForNextPanels()) {
+      return CallSeveral("all_", panel, from, first, end, group, Reads::kFirst);
+    }
+    LV later = Min(end, e_.b().CreateAdd(first, e_.I64(kAskingTiles * shape_.LargestRows())));
+    CallSeveral("asking_", panel, from, first, later, group, Reads::kAsksForNext);
+    CallSeveral("later_", panel, from, later, end, group, Reads::kAgain);
+  }
+
+  // Rows [first, last). Loops are functions of their own: none keeps registers from another.
+  void CallSeveral(const char* name, LV panel, LV from, LV first, LV last, int group, Reads reads) {
+    const int full = shape_.LargestRows();
+    e_.Call(absl::StrCat(name, group), {panel, from, first, last}, [&](const std::vector<LV>& p) {
+      e_.For(p[2], p[3], full, [&](LV row) {
+        CallTile(p[0], p[1], row, full, group, reads);
+        CallEpilogue(p[0], e_.b().CreateAdd(p[1], row), e_.I64(full), e_.I64(0), group);
+      });
     });
-    LV left = e_.b().CreateSub(rows, whole);
-    for (int count = 1; count < full.rows; ++count) {
+  }
+
+  // The rows behind those, one tile.
+  void Rest(LV panel, LV from, LV first, int group) {
+    const int most = std::max(shape_.LargestRows() - 1, shape_.RowsOfOneTile());
+    LV whole = EndOfSeveral(from, first);
+    LV left = e_.b().CreateSub(BlockRows(from), whole);
+    for (int count = 1; count <= std::min(most, MostRows(group)); ++count) {
       e_.If(e_.b().CreateICmpEQ(left, e_.I64(count)),
-            [&] { CallTile(panel, from, whole, count, group); });
+            [&] { CallTile(panel, from, whole, count, group, Reads::kFirst); });
     }
     e_.If(e_.b().CreateICmpSGT(left, e_.I64(0)),
           [&] { CallEpilogue(panel, e_.b().CreateAdd(from, whole), left, e_.I64(0), group); });
@@ -259,20 +313,40 @@ class LinearEmitter {
             group_slots_ * shape_.segments,
             shape_.RowType(),
             shape_.RowBytes(),
+            NextPanels(group_slots_ * shape_.segments),
             [=, this](LV at) { return Slots(at, group, shape_.Step() * shape_.ElementBytes()); },
             [this](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); }};
   }
   // Of a row.
   int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * shape_.segments); }
 
+  LV Min(LV a, LV b) { return e_.b().CreateSelect(e_.b().CreateICmpSLT(a, b), a, b); }
+
   // Tile and epilogue are functions of their own, so that neither keeps registers from the other.
-  void CallTile(LV panel, LV from, LV row, int count, int group) {
-    e_.Call(absl::StrCat("tile_", group, "_", count), {panel, from, row},
+  void CallTile(LV panel, LV from, LV row, int count, int group, Reads reads) {
+    constexpr const char* kNames[] = {"tile_", "asking_tile_", "later_tile_"};
+    e_.Call(absl::StrCat(kNames[static_cast<int>(reads)], group, "_", count), {panel, from, row},
             [&](const std::vector<LV>& p) {
-              if (shape_.Quantised()) return IntegerTile(p[0], p[2], count, group);
-              Tile(p[0], p[1], p[2], count, group);
+              if (shape_.Quantised()) return IntegerTile(p[0], p[1], p[2], count, group, reads);
+              Tile(p[0], p[1], p[2], count, group, reads);
             });
   }
+
+  // What the tile of `count` rows at `row`, one of several, asks for, for the slots [s, stop).
+  NextWeights NextOf(LV from, LV row, int count, const std::vector<LV>& slots, size_t s,
+                     size_t stop, int64_t steps, int64_t bytes) {
+    llvm::IRBuilder<>& b = e_.b();
+    LV tiles = Min(b.CreateUDiv(BlockRows(from), e_.I64(count)), e_.I64(kAskingTiles));
+    return PartsOfNext(e_, {slots.begin() + s, slots.begin() + stop},
+                       e_.I64(NextPanels(slots.size())), b.CreateUDiv(row, e_.I64(count)), tiles,
+                       steps, bytes);
+  }
+  // How far behind panels of so many slots the next ones lie.
+  int64_t NextPanels(size_t slots) const {
+    const auto panels = static_cast<int64_t>(slots) * e_.lanes() / formats::kPanelColumns;
+    return panels * shape_.experts * formats::PanelBytes(shape_.format, shape_.k);
+  }
+
   // The sums of the rows from `row` on lie at `at` in scratch.
   void CallEpilogue(LV panel, LV row, LV count, LV at, int group) {
     e_.Call(absl::StrCat("epilogue_", group), {panel, row, count, at},
@@ -281,19 +355,23 @@ class LinearEmitter {
 
   // scratch[row][slot][lane] = accumulators of `count` rows from row `row` of the block that begins
   // at `from` on.
-  void Tile(LV panel, LV from, LV row, int count, int group) {
+  void Tile(LV panel, LV from, LV row, int count, int group, Reads reads) {
     const std::vector<LV> slots = Slots(panel, group, shape_.Step() * shape_.ElementBytes());
     const TileShape shape = TileFor(e_.target(), shape_.mode, count);
     DotTile tile;
     tile.mode = shape_.mode;
     tile.k = shape_.k;
     tile.b_stride = formats::kPanelColumns * shape_.Step() * shape_.ElementBytes();
-    tile.prefetch = kPrefetchBytes;
+    tile.prefetch = reads == Reads::kFirst ? kPrefetchBytes : 0;
     tile.a_dtype = shape_.RowType();
     tile.a_rows = InputRows(from, row, e_.I64(0), count);
     for (size_t s = 0; s < slots.size(); s += shape.slots) {
       const size_t stop = std::min(slots.size(), s + shape.slots);
       tile.b_slots.assign(slots.begin() + s, slots.begin() + stop);
+      if (reads == Reads::kAsksForNext) {
+        tile.next =
+            NextOf(from, row, count, slots, s, stop, shape_.k / shape_.Step(), tile.b_stride);
+      }
       StoreAccumulators(EmitDotTile(e_, tile), e_.scratch(), count, s, stop, slots.size());
     }
   }
@@ -325,14 +403,19 @@ class LinearEmitter {
   }
 
   // The same as Tile, of quantised panels and prepared rows.
-  void IntegerTile(LV panel, LV row, int count, int group) {
+  void IntegerTile(LV panel, LV from, LV row, int count, int group, Reads reads) {
     const std::vector<LV> panels = Slots(panel, group, 0);
     const TileShape shape = QuantisedTileFor(e_.target(), shape_.product, count);
     const auto in_panel = static_cast<size_t>(formats::kPanelColumns / e_.lanes());
     QuantisedTile tile;
     tile.product = shape_.product;
     tile.layout = formats::BlocksOf(shape_.format, shape_.k);
-    tile.prefetch = kPrefetchBytes;
+    const int64_t loads = tile.layout.blocks * LoadsOfBlock(shape_.product);
+    const int64_t bytes = formats::PanelBytes(shape_.format, shape_.k) / loads;
+    tile.prefetch = reads == Reads::kFirst ? kPrefetchBytes : 0;
+    // Two sums for each row and slot: of more rows the registers hold one slot's.
+    tile.slots_in_turn =
+        !shape_.product.one_sum() && count > LargestQuantisedTile(e_.target(), shape_.product).rows;
     LV first = e_.Offset(e_.scratch(),
                          e_.AddMul(e_.I64(shape_.PreparedAt()), row, shape_.PreparedBytes()));
     for (int r = 0; r < count; ++r) {
@@ -341,6 +424,9 @@ class LinearEmitter {
     for (size_t s = 0; s < panels.size(); s += shape.slots) {
       const size_t stop = std::min(panels.size(), s + shape.slots);
       tile.b_panels.assign(panels.begin() + s, panels.begin() + stop);
+      if (reads == Reads::kAsksForNext) {
+        tile.next = NextOf(from, row, count, panels, s, stop, loads, bytes);
+      }
       tile.b_columns.clear();
       for (size_t i = s; i < stop; ++i) {
         tile.b_columns.push_back(static_cast<int64_t>(i % in_panel) * e_.lanes());

@@ -1,6 +1,8 @@
 // See linear_shape.h. Tested by tests/codegen_linear_test.cc, tests/codegen_experts_test.cc.
 #include "codegen/linear_shape.h"
 
+#include <climits>
+
 #include "base/status.h"
 #include "program/body.h"
 #include "program/columns.h"
@@ -45,6 +47,29 @@ LinearShape::LinearShape(const Emitter& e)
   product.weights = formats::InfoOf(format).scheme;
   product.rows = RowsOf(*linear);
   if (!Quantised()) mode = DotModeOf(target_, format, input.dtype);
+}
+
+int LinearShape::LargestRows() const {
+  return Quantised() ? LargestQuantisedTile(target_, product).rows
+                     : LargestTile(target_, mode).rows;
+}
+
+int LinearShape::RowsOfOneTile() const {
+  return Quantised() ? RowsOfOneQuantisedTile(target_, product)
+                     : codegen::RowsOfOneTile(target_, mode);
+}
+
+int LinearShape::RowsOfPairs() const {
+  if (target_.vector_bits < 512 || segments > 1) return 0;
+  const auto is_wide = [&](int rows) {
+    const TileShape tile =
+        Quantised() ? QuantisedTileFor(target_, product, rows) : TileFor(target_, mode, rows);
+    return tile.slots * 16 > formats::kPanelColumns;
+  };
+  if (is_wide(LargestRows())) return INT_MAX;
+  int rows = LargestRows() - 1;
+  while (rows > 0 && !is_wide(rows)) --rows;
+  return rows;
 }
 
 int64_t LinearShape::PreparedBytes() const {

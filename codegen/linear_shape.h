@@ -34,6 +34,17 @@ class LinearShape {
   // Whether the weights are widened a slice of k at a time (slices.h).
   bool Slices() const { return !Quantised() && WantsSlices(mode); }
 
+  // Rows of a tile where there are several, and up to how many are one.
+  int LargestRows() const;
+  int RowsOfOneTile() const;
+  // Up to how many rows panels are visited in pairs, since a tile is as wide; INT_MAX: always, 0:
+  // never.
+  int RowsOfPairs() const;
+  // Whether tiles ask for parts of the panels that come next.
+  bool AsksForNextPanels() const {
+    return AsksForNextWeights(target_) && (!Quantised() || UnrollsBlocks(target_, product));
+  }
+
   // Of a prepared row.
   DType PreparedType() const { return mode == DotMode::kBf16Dot ? DType::kBF16 : DType::kF32; }
   int64_t PreparedBytes() const;

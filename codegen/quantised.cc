@@ -42,7 +42,9 @@ class TileEmitter {
     const std::vector<LV> begin = product_.one_sum() ? Begin(tile_.a_rows, e_.I64(0)) : zero;
     std::vector<LV> sums =
         e_.ForCarry(e_.I64(0), e_.I64(tile_.layout.blocks), 1, begin,
-                    [&](LV g, const std::vector<LV>& carried) { return Block(g, carried); });
+                    [&](LV g, const std::vector<LV>& carried) {
+                      return tile_.slots_in_turn ? SlotsInTurn(g, carried) : Block(g, carried);
+                    });
     if (product_.one_sum()) sums = Scaled(e_.I64(0), tile_.a_rows, sums, zero);
     if (product_.rows == QuantisedRows::kWhole) ScaleRows(sums);
     return sums;
@@ -95,6 +97,21 @@ class TileEmitter {
     return e_.b().CreateZExt(e_.b().CreateAlignedLoad(bytes, address, llvm::Align(1)), WordsType());
   }
 
+  std::vector<LV> SlotsInTurn(LV g, const std::vector<LV>& carried) {
+    std::vector<LV> next(carried.size());
+    for (size_t s = 0; s < slots_; ++s) {
+      QuantisedTile one = tile_;
+      one.b_panels = {tile_.b_panels[s]};
+      one.b_columns = {tile_.b_columns[s]};
+      std::vector<LV> sums;
+      for (size_t i = s; i < carried.size(); i += slots_) sums.push_back(carried[i]);
+      if (s > 0) g = e_.Disguised(g);  // LLVM would keep all of the rows for the next slot
+      sums = TileEmitter(e_, one).Block(g, sums);
+      for (size_t r = 0; r < sums.size(); ++r) next[r * slots_ + s] = sums[r];
+    }
+    return next;
+  }
+
   std::vector<LV> Block(LV g, const std::vector<LV>& carried) {
     LV header = InHeader(g);
     LV block = InBlock(g, header);
@@ -102,7 +119,8 @@ class TileEmitter {
     LV in_row = e_.b().CreateMul(g, e_.I64(row_bytes));
     std::vector<LV> a;
     for (LV row : tile_.a_rows) a.push_back(e_.Offset(row, in_row));
-    Prefetch(header, block);
+    const bool unrolled = UnrollsBlocks(e_.target(), product_);
+    if (!unrolled) Prefetch(header, block, 0, 1);
     zeros_.clear();
     std::vector<LV> sums = product_.one_sum() ? carried : Begin(a, header);
     std::vector<LV> panels;
@@ -110,11 +128,13 @@ class TileEmitter {
       panels.push_back(
           e_.Offset(e_.Offset(tile_.b_panels[s], block), tile_.b_columns[s] * kNeighbours));
     }
-    const int64_t loads = kBlock / kNeighbours / PerLoad();
-    const bool pairs = e_.target().integer_dot == IntegerDot::kPairs;
-    const bool unrolls = IsPlain(product_) && !(product_.one_sum() && pairs);
-    if (e_.target().vector_bits == 512 && unrolls) {
-      for (int64_t load = 0; load < loads; ++load) Load(a, panels, e_.I64(load), sums);
+    const int64_t loads = LoadsOfBlock(product_);
+    if (unrolled) {
+      for (int64_t load = 0; load < loads; ++load) {
+        Prefetch(header, block, load, loads);
+        if (tile_.next.step != nullptr) tile_.next.Prefetch(e_, e_.AddMul(e_.I64(load), g, loads));
+        Load(a, panels, e_.I64(load), sums);
+      }
     } else {  // LLVM would move the loads of all steps, or sums of pairs, to the front: spills
       sums = e_.ForCarry(e_.I64(0), e_.I64(loads), 1, sums,
                          [&](LV load, const std::vector<LV>& so_far) {
@@ -307,9 +327,12 @@ class TileEmitter {
           total = e_.Fma(sum, scale, total);
           continue;
         }
-        const bool by_block = product_.rows == QuantisedRows::kByBlock;
-        LV both = by_block ? e_.b().CreateFMul(scale, RowScale(a[r])) : scale;
-        total = e_.Fma(e_.b().CreateSIToFP(sum, e_.FloatType(lanes_)), both, total);
+        // In the register of the sum: the product of the scales would need another.
+        sum = e_.b().CreateSIToFP(sum, e_.FloatType(lanes_));
+        if (product_.rows == QuantisedRows::kByBlock) {
+          sum = e_.b().CreateFMul(sum, RowScale(a[r]));
+        }
+        total = e_.Fma(sum, scale, total);
       }
     }
     return next;
@@ -328,8 +351,9 @@ class TileEmitter {
   }
 
   // Slots of one panel lie side by side: the first of them asks for the block, and for the header
-  // where each block has one.
-  void Prefetch(LV header, LV block) {
+  // where each block has one. This is part `part` of `parts` of it: all at once would be more than
+  // the processor keeps in flight.
+  void Prefetch(LV header, LV block, int64_t part, int64_t parts) {
     if (tile_.prefetch == 0) return;
     constexpr int64_t kLine = 64;
     const bool own = tile_.layout.blocks_per_group == 1;
@@ -337,7 +361,10 @@ class TileEmitter {
     for (size_t s = 0; s < slots_; ++s) {
       if (tile_.b_columns[s] != 0) continue;
       LV ahead = e_.Offset(e_.Offset(tile_.b_panels[s], own ? header : block), tile_.prefetch);
-      for (int64_t at = 0; at < bytes; at += kLine) e_.Prefetch(e_.Offset(ahead, at));
+      const int64_t lines = (bytes + kLine - 1) / kLine;
+      for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; ++line) {
+        e_.Prefetch(e_.Offset(ahead, line * kLine));
+      }
     }
   }
 
@@ -376,13 +403,28 @@ TileShape LargestQuantisedTile(const Target& target, const QuantisedProduct& pro
 }
 
 TileShape QuantisedTileFor(const Target& target, const QuantisedProduct& product, int rows) {
-  if (target.vector_registers == 16 || product.one_sum()) {
-    return {rows, LargestQuantisedTile(target, product).slots};
-  }
+  const TileShape largest = LargestQuantisedTile(target, product);
+  if (rows > largest.rows) return {rows, 2};
+  if (target.vector_registers == 16 || product.one_sum()) return {rows, largest.slots};
   if (target.vector_bits == 128) return {rows, rows == 1 && !product.widened() ? 4 : 2};
   const bool dot = target.integer_dot != IntegerDot::kPairs;
   const int wide = dot && IsPlain(product) ? 2 : 1;
   return {rows, rows <= wide ? 4 : 2};
+}
+
+bool UnrollsBlocks(const Target& target, const QuantisedProduct& product) {
+  const bool pairs = target.integer_dot == IntegerDot::kPairs;
+  return target.vector_bits == 512 && IsPlain(product) && !(product.one_sum() && pairs);
+}
+
+int64_t LoadsOfBlock(const QuantisedProduct& product) {
+  return kBlock / kNeighbours / (8 / product.weights->bits);
+}
+
+int RowsOfOneQuantisedTile(const Target& target, const QuantisedProduct& product) {
+  const bool bytes = target.integer_dot != IntegerDot::kPairs;
+  const bool wide = target.vector_bits == 512 && bytes && IsPlain(product);
+  return wide ? 8 : LargestQuantisedTile(target, product).rows;
 }
 
 }  // namespace ninfer::codegen

@@ -42,7 +42,7 @@ void EmitPrepareRow(Emitter& e, const QuantisedProduct& product, LV source, DTyp
 int64_t WidenedRowBytes(int64_t columns);
 void EmitWidenRow(Emitter& e, LV source, DType dtype, int64_t columns, LV target);
 
-// acc[row][slot] = sum over blocks of (sum of the products) * (scale of w * scale of x), the latter
+// acc[row][slot] = sum over blocks of (sum of the products * scale of x) * scale of w, the former
 // of integers alone; the scale of a whole row multiplies the sum over blocks.
 struct QuantisedTile {
   QuantisedProduct product;
@@ -52,11 +52,18 @@ struct QuantisedTile {
   std::vector<LV> b_panels;
   std::vector<int64_t> b_columns;
   int64_t prefetch = 0;  // bytes ahead that are asked for
+  NextWeights next;      // or these, a step being a load of a panel
+  // Sums the slots of a block one after the other, with registers for the sums of one.
+  bool slots_in_turn = false;
 };
 std::vector<LV> EmitQuantisedTile(Emitter& e, const QuantisedTile& tile);
 
 TileShape LargestQuantisedTile(const Target& target, const QuantisedProduct& product);
 TileShape QuantisedTileFor(const Target& target, const QuantisedProduct& product, int rows);
+int RowsOfOneQuantisedTile(const Target& target, const QuantisedProduct& product);
+// Whether all of a block is straight code, and how many loads of a panel it has.
+bool UnrollsBlocks(const Target& target, const QuantisedProduct& product);
+int64_t LoadsOfBlock(const QuantisedProduct& product);
 
 }  // namespace ninfer::codegen
 

@@ -9,7 +9,6 @@
 namespace ninfer::codegen {
 namespace {
 
-constexpr int64_t kFewestTiles = 4;
 constexpr int64_t kSumsAt = program::kLinearTileBytes;
 constexpr int64_t kSliceAt = kSumsAt + program::kLinearSumsBytes;
 
@@ -26,8 +25,8 @@ class SliceEmitter {
     // Even, for the steps of pairs.
     const int64_t size = program::kLinearSliceBytes / SumsBytes() / 2 * 2;
     const int64_t whole = linear_.k / size * size;
-    e_.For(e_.I64(0), e_.I64(whole), size, [&](LV k) { Slice(panel, from, count, k, size); });
-    if (whole < linear_.k) Slice(panel, from, count, e_.I64(whole), linear_.k - whole);
+    e_.For(e_.I64(0), e_.I64(whole), size, [&](LV k) { CallSlice(panel, from, count, k, size); });
+    if (whole < linear_.k) CallSlice(panel, from, count, e_.I64(whole), linear_.k - whole);
   }
 
  private:
@@ -35,14 +34,41 @@ class SliceEmitter {
   int64_t SumsBytes() const { return SliceSumsBytes(e_, linear_.slots); }
   LV AddAt(int64_t constant, LV at) { return e_.b().CreateAdd(at, e_.I64(constant)); }
 
+  void CallSlice(LV panel, LV from, LV count, LV k, int64_t size) {
+    e_.Call(absl::StrCat("slices_", name_, "_", size), {panel, from, count, k},
+            [&](const std::vector<LV>& p) { Slice(p[0], p[1], p[2], p[3], size); });
+  }
+
   // Adds the products of `size` of k from `k` on.
   void Slice(LV panel, LV from, LV count, LV k, int64_t size) {
     e_.Call(absl::StrCat("widen_", name_, "_", size), {panel, k},
             [&](const std::vector<LV>& p) { Widen(p[0], p[1], size); });
-    e_.For(e_.I64(0), count, tile_rows_, [&](LV row) {
+    // There are more tiles than these.
+    const bool asks = AsksForNextWeights(e_.target());
+    const auto asking_tile = [&](LV row) {
+      e_.Call(absl::StrCat("asking_slice_", name_, "_", size), {panel, from, row, k},
+              [&](const std::vector<LV>& p) {
+                Tile(p[1], p[2], p[3], size, NextSlice(p[0], p[2], p[3], size));
+              });
+    };
+    LV asking = e_.I64(asks ? kAskingTiles * tile_rows_ : 0);
+    if (asks) e_.For(e_.I64(0), asking, tile_rows_, asking_tile);
+    e_.For(asking, count, tile_rows_, [&](LV row) {
       e_.Call(absl::StrCat("slice_", name_, "_", size), {from, row, k},
-              [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], size); });
+              [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], size, {}); });
     });
+  }
+
+  // What the tile at `row` asks for, of the slice behind the one at `k`.
+  NextWeights NextSlice(LV panel, LV row, LV k, int64_t size) {
+    llvm::IRBuilder<>& b = e_.b();
+    LV behind = b.CreateAdd(k, e_.I64(size));
+    LV is_last = b.CreateICmpSGE(behind, e_.I64(linear_.k));
+    LV at = b.CreateMul(b.CreateSelect(is_last, e_.I64(0), behind), e_.I64(linear_.k_bytes));
+    at = b.CreateAdd(at, b.CreateSelect(is_last, e_.I64(linear_.next_panels), e_.I64(0)));
+    LV tile = b.CreateUDiv(row, e_.I64(tile_rows_));
+    return PartsOfNext(e_, linear_.weights(panel), at, tile, e_.I64(kAskingTiles), size,
+                       linear_.k_bytes);
   }
 
   // slice[k][slot][lane] in f32.
@@ -65,9 +91,10 @@ class SliceEmitter {
     if (size % step != 0) widen(e_.I64(size / step), 1);  // its partner is padding
   }
 
-  void Tile(LV from, LV row, LV k, int64_t size) {
+  void Tile(LV from, LV row, LV k, int64_t size, const NextWeights& next) {
     const TileShape shape = LargestTile(e_.target(), DotMode::kF32);
     DotTile tile;
+    tile.next = next;
     tile.k = size;
     tile.b_stride = SumsBytes();
     tile.a_dtype = linear_.a_dtype;
@@ -112,7 +139,9 @@ LV SlicedRows(Emitter& e, LV rows) {
   llvm::IRBuilder<>& b = e.b();
   const int tile = SliceTileRows(e.target());
   LV whole = b.CreateSub(rows, b.CreateURem(rows, e.I64(tile)));
-  return b.CreateSelect(b.CreateICmpSGE(rows, e.I64(kFewestTiles * tile)), whole, e.I64(0));
+  // With 512 bits a tile of few rows is nearly as good, and has nothing to be done before it.
+  const int64_t fewest = e.target().vector_bits == 512 ? 11 : 4;
+  return b.CreateSelect(b.CreateICmpSGE(rows, e.I64(fewest * tile)), whole, e.I64(0));
 }
 
 int64_t SliceSumsBytes(const Emitter& e, int64_t slots) { return slots * e.lanes() * 4; }

@@ -19,7 +19,8 @@ struct SlicedLinear {
   int64_t k_bytes = 0;  // from one k to the next in a panel
   int64_t slots = 0;    // vectors of one k in the panels at hand
   DType a_dtype = DType::kF32;
-  int64_t row_bytes = 0;  // from one row of x to the next
+  int64_t row_bytes = 0;    // from one row of x to the next
+  int64_t next_panels = 0;  // from these panels to the next
   // The first vectors of all slots; the addresses of rows of x from a column on.
   std::function<std::vector<LV>(LV panel)> weights = nullptr;
   std::function<std::vector<LV>(LV from, LV row, LV k, int rows)> inputs = nullptr;

@@ -122,7 +122,7 @@ Units UnitsOf(const Kernel& kernel) {
       units.symbol = FindNode(*kernel.body, ir::Op::kKvAppend)->operand(1)->type().shape[0].symbol;
       return units;
     case Family::kAttention:
-      units.factor = kernel.kv.heads;
+      units.factor = kernel.kv.heads * kAttentionParts;
       units.symbol =
           FindNode(*kernel.body, ir::Op::kPagedAttention)->operand(0)->type().shape[0].symbol;
       units.block = kAttentionTokens;

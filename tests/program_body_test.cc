@@ -377,7 +377,7 @@ TEST(UnitsOf, FollowTheFamily) {
     %0 = paged_attention %x, %kv, %positions, %bounds, %pages {scale = 0.5, form = "efficient"} : f32[T,6,4]
     return %0
   })");
-  EXPECT_EQ(UnitsOf(attention), (Units{3, 0, 16}));
+  EXPECT_EQ(UnitsOf(attention), (Units{12, 0, 16}));
   EXPECT_EQ(ScratchBytes(attention, Symbols()),
             AttentionTileBytes(attention.kv) + 16 * 2 * 2 * 64 * 4);
   const int64_t row = (kAttentionSpan * 64 + 2 * 32 + kAttentionFields) * 4;

@@ -64,7 +64,7 @@ int LinearShape::RowsOfPairs() const {
   const auto is_wide = [&](int rows) {
     const TileShape tile =
         Quantised() ? QuantisedTileFor(target_, product, rows) : TileFor(target_, mode, rows);
-    return tile.slots * 16 > formats::kPanelColumns;
+    return tile.slots * target_.vector_bits / 32 > formats::kPanelColumns;
   };
   if (is_wide(LargestRows())) return INT_MAX;
   int rows = LargestRows() - 1;

@@ -82,8 +82,6 @@ void Finish(const absl::Status& status, ninfer_result* result) {
 
 void SetPlan(const ninfer::compiler::Compiled& compiled, ninfer_result* result) {
   result->plan->sections = ninfer::plan::SerializeSections(compiled.plan);
-  result->sections = reinterpret_cast<const uint8_t*>(result->plan->sections.data());
-  result->sections_size = result->plan->sections.size();
   if (compiled.weights == nullptr) return;
   result->weights = compiled.weights->data();
   result->weights_size = compiled.plan.weight_bytes;
@@ -94,11 +92,13 @@ absl::Status RunCompile(const ninfer_request* request, ninfer_result* result) {
   Callbacks callbacks = CallbacksOf(request->callbacks);
   if (request->callbacks.linked != nullptr) {
     callbacks.linked = [&](const ninfer::compiler::Compiled& compiled) {
+      // They are read behind this call even if it fails.
+      result->plan->compiled.weights = compiled.weights;
       ninfer_plan plan;
       ninfer_result linked = {};
       linked.plan = &plan;
-      linked.message = "";
       SetPlan(compiled, &linked);
+      Finish(absl::OkStatus(), &linked);
       request->callbacks.linked(request->callbacks.context, &linked);
     };
   }

@@ -22,8 +22,8 @@ namespace ninfer::compiler {
 // A finished plan and its packed weights. After Options::stop_after, texts alone.
 struct Compiled {
   plan::Plan plan;
-  std::unique_ptr<plan::Memory> weights;
-  std::string pass_table;  // what -v and --verify-each end in
+  std::shared_ptr<plan::Memory> weights;  // also of whoever runs what was linked
+  std::string pass_table;                 // what -v and --verify-each end in
 };
 
 // Code for each of the options' targets, once, behind what `images` has; `progress` as

@@ -45,9 +45,9 @@ struct Options {
 enum class Caller { kCompile, kEager, kGenerateCode };
 absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller);
 
-// Where lines and progress go; each may be empty.
 struct Compiled;
 
+// Where lines and progress go; each may be empty.
 struct Callbacks {
   std::function<void(const std::string&)> log, print;
   std::function<void(const char* phase, double done)> progress;

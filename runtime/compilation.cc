@@ -54,7 +54,7 @@ void Compilation::EndStart(absl::Status status) {
 
 CompilerCallbacks Compilation::Wrap() {
   CompilerCallbacks wrapped = callbacks_;
-  if (callbacks_.log) wrapped.log = [this](absl::string_view line) { Log(line); };
+  wrapped.log = [this](absl::string_view line) { Log(line); };
   if (callbacks_.progress) {
     wrapped.progress = [this](absl::string_view phase, double done) {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -76,6 +76,7 @@ CompilerCallbacks Compilation::Wrap() {
 }
 
 void Compilation::Log(absl::string_view line) {
+  if (!callbacks_.log) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   if (linked_) {
     lines_.emplace_back(line);

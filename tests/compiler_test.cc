@@ -316,6 +316,29 @@ TEST_F(CompilerTest, TheCInterfaceGivesTheSamePlan) {
   EXPECT_EQ(c.lines.size(), 3u);
 }
 
+// Whoever runs what was linked goes on reading its weights when the call fails behind that.
+TEST_F(CompilerTest, LinkedWeightsLiveAsLongAsTheResultOfACallThatFails) {
+  struct Linked {
+    const uint8_t* weights = nullptr;
+    std::vector<uint8_t> copy;
+  } linked;
+  CInterface c(Options());
+  c.request.callbacks = {};
+  c.request.callbacks.context = &linked;
+  c.request.callbacks.linked = [](void* context, const ninfer_result* result) {
+    auto* to = static_cast<Linked*>(context);
+    to->weights = result->weights;
+    to->copy.assign(result->weights, result->weights + result->weights_size);
+  };
+  c.request.callbacks.cancelled = [](void* context) {
+    return static_cast<Linked*>(context)->weights != nullptr ? 1 : 0;
+  };
+  ninfer_compile(&c.request, &c.result);
+  EXPECT_EQ(c.result.status, NINFER_CANCELLED);
+  ASSERT_FALSE(linked.copy.empty());
+  EXPECT_EQ(std::memcmp(linked.weights, linked.copy.data(), linked.copy.size()), 0);
+}
+
 TEST_F(CompilerTest, TheCInterfaceRefusesInOneLine) {
   CInterface bad(Json{{"model", "no\nsuch"}});
   ninfer_compile(&bad.request, &bad.result);

@@ -73,6 +73,7 @@ function(ninfer_test_properties name)
   set(timeout 900)
   if("full" IN_LIST arg_LABELS)
     set(timeout 5400)
+    set_tests_properties(${name} PROPERTIES COST 1000) # first, or one is left to run alone
   endif()
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77
                        TIMEOUT ${timeout} LABELS "${arg_LABELS}" RUN_SERIAL ${arg_SERIAL})
@@ -81,10 +82,11 @@ endfunction()
 # ninfer_test(NAME SOURCES... DEPS room... [LIBS library...] [LABELS full] [SERIAL] [FULL]): one gtest
 # program, one ctest entry. SERIAL is for a test that measures time or needs the machine to itself.
 # With FULL there is a second entry in the full tier, X_full_test for X_test, whose environment says
-# so (tests/tier.h). Programs that the test runs are named in PROGRAMS. Labels: `full` is left out of
-# the quick tier, `release` runs in the release build alone, not under the sanitisers. Of the
-# others `threads` alone run under ThreadSanitizer: tests of what several threads share, built by the
-# target threads-tests.
+# so (tests/tier.h) and which does all that X_test does: that has the label `part`. Programs that the
+# test runs are named in PROGRAMS. Labels: `full` is left out of the quick tier, `part` out of the
+# full tier's release build, `release` runs in the release build alone, not under the sanitisers. Of
+# the others `threads` alone run under ThreadSanitizer: tests of what several threads share, built by
+# the target threads-tests.
 add_custom_target(threads-tests)
 function(ninfer_test name)
   cmake_parse_arguments(arg "SERIAL;FULL" "" "SOURCES;DEPS;LIBS;LABELS;PROGRAMS" ${ARGN})
@@ -112,6 +114,9 @@ function(ninfer_test name)
   add_test(NAME ${name} COMMAND ${name})
   if(arg_SERIAL)
     set(serial SERIAL)
+  endif()
+  if(arg_FULL)
+    list(APPEND arg_LABELS part)
   endif()
   ninfer_test_properties(${name} ${serial} LABELS ${arg_LABELS})
   if(arg_FULL)

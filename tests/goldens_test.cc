@@ -283,11 +283,9 @@ std::vector<std::string> VariantFolders() {
   return {NINFER_SOURCE_DIR "/tests/data/hf-models/llama-gqa",
           NINFER_SOURCE_DIR "/tests/data/hf-models/gpt2"};
 }
-std::vector<std::string> QuickFolders() {
-  return FullTier() ? std::vector<std::string>() : GoldenModelFolders();
-}
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldensTest);
-INSTANTIATE_TEST_SUITE_P(Models, GoldensTest, ::testing::ValuesIn(QuickFolders()), FolderTestName);
+INSTANTIATE_TEST_SUITE_P(Models, GoldensTest, ::testing::ValuesIn(GoldenModelFolders()),
+                         FolderTestName);
 INSTANTIATE_TEST_SUITE_P(Models, GoldenVariantsTest, ::testing::ValuesIn(VariantFolders()),
                          FolderTestName);
 

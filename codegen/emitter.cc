@@ -313,9 +313,9 @@ LV Emitter::Fma(LV a, LV b, LV c) {
 LV Emitter::Disguised(LV value) {
   llvm::Type* type = value->getType();
   llvm::FunctionType* function = llvm::FunctionType::get(type, {type}, /*isVarArg=*/false);
+  const char* constraints = type->isVectorTy() ? "=v,0,~{memory}" : "=r,0,~{memory}";
   return builder_.CreateCall(
-      function, llvm::InlineAsm::get(function, "", "=r,0,~{memory}", /*hasSideEffects=*/true),
-      {value});
+      function, llvm::InlineAsm::get(function, "", constraints, /*hasSideEffects=*/true), {value});
 }
 
 void Emitter::Prefetch(LV address) {
@@ -325,6 +325,12 @@ void Emitter::Prefetch(LV address) {
 }
 
 LV Emitter::Max(LV a, LV b) { return builder_.CreateSelect(builder_.CreateFCmpOGT(a, b), a, b); }
+
+LV Emitter::Smaller(LV a, LV b) {
+  return builder_.CreateSelect(builder_.CreateICmpSLT(a, b), a, b);
+}
+
+LV Emitter::Larger(LV a, LV b) { return builder_.CreateSelect(builder_.CreateICmpSGT(a, b), a, b); }
 
 namespace {
 

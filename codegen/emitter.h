@@ -78,8 +78,8 @@ class Emitter {
   LV LoadI32(LV address);
   void StoreFloat(LV value, LV address, DType dtype, int lanes);
   void Prefetch(LV address);  // its cache line, into all levels
-  // The same number, which LLVM takes for another: what is loaded there again is loaded again, and
-  // needs no register in between.
+  // The same number, or vector of x86, which LLVM takes for another: what is loaded there again is
+  // loaded again, and needs no register in between; what the vector is made of is done before.
   LV Disguised(LV value);
   // f32 to bf16 bits, as i16 or a vector of it.
   LV ToBf16(LV value, int lanes);
@@ -94,6 +94,8 @@ class Emitter {
   LV RoundEven(LV x);     // of |x| < 2^22
   LV RoundToWhole(LV x);  // the same as i32
   LV Max(LV a, LV b);
+  LV Smaller(LV a, LV b);  // of integers with signs
+  LV Larger(LV a, LV b);
   LV ReduceAdd(LV vector, int lanes);  // a fixed tree
   LV ReduceMax(LV vector, int lanes);
 

@@ -65,7 +65,7 @@ class LinearEmitter {
     LV left = e_.b().CreateSub(Rows(), from);
     if (!shape_.Prepares() && !shape_.Slices()) return left;
     LV block = e_.I64(program::kLinearRowBlock);
-    return e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
+    return e_.Smaller(left, block);
   }
 
   // The block's rows of x.
@@ -112,7 +112,7 @@ class LinearEmitter {
     e_.For(e_.I64(0), count, program::kLinearRowBlock, [&](LV first) {
       LV left = e_.b().CreateSub(count, first);
       LV block = e_.I64(program::kLinearRowBlock);
-      LV rows = e_.b().CreateSelect(e_.b().CreateICmpSLT(left, block), left, block);
+      LV rows = e_.Smaller(left, block);
       StoreI64(rows, kRowCount);
       StoreI64(expert, kExpert);
       e_.Call("gather", {expert, first}, [this](const std::vector<LV>& p) { Gather(p[0], p[1]); });
@@ -277,7 +277,8 @@ class LinearEmitter {
     if (!shape_.AsksForNextPanels()) {
       return CallSeveral("all_", panel, from, first, end, group, Reads::kFirst);
     }
-    LV later = Min(end, e_.b().CreateAdd(first, e_.I64(kAskingTiles * shape_.LargestRows())));
+    LV later =
+        e_.Smaller(end, e_.b().CreateAdd(first, e_.I64(kAskingTiles * shape_.LargestRows())));
     CallSeveral("asking_", panel, from, first, later, group, Reads::kAsksForNext);
     CallSeveral("later_", panel, from, later, end, group, Reads::kAgain);
   }
@@ -320,8 +321,6 @@ class LinearEmitter {
   // Of a row.
   int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * shape_.segments); }
 
-  LV Min(LV a, LV b) { return e_.b().CreateSelect(e_.b().CreateICmpSLT(a, b), a, b); }
-
   // Tile and epilogue are functions of their own, so that neither keeps registers from the other.
   void CallTile(LV panel, LV from, LV row, int count, int group, Reads reads) {
     constexpr const char* kNames[] = {"tile_", "asking_tile_", "later_tile_"};
@@ -336,7 +335,7 @@ class LinearEmitter {
   NextWeights NextOf(LV from, LV row, int count, const std::vector<LV>& slots, size_t s,
                      size_t stop, int64_t steps, int64_t bytes) {
     llvm::IRBuilder<>& b = e_.b();
-    LV tiles = Min(b.CreateUDiv(BlockRows(from), e_.I64(count)), e_.I64(kAskingTiles));
+    LV tiles = e_.Smaller(b.CreateUDiv(BlockRows(from), e_.I64(count)), e_.I64(kAskingTiles));
     return PartsOfNext(e_, {slots.begin() + s, slots.begin() + stop},
                        e_.I64(NextPanels(slots.size())), b.CreateUDiv(row, e_.I64(count)), tiles,
                        steps, bytes);
@@ -464,7 +463,7 @@ class LinearEmitter {
       if (shape_.n % formats::kPanelColumns != 0) {
         // The last panel has columns that no bias and, in a buffer of one column, no row has.
         LV left = e_.b().CreateSub(e_.I64(shape_.n), first_column);
-        columns = e_.b().CreateSelect(e_.b().CreateICmpSLT(left, columns), left, columns);
+        columns = e_.Smaller(left, columns);
         whole = e_.b().CreateSub(columns, e_.b().CreateURem(columns, e_.I64(lanes)));
       }
       e_.For(e_.I64(0), whole, lanes, [&](LV c) { visit(row, skipped, accumulators, c, lanes); });

@@ -42,7 +42,9 @@ class LinearShape {
   int RowsOfPairs() const;
   // Whether tiles ask for parts of the panels that come next.
   bool AsksForNextPanels() const {
-    return AsksForNextWeights(target_) && (!Quantised() || UnrollsBlocks(target_, product));
+    if (!Quantised()) return AsksForNextWeights(target_);
+    return AsksForNextWeights(target_) && UnrollsBlocks(target_, product) &&
+           target_.integer_dot != IntegerDot::kPairs;
   }
 
   // Of a prepared row.

@@ -107,7 +107,8 @@ class TileEmitter {
       for (size_t i = s; i < carried.size(); i += slots_) sums.push_back(carried[i]);
       if (s > 0) g = e_.Disguised(g);  // LLVM would keep all of the rows for the next slot
       sums = TileEmitter(e_, one).Block(g, sums);
-      for (size_t r = 0; r < sums.size(); ++r) next[r * slots_ + s] = sums[r];
+      // Nor are products of this slot left for later.
+      for (size_t r = 0; r < sums.size(); ++r) next[r * slots_ + s] = e_.Disguised(sums[r]);
     }
     return next;
   }
@@ -131,6 +132,8 @@ class TileEmitter {
     const int64_t loads = LoadsOfBlock(product_);
     if (unrolled) {
       for (int64_t load = 0; load < loads; ++load) {
+        // LLVM would load the weights of more steps ahead than it has registers for.
+        if (tile_.slots_in_turn && load == loads / 2) panels[0] = e_.Disguised(panels[0]);
         Prefetch(header, block, load, loads);
         if (tile_.next.step != nullptr) tile_.next.Prefetch(e_, e_.AddMul(e_.I64(load), g, loads));
         Load(a, panels, e_.I64(load), sums);

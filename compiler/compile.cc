@@ -442,7 +442,7 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   callbacks.Log(EvidenceLine(plan.evidence));
   if (vision.has_value()) {
     NINFER_RETURN_IF_ERROR(
-        GatherVisionEvidence(source, vision_options, vision->graph, threads, &compiled));
+        GatherVisionEvidence(source, vision_options, vision->graph, callbacks, threads, &compiled));
     callbacks.Log(VisionEvidenceLine(plan.vision->function->evidence));
   }
   if (!options.quality.empty()) {
@@ -459,7 +459,12 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
   NINFER_RETURN_IF_ERROR(MakeDumpFolders(options));
   NINFER_ASSIGN_OR_RETURN(const program::Program program,
                           program::Parse(plan->program_text, "plan: kernel program"));
-  NINFER_RETURN_IF_ERROR(Annotate(program::Verify(program), "plan: kernel program"));
+  // Another version may have divided work otherwise: its code and its barriers belong together.
+  absl::Status fits = program::Verify(program);
+  if (fits.ok()) fits = program::CheckOrder(program);
+  if (fits.ok()) fits = program::CheckBuffers(program);
+  NINFER_RETURN_IF_ERROR(Annotate(
+      fits, "plan: kernel program, by another version if the model is to be compiled anew"));
   if (program.kernels.size() != plan->kernels.size()) {
     return InvalidArgument("plan: kernel program: expected ", plan->kernels.size(),
                            " kernels, found ", program.kernels.size());

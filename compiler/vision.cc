@@ -118,12 +118,13 @@ eager::StepArguments VisionArguments(const runtime::VisionInput& input) {
 
 absl::StatusOr<std::vector<float>> SeeWithGraph(const ir::Module& module,
                                                 std::shared_ptr<const ir::WeightSource> weights,
-                                                const eager::StepArguments& frame, int threads) {
+                                                const eager::StepArguments& frame, int threads,
+                                                const eager::Observer* observer) {
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<eager::Interpreter> interpreter,
                           eager::Interpreter::Create(&module, std::move(weights), threads,
                                                      eager::WeightCopies::kStreamed));
   NINFER_ASSIGN_OR_RETURN(const std::vector<eager::Tensor> results,
-                          interpreter->Run(frame, nullptr));
+                          interpreter->Run(frame, nullptr, observer));
   return *results[0].floats;
 }
 
@@ -204,7 +205,8 @@ std::string VisionEvidenceLine(const plan::Evidence& evidence) {
 }
 
 absl::Status GatherVisionEvidence(const Source& source, const passes::PassOptions& choice,
-                                  const ir::Module& settled, int threads, Compiled* compiled) {
+                                  const ir::Module& settled, const Callbacks& callbacks,
+                                  int threads, Compiled* compiled) {
   plan::Plan function = *compiled->plan.vision->function;
   plan::Evidence& evidence = function.evidence;
   const plan::CodeImage* image = runtime::ChooseImage(function, CpuFeatures());
@@ -213,12 +215,17 @@ absl::Status GatherVisionEvidence(const Source& source, const passes::PassOption
                                      runtime::MissingFeatures(function, CpuFeatures()));
   } else {
     const eager::StepArguments frame = ComparisonFrame(source.model.info.vision);
-    NINFER_ASSIGN_OR_RETURN(
-        const std::vector<float> reference,
-        SeeWithGraph(*source.model.vision, source.model.weights, frame, threads));
+    const auto check = [&](const ir::Node&, absl::Span<const eager::Tensor>) {
+      return callbacks.CheckCancelled();
+    };
+    const eager::Observer observer(check);
+    const auto see = [&](const ir::Module& graph) {
+      return SeeWithGraph(graph, source.model.weights, frame, threads, &observer);
+    };
+    NINFER_ASSIGN_OR_RETURN(const std::vector<float> reference, see(*source.model.vision));
     std::vector<float> own = reference;  // of the graph that the code was made from
     if (ChoiceRounds(*source.model.vision, choice)) {
-      NINFER_ASSIGN_OR_RETURN(own, SeeWithGraph(settled, source.model.weights, frame, threads));
+      NINFER_ASSIGN_OR_RETURN(own, see(settled));
     }
     NINFER_ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Executor> executor,
                             ExecutorOf(*compiled, FindRunner(compiled->plan), threads));

@@ -25,7 +25,8 @@ eager::StepArguments VisionArguments(const runtime::VisionInput& input);
 // One frame through the interpreters: rows [R, columns].
 absl::StatusOr<std::vector<float>> SeeWithGraph(const ir::Module& module,
                                                 std::shared_ptr<const ir::WeightSource> weights,
-                                                const eager::StepArguments& frame, int threads);
+                                                const eager::StepArguments& frame, int threads,
+                                                const eager::Observer* observer = nullptr);
 absl::StatusOr<std::vector<float>> SeeWithProgram(const program::Program& program,
                                                   const ir::WeightSource& weights,
                                                   const eager::StepArguments& frame, int threads);
@@ -55,7 +56,8 @@ absl::StatusOr<LoweredVision> LowerVision(const Options& options, const Source& 
 // function's plan: with the imported graph, which tells what the types that were chosen lose; and
 // with `settled`, which the code was made from, where more than the bound is an error.
 absl::Status GatherVisionEvidence(const Source& source, const passes::PassOptions& choice,
-                                  const ir::Module& settled, int threads, Compiled* compiled);
+                                  const ir::Module& settled, const Callbacks& callbacks,
+                                  int threads, Compiled* compiled);
 std::string VisionEvidenceLine(const plan::Evidence& evidence);
 
 }  // namespace ninfer::compiler

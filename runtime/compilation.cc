@@ -24,7 +24,10 @@ absl::StatusOr<std::unique_ptr<Compilation>> Compilation::Start(CompilerLibrary*
   return made;
 }
 
-Compilation::~Compilation() { Finish().IgnoreError(); }
+Compilation::~Compilation() {
+  left_ = true;
+  if (thread_.joinable()) thread_.join();
+}
 
 absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>> Compilation::Finish() {
   if (thread_.joinable()) thread_.join();
@@ -35,12 +38,14 @@ absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>> Compilation::Finish() {
 
 void Compilation::Run(CompilerLibrary* library, const std::string& options, const Keep& keep) {
   absl::StatusOr<plan::LoadedPlan> plan = library->Compile(options, Wrap());
+  if (plan.ok() && linked_ && Cancelled()) plan = absl::CancelledError("cancelled");
   if (plan.ok()) {
     finished_ = std::make_shared<const plan::LoadedPlan>(*std::move(plan));
     const absl::Status kept = keep ? keep(**finished_) : absl::OkStatus();
     if (!kept.ok()) Log(absl::StrCat("the plan was not kept: ", kept.message()));
   } else {
     finished_ = plan.status();
+    if (linked_ && absl::IsCancelled(plan.status())) Log("the plan was not kept: cancelled");
   }
   if (linked_) return;
   EndStart(plan.ok() ? absl::InternalError("compiler library: linked nothing") : plan.status());
@@ -55,6 +60,7 @@ void Compilation::EndStart(absl::Status status) {
 CompilerCallbacks Compilation::Wrap() {
   CompilerCallbacks wrapped = callbacks_;
   wrapped.log = [this](absl::string_view line) { Log(line); };
+  wrapped.cancelled = [this] { return Cancelled(); };
   if (callbacks_.progress) {
     wrapped.progress = [this](absl::string_view phase, double done) {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -63,7 +69,11 @@ CompilerCallbacks Compilation::Wrap() {
   }
   wrapped.linked = [this](absl::StatusOr<plan::LoadedPlan> plan) {
     const absl::Status status = plan.status();
-    if (plan.ok()) linked_plan_ = *std::move(plan);
+    if (plan.ok()) {
+      linked_plan_ = *std::move(plan);
+    } else {
+      left_ = true;
+    }
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       linked_ = true;

@@ -28,7 +28,7 @@ class Compilation {
                                                             const std::string& options,
                                                             const CompilerCallbacks& callbacks,
                                                             Keep keep);
-  ~Compilation();  // Finish, whatever it says
+  ~Compilation();  // where Finish was not called, what is not done yet is left
   Compilation(const Compilation&) = delete;
   Compilation& operator=(const Compilation&) = delete;
 
@@ -45,9 +45,10 @@ class Compilation {
   void Log(absl::string_view line);
   void EndStart(absl::Status status);
   CompilerCallbacks Wrap();
+  bool Cancelled() const { return left_ || (callbacks_.cancelled && callbacks_.cancelled()); }
 
   CompilerCallbacks callbacks_;
-  std::atomic<bool> started_{false};
+  std::atomic<bool> started_{false}, left_{false};
   absl::Status start_status_;  // set before started_
   plan::LoadedPlan linked_plan_;
   absl::StatusOr<std::shared_ptr<const plan::LoadedPlan>> finished_;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "base/status.h"
 #include "runtime/stop_strings.h"
 #include "text/detokenizer.h"
@@ -51,7 +52,7 @@ absl::Status CheckPictures(const std::vector<int32_t>& prompt, const std::vector
 class Shower {
  public:
   Shower(const Tokenizer* tokenizer, const GenerateOptions& options, std::string* text)
-      : options_(options), stop_(options.stop), text_(text) {
+      : tokenizer_(tokenizer), options_(options), stop_(options.stop), text_(text) {
     if (tokenizer != nullptr) detokenizer_.emplace(tokenizer, /*skip_special_tokens=*/true);
   }
 
@@ -59,26 +60,49 @@ class Shower {
     if (!detokenizer_.has_value()) return;
     std::string text;
     for (int32_t id : ids) text += detokenizer_->Append(id);
-    if (options_.on_prompt_text) options_.on_prompt_text(text);
+    held_ = HeldBack(ids, text);
+    if (options_.on_prompt_text) options_.on_prompt_text(text + held_);
   }
   void Show(int32_t id) {
-    if (detokenizer_.has_value()) Emit(stop_.Append(detokenizer_->Append(id)));
+    if (detokenizer_.has_value()) Emit(stop_.Append(WithoutHeld(detokenizer_->Append(id))));
   }
   void Finish() {
     if (!detokenizer_.has_value()) return;
-    Emit(stop_.Append(detokenizer_->Finish()));
+    Emit(stop_.Append(WithoutHeld(detokenizer_->Finish())));
     Emit(stop_.Finish());
   }
   bool stopped() const { return stop_.stopped(); }
 
  private:
+  // The whole characters that come behind `text` if nothing follows the prompt. They are its own,
+  // although the detokenizer keeps them (a run of byte tokens) until it sees what follows.
+  std::string HeldBack(const std::vector<int32_t>& ids, const std::string& text) const {
+    IncrementalDetokenizer whole(tokenizer_, /*skip_special_tokens=*/true);
+    std::string all;
+    for (int32_t id : ids) all += whole.Append(id);
+    all += whole.Finish();
+    if (!absl::StartsWith(all, text)) return "";
+    all.erase(0, text.size());
+    return absl::StrContains(all, "\uFFFD") ? "" : all;
+  }
+
+  std::string WithoutHeld(std::string text) {
+    if (text.empty() || held_.empty()) return text;
+    const auto end = std::mismatch(text.begin(), text.end(), held_.begin(), held_.end()).first;
+    text.erase(text.begin(), end);
+    held_.clear();
+    return text;
+  }
+
   void Emit(const std::string& text) {
     if (text.empty()) return;
     *text_ += text;
     if (options_.on_text) options_.on_text(text);
   }
 
+  const Tokenizer* tokenizer_;
   const GenerateOptions& options_;
+  std::string held_;  // shown with the prompt, still to come from the detokenizer
   absl::optional<IncrementalDetokenizer> detokenizer_;
   StopStrings stop_;
   std::string* text_;
@@ -130,10 +154,12 @@ int64_t SharedTokens(const TextStepper& stepper, const std::vector<int32_t>& pro
 absl::StatusOr<bool> Prefill(const GenerateOptions& options, TextStepper* stepper,
                              Generation* result) {
   const double start = Seconds();
+  const int64_t reused = stepper->length();
   const absl::Status status = stepper->Append(
       absl::MakeConstSpan(result->prompt_ids).subspan(stepper->length()), options.prefill_chunk,
       static_cast<int64_t>(result->prompt_ids.size()), options.cancelled);
   result->stats.prefill_seconds = Seconds() - start;
+  result->stats.prefilled_tokens = stepper->length() - reused;
   if (absl::IsCancelled(status)) return true;
   NINFER_RETURN_IF_ERROR(status);
   return false;
@@ -191,8 +217,7 @@ absl::string_view FinishReasonName(FinishReason reason) {
 }
 
 double GenerationStats::prefill_rate() const {
-  const auto computed = static_cast<double>(prompt_tokens - reused_tokens);
-  return prefill_seconds > 0 ? computed / prefill_seconds : 0;
+  return prefill_seconds > 0 ? static_cast<double>(prefilled_tokens) / prefill_seconds : 0;
 }
 double GenerationStats::decode_rate() const {
   return decode_seconds > 0 ? static_cast<double>(decode_steps) / decode_seconds : 0;

@@ -45,14 +45,15 @@ absl::string_view FinishReasonName(FinishReason reason);  // "end id", "stop str
 
 struct GenerationStats {
   int64_t prompt_tokens = 0, generated_tokens = 0;
-  int64_t reused_tokens = 0;   // of the prompt, found in the cache
-  double prefill_seconds = 0;  // of the prompt's steps
-  double first_token_seconds = 0;
-  double decode_seconds = 0;  // from the first generated token to the last
-  double decode_bytes = 0;    // read by the steps between them
+  int64_t reused_tokens = 0;       // of the prompt, found in the cache
+  int64_t prefilled_tokens = 0;    // computed: the others, unless that was cancelled
+  double prefill_seconds = 0;      // of the prompt's steps
+  double first_token_seconds = 0;  // none when none was generated
+  double decode_seconds = 0;       // from the first generated token to the last
+  double decode_bytes = 0;         // read by the steps between them
   int64_t decode_steps = 0;
 
-  double prefill_rate() const;     // computed prompt tokens a second
+  double prefill_rate() const;     // prefilled tokens a second
   double decode_rate() const;      // tokens a second; 0 when fewer than two were generated
   double bytes_per_token() const;  // read in one decode step
   double bandwidth() const;        // bytes a second while decoding

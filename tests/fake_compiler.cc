@@ -1,9 +1,11 @@
 // A compiler library for tests: the C interface over the toy plan, with answers that the "model"
 // option chooses. Built as libninfer-fake-compiler.so; with FAKE_INTERFACE it claims another
 // version.
+#include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 
 #include "compiler/ninfer_compiler.h"
 #include "plan/reader.h"
@@ -71,7 +73,15 @@ void ninfer_compile(const ninfer_request* request, ninfer_result* result) {
   if (request->callbacks.linked != nullptr && ModelOf(request) != "garbage") {
     request->callbacks.linked(request->callbacks.context, result);
   }
-  if (ModelOf(request) == "wrong") {
+  // Evidence of a "slow" model takes until nobody wants it, or far too long.
+  bool cancelled = false;
+  for (int i = 0; ModelOf(request) == "slow" && !cancelled && i < 2000; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    cancelled = request->callbacks.cancelled(request->callbacks.context) != 0;
+  }
+  if (cancelled) {
+    result->status = NINFER_CANCELLED;
+  } else if (ModelOf(request) == "wrong") {
     result->plan->message = "the plan does not agree with its graph";
     result->message = result->plan->message.c_str();
     result->status = NINFER_BAD_INPUT;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 
 #include "runtime/compilation.h"
@@ -76,6 +77,28 @@ TEST_F(CompilationTest, WhatEndsBeforeLinkingIsRefusedAtOnce) {
   EXPECT_EQ(Start("bad").status().message(), "bad/config.json: expected {, found [");
   callbacks_.cancelled = [] { return true; };
   EXPECT_TRUE(absl::IsCancelled(Start("toy").status()));
+}
+
+TEST_F(CompilationTest, WhatIsNotFinishedIsLeft) {
+  bool kept = false;
+  {
+    auto compilation = Start("slow", [&](const plan::LoadedPlan&) {
+      kept = true;
+      return absl::OkStatus();
+    });
+    ASSERT_TRUE(compilation.ok()) << compilation.status();
+  }
+  EXPECT_FALSE(kept);
+}
+
+TEST_F(CompilationTest, WhatIsCancelledBehindLinkingIsNotKeptAndSaysSo) {
+  std::atomic<bool> cancelled{false};
+  callbacks_.cancelled = [&] { return cancelled.load(); };
+  auto compilation = Start("slow");
+  ASSERT_TRUE(compilation.ok()) << compilation.status();
+  cancelled = true;
+  EXPECT_TRUE(absl::IsCancelled((*compilation)->Finish().status()));
+  EXPECT_THAT(lines_, ElementsAre("at work", "the plan was not kept: cancelled"));
 }
 
 TEST_F(CompilationTest, APlanThatCannotBeKeptIsALine) {

@@ -1,6 +1,10 @@
 // One generation on a fake executor: what goes in by steps, what comes out, and every reason to
 // stop.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "base/file.h"
 #include "runtime/session.h"
@@ -257,6 +261,8 @@ TEST(Session, ItEndsBetweenChunksWhenCancelled) {
   EXPECT_EQ(result.finish, FinishReason::kCancelled);
   EXPECT_TRUE(result.ids.empty());
   EXPECT_EQ(executor.step_sizes().size(), 2);
+  EXPECT_EQ(result.stats.prefilled_tokens, 8);
+  EXPECT_EQ(result.stats.prefill_rate(), 8 / result.stats.prefill_seconds);
 }
 
 TEST(Session, PagesComeBackAfterEachGeneration) {
@@ -365,6 +371,33 @@ TEST_F(SessionTextTest, TextHeldBackForAStopStringIsShownAtTheEnd) {
   const Generation result = Finish(executor_.get(), prompt, options, tokenizer_.get());
   EXPECT_EQ(result.finish, FinishReason::kMaxTokens);
   EXPECT_EQ(result.text, " upon a time");
+}
+
+// A byte token is told from a part of a longer run when something else follows it.
+TEST(SessionBytesTest, APromptThatEndsInBytesIsShownWholeAndStopsNothing) {
+  const std::string folder = JoinPath(testing::TempDir(), "bytes");
+  std::filesystem::create_directories(folder);
+  std::ofstream(JoinPath(folder, "tokenizer.json")) << R"({
+    "model": {"type": "BPE", "byte_fallback": true, "merges": [],
+              "vocab": {"<unk>": 0, "<0x0A>": 1, "<0xC3>": 2, "<0xA9>": 3, "a": 4, "b": 5}},
+    "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}})";
+  auto tokenizer = Tokenizer::FromFolder(folder);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const auto generate = [&](std::vector<int32_t> prompt, const std::vector<int32_t>& answer) {
+    FakeExecutor executor(true, (*tokenizer)->vocab_size());
+    auto at = static_cast<int64_t>(prompt.size());
+    for (const int32_t id : answer) executor.Force(at++, id);
+    GenerateOptions options = Greedy(static_cast<int>(answer.size()));
+    options.stop = {"\n"};
+    std::string shown;
+    options.on_prompt_text = [&](absl::string_view text) { shown = std::string(text); };
+    const Generation result = Finish(&executor, prompt, options, tokenizer->get());
+    return std::make_pair(shown, result.text);
+  };
+  using testing::Pair;
+  EXPECT_THAT(generate({4, 1}, {5, 4}), Pair("a\n", "ba"));
+  EXPECT_THAT(generate({4, 1}, {2, 3, 5}), Pair("a\n", "\u00e9b"));
+  EXPECT_THAT(generate({4, 2}, {3, 5}), Pair("a", "\u00e9b"));
 }
 
 TEST(FinishReason, EachHasAName) {

@@ -121,8 +121,9 @@ absl::Status Run(const RunFlags& flags) {
     const runtime::GenerateOptions options = GenerateOptionsOf(flags, *model, &notices);
     notices.Release();
     talking = true;
-    NINFER_RETURN_IF_ERROR(ChatLoop(flags, *model, options));
+    const absl::Status ended = ChatLoop(flags, *model, options);
     talking = false;
+    NINFER_RETURN_IF_ERROR(ended);
     return model->Finish();
   }
   std::vector<int32_t> prompt;

@@ -68,9 +68,15 @@ std::string FormatStats(const runtime::Model& model, const runtime::Generation& 
                           executor.CacheBytes(stats.prompt_tokens + stats.generated_tokens) / kMega,
                           executor.CacheBytes(executor.limits().context_length) / kMega);
   }
-  absl::StrAppendFormat(&text, "prompt    %s, %.1f tokens/s, first token after %.1f ms\n",
-                        Tokens(stats.prompt_tokens), stats.prefill_rate(),
-                        stats.first_token_seconds * 1e3);
+  absl::StrAppendFormat(&text, "prompt    %s", Tokens(stats.prompt_tokens));
+  if (stats.reused_tokens + stats.prefilled_tokens < stats.prompt_tokens) {
+    absl::StrAppendFormat(&text, ", %d of them computed", stats.prefilled_tokens);
+  }
+  absl::StrAppendFormat(&text, ", %.1f tokens/s", stats.prefill_rate());
+  if (stats.generated_tokens > 0) {
+    absl::StrAppendFormat(&text, ", first token after %.1f ms", stats.first_token_seconds * 1e3);
+  }
+  absl::StrAppend(&text, "\n");
   absl::StrAppendFormat(&text, "generated %s, %.1f tokens/s, ended by: %s, digest %s\n",
                         Tokens(stats.generated_tokens), stats.decode_rate(),
                         runtime::FinishReasonName(generation.finish), Digest(generation));
@@ -112,7 +118,9 @@ std::string FormatJson(const runtime::Model& model, const runtime::Generation& g
   numbers["prompt_tokens"] = stats.prompt_tokens;
   numbers["reused_tokens"] = stats.reused_tokens;
   numbers["generated_tokens"] = stats.generated_tokens;
-  numbers["first_token_seconds"] = stats.first_token_seconds;
+  numbers["prefilled_tokens"] = stats.prefilled_tokens;
+  numbers["first_token_seconds"] = nullptr;
+  if (stats.generated_tokens > 0) numbers["first_token_seconds"] = stats.first_token_seconds;
   numbers["prefill_seconds"] = stats.prefill_seconds;
   numbers["prefill_tokens_per_second"] = stats.prefill_rate();
   numbers["decode_seconds"] = stats.decode_seconds;

@@ -25,7 +25,6 @@ namespace ninfer::codegen {
 namespace {
 
 constexpr int64_t kPage = program::KvLayout::kPagePositions;
-constexpr int64_t kRowBlock = program::kAttentionTokens;
 constexpr int64_t kParts = program::kAttentionParts;
 constexpr int64_t kSpan = program::kAttentionSpan;
 
@@ -52,9 +51,8 @@ class AttentionEmitter {
     LV last = b.CreateUDiv(b.CreateAdd(e_.end(), e_.I64(kParts - 1)), e_.I64(kParts));
     e_.For(b.CreateUDiv(e_.begin(), e_.I64(kParts)), last, 1, [&](LV block) {
       LV unit = b.CreateMul(block, e_.I64(kParts));
-      LV from = b.CreateSub(e_.begin(), unit);
-      from = b.CreateSelect(b.CreateICmpSLT(from, e_.I64(0)), e_.I64(0), from);
-      LV to = Min(b.CreateSub(e_.end(), unit), e_.I64(kParts));
+      LV from = e_.Larger(b.CreateSub(e_.begin(), unit), e_.I64(0));
+      LV to = e_.Smaller(b.CreateSub(e_.end(), unit), e_.I64(kParts));
       e_.Call("block", {block, from, to},
               [this](const std::vector<LV>& p) { Block(p[0], p[1], p[2]); });
     });
@@ -94,22 +92,11 @@ class AttentionEmitter {
   // The rows of the parts [from, to) of a block and KV head, sequence by sequence.
   void Block(LV unit, LV from, LV to) {
     llvm::IRBuilder<>& b = e_.b();
-    LV tokens = e_.DimValue(node_->result()->type().shape[0]);
-    LV blocks = b.CreateUDiv(b.CreateAdd(tokens, e_.I64(kRowBlock - 1)), e_.I64(kRowBlock));
-    // Blocks of a prompt have the more positions to see the later they are: from both ends in turn,
-    // so that any range of units has as much to do as another of its length.
-    LV turn = b.CreateUDiv(unit, e_.I64(kv_.heads));
-    LV half = b.CreateUDiv(turn, e_.I64(2));
-    LV from_end = b.CreateSub(b.CreateSub(blocks, e_.I64(1)), half);
-    LV odd = b.CreateICmpNE(b.CreateAnd(turn, e_.I64(1)), e_.I64(0));
     StoreIndex(b.CreateURem(unit, e_.I64(kv_.heads)), tile_.Head());
-    LV first = b.CreateMul(b.CreateSelect(odd, from_end, half), e_.I64(kRowBlock));
-    LV count = Min(b.CreateSub(tokens, first), e_.I64(kRowBlock));
-    const auto bound = [&](LV part) {
-      return b.CreateAdd(first, b.CreateUDiv(b.CreateMul(count, part), e_.I64(kParts)));
-    };
-    StoreIndex(bound(from), tile_.BlockBegin());
-    StoreIndex(bound(to), tile_.BlockEnd());
+    const RowBlock block =
+        RowBlockOf(e_, node_->result()->type().shape[0], b.CreateUDiv(unit, e_.I64(kv_.heads)));
+    StoreIndex(PartBegin(e_, block, from), tile_.BlockBegin());
+    StoreIndex(PartBegin(e_, block, to), tile_.BlockEnd());
     LV sequences = e_.DimValue(ir::Dim::Symbolic(SymbolIndex(e_.program(), "S")));
     e_.For(e_.I64(0), sequences, 1, [&](LV s) {
       e_.Call("sequence", {s}, [this](const std::vector<LV>& p) { Sequence(p[0]); });
@@ -124,11 +111,10 @@ class AttentionEmitter {
     LV first = LoadIndex(bounds, s);
     LV last = LoadIndex(bounds, b.CreateAdd(s, e_.I64(1)));
     StoreIndex(s, tile_.Sequence());
-    StoreIndex(b.CreateSelect(b.CreateICmpSGT(first, low), first, low), tile_.FirstRow());
-    Rows(Min(last, high));
+    StoreIndex(e_.Larger(first, low), tile_.FirstRow());
+    Rows(e_.Smaller(last, high));
   }
 
-  LV Min(LV a, LV b) { return e_.b().CreateSelect(e_.b().CreateICmpSLT(a, b), a, b); }
   void StoreIndex(LV value, LV address) {
     value = e_.b().CreateTrunc(value, e_.b().getInt32Ty());
     e_.b().CreateAlignedStore(value, address, llvm::Align(4));
@@ -167,7 +153,7 @@ class AttentionEmitter {
     LV none = b.CreateICmpSGE(from, to);
     LV count = b.CreateMul(b.CreateSelect(none, e_.I64(0), b.CreateSub(to, from)), e_.I64(group_));
     e_.For(e_.I64(0), count, program::kAttentionRows, [&](LV first) {
-      LV rows = Min(b.CreateSub(count, first), e_.I64(program::kAttentionRows));
+      LV rows = e_.Smaller(b.CreateSub(count, first), e_.I64(program::kAttentionRows));
       e_.Call("tile", {first, rows}, [this](const std::vector<LV>& p) { Tile(p[0], p[1]); });
     });
   }
@@ -190,8 +176,8 @@ class AttentionEmitter {
       // Spans begin at multiples of their length, so that a row's sums do not depend on the tile.
       LV start = b.CreateSub(begin, b.CreateURem(begin, e_.I64(kSpan)));
       e_.For(start, pages, kSpan, [&](LV span) {
-        LV from = b.CreateSelect(b.CreateICmpSLT(span, begin), begin, span);
-        LV to = Min(b.CreateAdd(span, e_.I64(kSpan)), pages);
+        LV from = e_.Larger(span, begin);
+        LV to = e_.Smaller(b.CreateAdd(span, e_.I64(kSpan)), pages);
         e_.Call("span", {from, to}, [this](const std::vector<LV>& p) { Span(p[0], p[1]); });
       });
     } else {
@@ -250,22 +236,17 @@ class AttentionEmitter {
     llvm::IRBuilder<>& b = e_.b();
     LV first = LoadIndex(tile_.FirstPosition(), e_.I64(0));
     LV begin = b.CreateSub(first, e_.I64(rule_.window - 1));
-    begin = b.CreateSelect(b.CreateICmpSLT(begin, e_.I64(0)), e_.I64(0), begin);
-    return b.CreateUDiv(begin, e_.I64(kPage));
+    return b.CreateUDiv(e_.Larger(begin, e_.I64(0)), e_.I64(kPage));
   }
 
   void BeginRows(LV first) {
-    llvm::IRBuilder<>& b = e_.b();
     LV rows = LoadIndex(tile_.Rows(), e_.I64(0));
-    const std::vector<LV> ends =
-        e_.ForCarry(e_.I64(0), rows, 1, {e_.I64(0), e_.I64(INT32_MAX)},
-                    [&](LV r, const std::vector<LV>& carried) {
-                      LV position = BeginRow(first, r);
-                      LV later = b.CreateICmpSGT(position, carried[0]);
-                      LV earlier = b.CreateICmpSLT(position, carried[1]);
-                      return std::vector<LV>{b.CreateSelect(later, position, carried[0]),
-                                             b.CreateSelect(earlier, position, carried[1])};
-                    });
+    const std::vector<LV> ends = e_.ForCarry(
+        e_.I64(0), rows, 1, {e_.I64(0), e_.I64(INT32_MAX)},
+        [&](LV r, const std::vector<LV>& carried) {
+          LV position = BeginRow(first, r);
+          return std::vector<LV>{e_.Larger(position, carried[0]), e_.Smaller(position, carried[1])};
+        });
     StoreIndex(ends[0], tile_.LastPosition());
     StoreIndex(ends[1], tile_.FirstPosition());
   }

@@ -1,5 +1,6 @@
-// The kv_append family: one new position of one sequence, its keys and values written into the page
-// that the table names, in the layout of program::KvLayout. And the page table of a scratch cache.
+// The kv_append family: of new positions the keys and values written into the pages that the table
+// names, in the layout of program::KvLayout, dealt as attention is. And the page table of a scratch
+// cache.
 // Tested by tests/codegen_test.cc.
 #include "base/status.h"
 #include "codegen/integer_rows.h"
@@ -10,12 +11,19 @@
 namespace ninfer::codegen {
 namespace {
 
-// Computes a row of `value` into the thread's scratch, [heads][head_dim] as the cache holds them:
+// KV heads [begin, end) of a row.
+struct Heads {
+  LV row, begin, end;
+};
+
+// Computes heads of `value` into the thread's scratch, [heads][head_dim] as the cache holds them:
 // neighbouring columns do not lie side by side in a page, and are moved there by plain loops.
-void ComputeRow(Emitter& e, RowEvaluator& rows, const ir::Value* value, LV row) {
-  const DType dtype = e.kernel().kv.integers() ? DType::kF32 : e.kernel().kv.dtype;
-  rows.PrepareRow(value, row);
-  rows.ForEachColumn(value, row, [&](const Place& place, LV column) {
+void ComputeHeads(Emitter& e, RowEvaluator& rows, const ir::Value* value, const Heads& heads) {
+  const program::KvLayout& kv = e.kernel().kv;
+  const DType dtype = kv.integers() ? DType::kF32 : kv.dtype;
+  const RowEvaluator::Groups groups = {kv.head_dim, heads.begin, heads.end};
+  rows.PrepareRow(value, heads.row, &groups);
+  rows.ForColumnsOf(value, heads.row, groups, [&](const Place& place, LV column) {
     LV address = e.Offset(e.scratch(), e.b().CreateMul(column, e.I64(DTypeSize(dtype))));
     e.StoreFloat(rows.Evaluate(WithoutFinalCast(value), place, column), address, dtype,
                  place.lanes);
@@ -51,13 +59,13 @@ LV RoundHead(Emitter& e, LV head, LV scale_address) {
 }
 
 // Keys: the columns of a group lie side by side, group by group with all positions between.
-void ScatterKeys(Emitter& e, LV base, LV slot) {
+void ScatterKeys(Emitter& e, LV base, LV slot, const Heads& heads) {
   llvm::IRBuilder<>& b = e.b();
   const program::KvLayout& kv = e.kernel().kv;
   const int64_t size = DTypeSize(kv.dtype), group_bytes = kv.step() * size;
   const int64_t stride = program::KvLayout::kPagePositions * group_bytes;
   LV first = e.Offset(base, b.CreateMul(slot, e.I64(group_bytes)));
-  e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
+  e.For(heads.begin, heads.end, 1, [&](LV head) {
     LV in_page = b.CreateMul(head, e.I64(kv.head_bytes()));
     LV to = e.Offset(first, in_page);
     LV from;
@@ -90,12 +98,12 @@ LV FirstValue(Emitter& e, LV page, LV position) {
   return e.Offset(e.Offset(e.Offset(page, kv.k_bytes()), group), lane);
 }
 
-void ScatterValues(Emitter& e, LV base, LV slot) {
+void ScatterValues(Emitter& e, LV base, LV slot, const Heads& heads) {
   llvm::IRBuilder<>& b = e.b();
   const program::KvLayout& kv = e.kernel().kv;
   const int64_t size = DTypeSize(kv.dtype), stride = kv.step() * size;
   LV first = FirstValue(e, base, slot);
-  e.For(e.I64(0), e.I64(kv.heads), 1, [&](LV head) {
+  e.For(heads.begin, heads.end, 1, [&](LV head) {
     LV in_page = b.CreateMul(head, e.I64(kv.head_bytes()));
     LV to = e.Offset(first, in_page);
     LV from;
@@ -117,21 +125,58 @@ class KvAppendEmitter {
   KvAppendEmitter(Emitter& e, const ir::Node& append)
       : e_(e), append_(append), rows_(e), kv_(e.kernel().kv), size_(DTypeSize(kv_.dtype)) {}
 
-  // Keys, values and what lies behind them are functions of their own: none keeps registers from
-  // another.
+  // Part by part of the blocks whose units are among the call's. Loops are functions of their own,
+  // so that none needs more registers than there are.
   void Run() {
-    const bool zeroes = e_.ParameterInfo(append_.operand(0)).kind == program::OperandKind::kBuffer;
-    e_.For(e_.begin(), e_.end(), 1, [&](LV row) {
-      e_.Call("append_keys", {row}, [this](const std::vector<LV>& p) { AppendKeys(p[0]); });
-      e_.Call("append_values", {row}, [this](const std::vector<LV>& p) { AppendValues(p[0]); });
-      if (!zeroes) return;
-      e_.Call("zero_behind", {row}, [this](const std::vector<LV>& p) { ZeroBehind(p[0]); });
+    llvm::IRBuilder<>& b = e_.b();
+    const auto parts_before = [&](LV turn) { return b.CreateMul(turn, e_.I64(kParts)); };
+    LV units = e_.I64(kv_.heads * kParts);
+    LV turns = b.CreateUDiv(b.CreateAdd(e_.end(), b.CreateSub(units, e_.I64(1))), units);
+    e_.For(parts_before(b.CreateUDiv(e_.begin(), units)), parts_before(turns), 1, [&](LV part) {
+      e_.Call("part", {part, e_.begin(), e_.end()},
+              [this](const std::vector<LV>& p) { Part(p[0], p[1], p[2]); });
     });
     e_.Finish();
   }
 
  private:
   static constexpr int64_t kPage = program::KvLayout::kPagePositions;
+  static constexpr int64_t kParts = program::kAttentionParts;
+
+  // Of a part of a block's rows, counted through all blocks, the heads whose unit is among these.
+  void Part(LV index, LV begin_unit, LV end_unit) {
+    llvm::IRBuilder<>& b = e_.b();
+    const int64_t units = kv_.heads * kParts;
+    LV turn = b.CreateUDiv(index, e_.I64(kParts)), part = b.CreateURem(index, e_.I64(kParts));
+    LV first_unit = b.CreateMul(turn, e_.I64(units));
+    const auto first_head = [&](LV unit) {
+      unit = e_.Larger(b.CreateSub(unit, first_unit), e_.I64(0));
+      unit = b.CreateAdd(e_.Smaller(unit, e_.I64(units)), e_.I64(kParts - 1));
+      return b.CreateUDiv(b.CreateSub(unit, part), e_.I64(kParts));
+    };
+    LV first = first_head(begin_unit), last = first_head(end_unit);
+    const RowBlock block = RowBlockOf(e_, append_.operand(1)->type().shape[0], turn);
+    LV begin = PartBegin(e_, block, part);
+    LV end = PartBegin(e_, block, b.CreateAdd(part, e_.I64(1)));
+    end = b.CreateSelect(b.CreateICmpSLT(first, last), end, begin);
+    e_.Call("rows", {begin, end, first, last}, [this](const std::vector<LV>& p) {
+      e_.For(p[0], p[1], 1, [&](LV row) { Append({row, p[2], p[3]}); });
+    });
+  }
+
+  // Keys, values and what lies behind them are functions of their own: none keeps registers from
+  // another.
+  void Append(const Heads& heads) {
+    const auto part = [&](const char* name, void (KvAppendEmitter::*function)(const Heads&)) {
+      e_.Call(name, {heads.row, heads.begin, heads.end}, [&](const std::vector<LV>& p) {
+        (this->*function)({p[0], p[1], p[2]});
+      });
+    };
+    part("append_keys", &KvAppendEmitter::AppendKeys);
+    part("append_values", &KvAppendEmitter::AppendValues);
+    const bool zeroes = e_.ParameterInfo(append_.operand(0)).kind == program::OperandKind::kBuffer;
+    if (zeroes) part("zero_behind", &KvAppendEmitter::ZeroBehind);
+  }
 
   struct Target {
     LV page, slot, sequence;  // the page's address, the position in it
@@ -158,36 +203,37 @@ class KvAppendEmitter {
     return load(3, row);
   }
 
-  void AppendKeys(LV row) {
-    ComputeRow(e_, rows_, append_.operand(1), row);
-    const Target target = Find(row);
-    ScatterKeys(e_, target.page, target.slot);
+  void AppendKeys(const Heads& heads) {
+    ComputeHeads(e_, rows_, append_.operand(1), heads);
+    const Target target = Find(heads.row);
+    ScatterKeys(e_, target.page, target.slot, heads);
   }
 
-  void AppendValues(LV row) {
-    ComputeRow(e_, rows_, append_.operand(2), row);
-    const Target target = Find(row);
-    ScatterValues(e_, target.page, target.slot);
+  void AppendValues(const Heads& heads) {
+    ComputeHeads(e_, rows_, append_.operand(2), heads);
+    const Target target = Find(heads.row);
+    ScatterValues(e_, target.page, target.slot, heads);
   }
 
   // What a pool that nobody zeroed needs, so that all that attention reads is finite: the partner
   // of an odd last column of the row's keys is zeroed, and after a text's last row the values of
   // the positions behind it in its page.
-  void ZeroBehind(LV row) {
+  void ZeroBehind(const Heads& heads) {
     llvm::IRBuilder<>& b = e_.b();
-    const Target target = Find(row);
-    if (kv_.integers()) return ZeroScalesBehind(row, target);
+    const Target target = Find(heads.row);
+    if (kv_.integers()) return ZeroScalesBehind(heads, target);
     LV zero = llvm::ConstantInt::get(size_ == 2 ? b.getInt16Ty() : b.getInt32Ty(), 0);
     const auto store = [&](LV address) { b.CreateAlignedStore(zero, address, llvm::Align(size_)); };
     if (kv_.head_dim % kv_.step() != 0) {
       LV skipped = b.CreateMul(target.slot, e_.I64(kv_.step() * size_));
-      for (int64_t head = 0; head < kv_.heads; ++head) {
-        store(e_.Offset(e_.Offset(target.page, skipped), kv_.KOffset(head, 0, kv_.head_dim)));
-      }
+      LV first = e_.Offset(e_.Offset(target.page, skipped), kv_.KOffset(0, 0, kv_.head_dim));
+      e_.For(heads.begin, heads.end, 1, [&](LV head) {
+        store(e_.Offset(first, b.CreateMul(head, e_.I64(kv_.head_bytes()))));
+      });
     }
-    ForPositionsBehind(row, target, [&](LV position) {
+    ForPositionsBehind(heads.row, target, [&](LV position) {
       LV first = FirstValue(e_, target.page, position);
-      e_.For(e_.I64(0), e_.I64(kv_.heads), 1, [&](LV head) {
+      e_.For(heads.begin, heads.end, 1, [&](LV head) {
         LV values = e_.Offset(first, b.CreateMul(head, e_.I64(kv_.head_bytes())));
         e_.For(e_.I64(0), e_.I64(kv_.v_columns()), 1, [&](LV column) {
           store(e_.Offset(values, b.CreateMul(column, e_.I64(kv_.step() * size_))));
@@ -197,10 +243,10 @@ class KvAppendEmitter {
   }
 
   // Any byte is finite; a scale need not be.
-  void ZeroScalesBehind(LV row, const Target& target) {
-    ForPositionsBehind(row, target, [&](LV position) {
+  void ZeroScalesBehind(const Heads& heads, const Target& target) {
+    ForPositionsBehind(heads.row, target, [&](LV position) {
       LV first = e_.Offset(target.page, e_.AddMul(e_.I64(kv_.VScaleOffset(0, 0)), position, 4));
-      e_.For(e_.I64(0), e_.I64(kv_.heads), 1, [&](LV head) {
+      e_.For(heads.begin, heads.end, 1, [&](LV head) {
         LV scale = e_.Offset(first, e_.b().CreateMul(head, e_.I64(kv_.head_bytes())));
         e_.StoreFloat(e_.Splat(0, 1), scale, DType::kF32, 1);
       });
@@ -227,6 +273,26 @@ class KvAppendEmitter {
 };
 
 }  // namespace
+
+RowBlock RowBlockOf(Emitter& e, const ir::Dim& rows, LV turn) {
+  llvm::IRBuilder<>& b = e.b();
+  constexpr int64_t kBlock = program::kAttentionTokens;
+  LV all = e.DimValue(rows);
+  LV blocks = b.CreateUDiv(b.CreateAdd(all, e.I64(kBlock - 1)), e.I64(kBlock));
+  // Blocks of a prompt have the more positions to see the later they are: from both ends in turn,
+  // so that any range of units has as much to do as another of its length.
+  LV half = b.CreateUDiv(turn, e.I64(2));
+  LV from_end = b.CreateSub(b.CreateSub(blocks, e.I64(1)), half);
+  LV odd = b.CreateICmpNE(b.CreateAnd(turn, e.I64(1)), e.I64(0));
+  LV first = b.CreateMul(b.CreateSelect(odd, from_end, half), e.I64(kBlock));
+  return {first, e.Smaller(b.CreateSub(all, first), e.I64(kBlock))};
+}
+
+LV PartBegin(Emitter& e, const RowBlock& block, LV part) {
+  llvm::IRBuilder<>& b = e.b();
+  LV rows = b.CreateUDiv(b.CreateMul(block.count, part), e.I64(program::kAttentionParts));
+  return b.CreateAdd(block.first, rows);
+}
 
 LV FindSequence(Emitter& e, LV bounds, LV row) {
   // Counts the bounds after the first that are at most `row`: few sequences, so a plain scan.
@@ -277,7 +343,7 @@ void EmitPages(Emitter& e) {
       LV length = b.CreateZExt(b.CreateSub(high, low), b.getInt64Ty());
       const int64_t per_page = program::KvLayout::kPagePositions;
       LV pages = b.CreateUDiv(b.CreateAdd(length, e.I64(per_page - 1)), e.I64(per_page));
-      pages = b.CreateSelect(b.CreateICmpSLT(pages, columns), pages, columns);
+      pages = e.Smaller(pages, columns);
       e.For(e.I64(0), pages, 1, [&](LV i) {
         LV cell = b.CreateAdd(b.CreateMul(s, columns), i);
         LV page = b.CreateTrunc(b.CreateAdd(first[0], i), b.getInt32Ty());

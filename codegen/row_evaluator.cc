@@ -60,9 +60,33 @@ void RowEvaluator::ForEachColumn(const ir::Value* value, LV row,
     });
     return;
   }
+  ForPeriods(period, row, e_.I64(0), e_.I64(columns / period.columns), visit);
+}
+
+void RowEvaluator::ForColumnsOf(const ir::Value* value, LV row, const Groups& groups,
+                                const std::function<void(const Place&, LV)>& visit) {
+  const program::ColumnPeriod period = PeriodOf(value);
+  if (period.columns == 0) {
+    e_.For(groups.begin, groups.end, 1, [&](LV group) {
+      LV start = e_.b().CreateMul(group, e_.I64(groups.columns));
+      e_.ForColumns(groups.columns, period.single ? 1 : e_.lanes(), [&](LV column, int n) {
+        visit(Place{row, n, 0, nullptr}, e_.b().CreateAdd(start, column));
+      });
+    });
+    return;
+  }
+  if (groups.columns % period.columns != 0) return ForEachColumn(value, row, visit);
+  LV periods = e_.I64(groups.columns / period.columns);
+  ForPeriods(period, row, e_.b().CreateMul(groups.begin, periods),
+             e_.b().CreateMul(groups.end, periods), visit);
+}
+
+void RowEvaluator::ForPeriods(const program::ColumnPeriod& period, LV row, LV begin, LV end,
+                              const std::function<void(const Place&, LV)>& visit) {
+  const int lanes = period.single ? 1 : e_.lanes();
   const int64_t rotated = period.rotated;
   const int64_t phases[][2] = {{0, rotated}, {rotated, 2 * rotated}, {2 * rotated, period.columns}};
-  e_.For(e_.I64(0), e_.I64(columns / period.columns), 1, [&](LV block) {
+  e_.For(begin, end, 1, [&](LV block) {
     LV start = e_.b().CreateMul(block, e_.I64(period.columns));
     for (int phase = rotated == 0 ? 2 : 0; phase < 3; ++phase) {
       const int64_t count = phases[phase][1] - phases[phase][0];
@@ -75,7 +99,7 @@ void RowEvaluator::ForEachColumn(const ir::Value* value, LV row,
   });
 }
 
-void RowEvaluator::PrepareRow(const ir::Value* value, LV row) {
+void RowEvaluator::PrepareRow(const ir::Value* value, LV row, const Groups* groups) {
   if (overrides_.contains(value) || value->producer() == nullptr) return;
   if (!prepared_.emplace(value, row).second) return;
   const ir::Node& node = *value->producer();
@@ -85,11 +109,16 @@ void RowEvaluator::PrepareRow(const ir::Value* value, LV row) {
     PrepareRow(node.operand(0), LoadRowIndex(node.operand(1), row, e_.I64(0)));
     return;
   }
-  for (const ir::Value* operand : node.operands()) PrepareRow(operand, row);
-  if (IsReduce(node)) PrepareReduction(node, row);
+  // What is reduced over whole rows, or has other columns, is needed whole.
+  const bool whole = IsReduce(node) && program::HeadStatisticsAt(e_.kernel(), node) < 0;
+  for (const ir::Value* operand : node.operands()) {
+    const bool alike = !whole && RowColumns(operand->type()) == RowColumns(value->type());
+    PrepareRow(operand, row, alike ? groups : nullptr);
+  }
+  if (IsReduce(node)) PrepareReduction(node, row, groups);
 }
 
-void RowEvaluator::PrepareReduction(const ir::Node& node, LV row) {
+void RowEvaluator::PrepareReduction(const ir::Node& node, LV row, const Groups* groups) {
   const ir::Type& type = node.operand(0)->type();
   const int64_t columns = RowColumns(type);
   const int64_t at = program::HeadStatisticsAt(e_.kernel(), node);
@@ -98,7 +127,12 @@ void RowEvaluator::PrepareReduction(const ir::Node& node, LV row) {
     return;
   }
   const int64_t head_columns = type.shape.back().offset;
-  e_.For(e_.I64(0), e_.I64(columns / head_columns), 1, [&](LV head) {
+  LV begin = e_.I64(0), end = e_.I64(columns / head_columns);
+  if (groups != nullptr && groups->columns == head_columns) {
+    begin = groups->begin;
+    end = groups->end;
+  }
+  e_.For(begin, end, 1, [&](LV head) {
     const Statistics found =
         Reduce(node, row, {e_.b().CreateMul(head, e_.I64(head_columns)), head_columns});
     LV address = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(at), head, 8));

@@ -37,13 +37,23 @@ class RowEvaluator {
   // `value` is computed by `function` instead (a linear's accumulators, attention's output).
   void Override(const ir::Value* value, std::function<LV(const Place&, LV column)> function);
 
-  // Emits the reductions that `value` needs at `row`. Call before ForEachColumn on that row.
-  void PrepareRow(const ir::Value* value, LV row);
+  // Groups [begin, end) of so many columns of a row.
+  struct Groups {
+    int64_t columns = 0;
+    LV begin = nullptr, end = nullptr;
+  };
+  // Emits the reductions that `value` needs at `row`, those of single heads for the groups alone
+  // where they are given. Call before the columns of that row are visited.
+  void PrepareRow(const ir::Value* value, LV row, const Groups* groups = nullptr);
 
   // Visits all columns of `value` at `row`, whole vectors and single columns, in an order that
   // never splits a vector over a head or a broadcast period.
   void ForEachColumn(const ir::Value* value, LV row,
                      const std::function<void(const Place&, LV column)>& visit);
+
+  // The same of some groups; of all columns where the order above takes several groups together.
+  void ForColumnsOf(const ir::Value* value, LV row, const Groups& groups,
+                    const std::function<void(const Place&, LV column)>& visit);
 
   LV Evaluate(const ir::Value* value, const Place& place, LV column);
 
@@ -60,6 +70,9 @@ class RowEvaluator {
     LV begin = nullptr;
     int64_t columns = 0;
   };
+  // Periods [begin, end) of the row's columns.
+  void ForPeriods(const program::ColumnPeriod& period, LV row, LV begin, LV end,
+                  const std::function<void(const Place&, LV column)>& visit);
   // How `value` is visited. Its body is one that program::CheckBody accepts.
   program::ColumnPeriod PeriodOf(const ir::Value* value) const;
   LV EvaluateAt(const ir::Value* value, const Place& place, LV column);
@@ -74,7 +87,7 @@ class RowEvaluator {
   LV EvaluateWeightedSum(const ir::Node& node, const Place& place, LV column);
   LV EvaluateEmbedding(const ir::Node& node, const Place& place, LV column);
   LV LoadRowIndex(const ir::Value* indices, LV row, LV column);
-  void PrepareReduction(const ir::Node& node, LV row);
+  void PrepareReduction(const ir::Node& node, LV row, const Groups* groups);
   Statistics Reduce(const ir::Node& node, LV row, const Stretch& stretch);
   Statistics StatisticsAt(const ir::Node& node, LV column);
   LV Sum(const ir::Value* value, LV row, const Stretch& stretch,

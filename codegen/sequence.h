@@ -1,4 +1,5 @@
-// What kv_append and attention share: which sequence a row belongs to, and where its pages lie.
+// What kv_append and attention share: which rows a unit has, which sequence a row belongs to, and
+// where its pages lie.
 // Tested by tests/codegen_test.cc.
 #ifndef NINFER_CODEGEN_SEQUENCE_H_
 #define NINFER_CODEGEN_SEQUENCE_H_
@@ -7,6 +8,17 @@
 #include "codegen/emitter.h"
 
 namespace ninfer::codegen {
+
+// The units of both are those of a block of rows after those of another: a KV head after the other,
+// and of each program::kAttentionParts parts of the block's rows. So the thread that appends a
+// row's head is the one that attends to it (program::Barrier::kPrefill).
+struct RowBlock {
+  LV first, count;
+};
+// The rows of the block whose turn it is, of `rows` rows.
+RowBlock RowBlockOf(Emitter& e, const ir::Dim& rows, LV turn);
+// The first row of a part, which may be empty.
+LV PartBegin(Emitter& e, const RowBlock& block, LV part);
 
 // The index of a program's symbol, which must be there.
 int SymbolIndex(const program::Program& program, absl::string_view name);

@@ -31,6 +31,10 @@ plan::Barrier BarrierOf(program::Barrier barrier) {
       return plan::Barrier::kNone;
     case program::Barrier::kMany:
       return plan::Barrier::kMany;
+    case program::Barrier::kPrefill:
+      return plan::Barrier::kPrefill;
+    case program::Barrier::kManyOrPrefill:
+      return plan::Barrier::kManyOrPrefill;
     case program::Barrier::kAlways:
       return plan::Barrier::kAlways;
   }

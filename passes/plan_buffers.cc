@@ -5,8 +5,8 @@
 // Time is counted in epochs, the stretches between barriers, since within one epoch launches may
 // run at the same time on different threads: a place is free for a new value once a barrier lies
 // behind its last reader. For shared buffers only barriers that always stand count. A replica
-// belongs to one thread in steps of few rows, whose own order suffices, so there every barrier
-// counts.
+// belongs to one thread in steps of few rows, whose own order suffices, so there the barriers of
+// steps of many rows count, too.
 //
 // In place: where the last reader of a value reads each element before it writes the same element
 // of its one output (a residual added by a linear, elementwise ops), and all other accesses lie
@@ -31,7 +31,6 @@
 namespace ninfer::passes {
 namespace {
 
-using program::Barrier;
 using program::Buffer;
 using program::Kernel;
 using program::Launch;
@@ -87,8 +86,8 @@ class Planner {
 void Planner::FindEpochs() {
   int64_t few = 0, many = 0;
   for (const Launch& launch : p_.launches) {
-    few += launch.barrier == Barrier::kAlways ? 1 : 0;
-    many += launch.barrier != Barrier::kNone ? 1 : 0;
+    few += program::Stands(launch.barrier, {.few = true}) ? 1 : 0;
+    many += program::Stands(launch.barrier, {.few = false}) ? 1 : 0;
     few_.push_back(few);
     many_.push_back(many);
   }

@@ -6,13 +6,15 @@
 // many rows the same launch is dealt, and the barrier stands (Barrier::kMany).
 //
 // Order: a launch's phase is the number of barriers that must lie before it in a step of few rows,
-// the longest path of conflicts; launches are sorted by phase and keep their order within one. Then
-// a barrier stands before a launch that conflicts with one behind the last barrier, and nowhere
-// else: taken greedily this is the fewest for that order, and the phases make the order the best
-// there is for steps of few rows.
+// one of each sequence, the longest path of conflicts; launches are sorted by phase and keep their
+// order within one. Then a barrier stands before a launch that conflicts with one behind the last
+// barrier, and nowhere else: taken greedily this is the fewest for that order, and the phases make
+// the order the best there is for such steps.
 //
 // Two launches conflict when they touch the same value and one writes it; not when both touch it
-// row by row, dealing the same rows to the same threads, and not in a thread's own replica.
+// row by row, dealing the same rows to the same threads, not in a thread's own replica, and not
+// when they append to a cache and attend to it, dealing the same heads of the same rows to the same
+// threads, while no sequence has several rows.
 //
 // Proves: every pair of conflicting accesses is ordered (program::CheckOrder, which shares no
 // code).
@@ -103,7 +105,7 @@ using Resource = std::pair<OperandKind, int>;
 
 class Conflicts {
  public:
-  Conflicts(const Program& program, bool few) : p_(program), few_(few) {}
+  Conflicts(const Program& program, program::StepKind step) : p_(program), step_(step) {}
 
   // Earlier accesses that must stay before the launch's, with whether a barrier must lie between.
   template <typename Visit>
@@ -142,17 +144,16 @@ class Conflicts {
   bool NeedBarrier(const Resource& resource, const Access& a, const Access& b) const {
     const Launch& first = p_.launches[a.launch];
     const Launch& second = p_.launches[b.launch];
-    if (resource.first == OperandKind::kBuffer && p_.buffers[resource.second].replicated && few_) {
-      return false;
-    }
-    const bool dealt = !few_ || (!first.replicated && !second.replicated);
-    const bool same_rows =
-        p_.kernels[first.kernel].units == p_.kernels[second.kernel].units && a.by_rows && b.by_rows;
-    return !(dealt && same_rows);
+    const bool same_units = p_.kernels[first.kernel].units == p_.kernels[second.kernel].units;
+    // Attention and what appends to the cache alone touch it.
+    if (resource.first == OperandKind::kKv) return step_.prefill || !same_units;
+    if (step_.few && p_.buffers[resource.second].replicated) return false;
+    const bool dealt = !step_.few || (!first.replicated && !second.replicated);
+    return !(dealt && same_units && a.by_rows && b.by_rows);
   }
 
   const Program& p_;
-  const bool few_;
+  const program::StepKind step_;
   std::map<Resource, std::vector<Access>> seen_;
 };
 
@@ -160,7 +161,7 @@ class Conflicts {
 
 // The launches by phase; empty when they stand so already.
 std::vector<size_t> PhaseOrder(const Program& program) {
-  Conflicts conflicts(program, /*few=*/true);
+  Conflicts conflicts(program, {.few = true});
   std::vector<int> phases(program.launches.size(), 0);
   std::vector<size_t> order;
   for (size_t i = 0; i < phases.size(); ++i) {
@@ -183,8 +184,9 @@ void Reorder(Program& program, const std::vector<size_t>& order) {
 }
 
 // Launches before which threads must meet in one kind of step, given where they meet anyway.
-std::vector<bool> Meetings(const Program& program, bool few, const std::vector<bool>& given) {
-  Conflicts conflicts(program, few);
+std::vector<bool> Meetings(const Program& program, program::StepKind step,
+                           const std::vector<bool>& given) {
+  Conflicts conflicts(program, step);
   std::vector<bool> meets(program.launches.size(), false);
   for (size_t i = 0; i < meets.size(); ++i) {
     meets[i] = given[i];
@@ -213,11 +215,17 @@ absl::StatusOr<int> Schedule(Program& program, const PassOptions& options) {
     if (!rewrites.Next()) return rewrites.made();
     Reorder(program, order);
   }
-  const std::vector<bool> few =
-      Meetings(program, true, std::vector<bool>(program.launches.size(), false));
-  const std::vector<bool> many = Meetings(program, false, few);
+  const std::vector<bool> always =
+      Meetings(program, {.few = true}, std::vector<bool>(program.launches.size(), false));
+  const std::vector<bool> many = Meetings(program, {.few = false}, always);
+  const std::vector<bool> prefill = Meetings(program, {.few = true, .prefill = true}, always);
   for (size_t i = 0; i < program.launches.size(); ++i) {
-    const Barrier barrier = few[i] ? Barrier::kAlways : many[i] ? Barrier::kMany : Barrier::kNone;
+    // What a prefill of many rows needs, a prefill or a step of many rows needs.
+    const Barrier barrier = always[i]               ? Barrier::kAlways
+                            : many[i] && prefill[i] ? Barrier::kManyOrPrefill
+                            : many[i]               ? Barrier::kMany
+                            : prefill[i]            ? Barrier::kPrefill
+                                                    : Barrier::kNone;
     if (program.launches[i].barrier == barrier) continue;
     if (!rewrites.Next()) return rewrites.made();
     program.launches[i].barrier = barrier;

@@ -91,7 +91,7 @@ struct Operand {
   uint32_t index = 0;
 };
 
-enum class Barrier : uint8_t { kNone, kMany, kAlways };
+enum class Barrier : uint8_t { kNone, kMany, kAlways, kPrefill, kManyOrPrefill };
 struct Launch {
   uint32_t kernel = 0;
   Barrier barrier = Barrier::kAlways;

@@ -129,7 +129,7 @@ void CodeKernel(Codec& c, T& kernel) {
 template <typename Codec, typename T>
 void CodeLaunch(Codec& c, T& launch) {
   c.U32("kernel", launch.kernel);
-  c.Enum("barrier", launch.barrier, 3);
+  c.Enum("barrier", launch.barrier, 5);
   c.Bool("replicated", launch.replicated);
   c.I64("factor", launch.factor);
   c.I32("symbol", launch.symbol);

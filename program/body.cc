@@ -119,14 +119,16 @@ Units UnitsOf(const Kernel& kernel) {
       units.symbol = kernel.body->results()[0]->type().shape[0].symbol;
       return units;
     case Family::kKvAppend:
-      units.symbol = FindNode(*kernel.body, ir::Op::kKvAppend)->operand(1)->type().shape[0].symbol;
-      return units;
-    case Family::kAttention:
+    case Family::kAttention: {
+      const ir::Node* append = FindNode(*kernel.body, ir::Op::kKvAppend);
+      const ir::Value* rows = append != nullptr
+                                  ? append->operand(1)
+                                  : FindNode(*kernel.body, ir::Op::kPagedAttention)->operand(0);
       units.factor = kernel.kv.heads * kAttentionParts;
-      units.symbol =
-          FindNode(*kernel.body, ir::Op::kPagedAttention)->operand(0)->type().shape[0].symbol;
+      units.symbol = rows->type().shape[0].symbol;
       units.block = kAttentionTokens;
       return units;
+    }
     case Family::kPages:
       return units;
   }
@@ -154,16 +156,14 @@ int64_t BufferBytes(const ir::Type& type, absl::Span<const ir::Symbol> symbols) 
 }
 
 bool ReadsRowByRow(const Kernel& kernel, int index) {
-  if (kernel.family != Family::kRowwise && kernel.family != Family::kKvAppend) return false;
+  if (kernel.family != Family::kRowwise) return false;
   const ir::Value* parameter = kernel.body->parameters()[index].get();
   for (const auto& node : kernel.body->nodes()) {
     for (size_t i = 0; i < node->operands().size(); ++i) {
       if (!IsViewOf(node->operand(static_cast<int>(i)), parameter)) continue;
       const bool gathers = node->info().op_class == ir::OpClass::kGather && i == 0 &&
                            node->op() == ir::Op::kGatherRows;
-      // kv_append looks through whole seq_bounds and page tables, and its pool is no rows at all.
-      const bool by_rows = node->op() != ir::Op::kKvAppend || i == 1 || i == 2 || i == 3;
-      if (gathers || !by_rows) return false;
+      if (gathers) return false;
     }
   }
   return true;

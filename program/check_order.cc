@@ -2,14 +2,17 @@
 // read. Trusts nothing but the launch list: not lifetimes, not the schedule's reasons. Shares no
 // code with the passes.
 //
-// For each kind of step (few rows, many rows) and each stretch of launches without a barrier of
-// that kind, every two accesses by different launches of the stretch are compared, one of them
-// writing. An access is a byte range: of the arena when offsets are assigned, else of the buffer as
-// an island of its own; or a layer's KV pool. Two overlapping accesses are allowed in two cases:
+// For each kind of step (few rows or many, of which a sequence has several or none) and each
+// stretch of launches without a barrier of that kind, every two accesses by different launches of
+// the stretch are compared, one of them writing. An access is a byte range: of the arena when
+// offsets are assigned, else of the buffer as an island of its own; or a layer's KV pool. Two
+// overlapping accesses are allowed in three cases:
 // - replicas: few rows, and both ranges lie in the threads' own blocks, where the own order of a
 //   thread suffices;
 // - own rows: both launches are dealt with the same units, both accesses touch row u in unit u
-//   alone, and row u lies at the same bytes for both, so that one thread does both, in order.
+//   alone, and row u lies at the same bytes for both, so that one thread does both, in order;
+// - own heads: both launches are kv_append or attention, dealt with the same units, and no sequence
+//   has several rows, so that the position a row appends is seen by that row alone, head by head.
 // Besides, a launch that every thread repeats in steps of few rows may write replicas only, and a
 // dealt launch may write no replica. Steps of many rows deal every launch, and replica 0 is shared
 // memory like any other.
@@ -33,6 +36,7 @@ struct Touch {
   bool write = false;
   bool in_replica = false;
   bool own_rows = false;
+  bool own_heads = false;
   int64_t row_bytes = 0;
 };
 
@@ -42,11 +46,9 @@ bool TouchesOwnRow(const ir::Function& body, const ir::Value* value, int depth =
     const ir::OpClass op_class = node->info().op_class;
     for (size_t i = 0; i < node->operands().size(); ++i) {
       if (node->operands()[i] != value) continue;
-      const bool state = op_class == ir::OpClass::kState;
       if (op_class == ir::OpClass::kMatmul || op_class == ir::OpClass::kGroupedMatmul ||
           op_class == ir::OpClass::kQuantise || op_class == ir::OpClass::kAttention ||
-          (node->op() == ir::Op::kGatherRows && i == 0) ||
-          (state && (node->op() != ir::Op::kKvAppend || i == 0 || i > 3))) {
+          op_class == ir::OpClass::kState || (node->op() == ir::Op::kGatherRows && i == 0)) {
         return false;
       }
       // Through a view, too, another row of the value could reach one of these.
@@ -65,15 +67,15 @@ class OrderChecker {
 
   absl::Status Check() const {
     for (size_t l = 0; l < p_.launches.size(); ++l) NINFER_RETURN_IF_ERROR(CheckReplicas(l));
-    NINFER_RETURN_IF_ERROR(CheckSteps(/*few=*/true));
-    return CheckSteps(/*few=*/false);
+    for (const StepKind& step : kStepKinds) NINFER_RETURN_IF_ERROR(CheckSteps(step));
+    return absl::OkStatus();
   }
 
  private:
   absl::Status CheckReplicas(size_t index) const;
-  absl::Status CheckSteps(bool few) const;
+  absl::Status CheckSteps(StepKind step) const;
   std::vector<Touch> TouchesOf(size_t index) const;
-  absl::Status CheckPair(const Touch& a, const Touch& b, bool few) const;
+  absl::Status CheckPair(const Touch& a, const Touch& b, StepKind step) const;
 
   const Program& p_;
 };
@@ -107,6 +109,7 @@ std::vector<Touch> OrderChecker::TouchesOf(size_t index) const {
       touch.name = p_.kv[operand.index].name;
       touch.space = 2 + operand.index;
       touch.end = 1;
+      touch.own_heads = kernel.family == Family::kKvAppend || kernel.family == Family::kAttention;
     } else if (operand.kind == OperandKind::kBuffer) {
       const Buffer& buffer = p_.buffers[operand.index];
       const bool placed = buffer.offset >= 0;
@@ -117,9 +120,8 @@ std::vector<Touch> OrderChecker::TouchesOf(size_t index) const {
       touch.end = touch.begin + buffer.bytes;
       touch.in_replica = buffer.replicated;
       touch.row_bytes = buffer.ld * DTypeSize(buffer.type.dtype);
-      const bool rowwise = kernel.family == Family::kRowwise || kernel.family == Family::kKvAppend;
       touch.own_rows =
-          rowwise && buffer.ld > 0 && !buffer.kv.has_value() &&
+          kernel.family == Family::kRowwise && buffer.ld > 0 && !buffer.kv.has_value() &&
           (touch.write || TouchesOwnRow(*kernel.body, kernel.body->parameters()[i].get()));
     } else {
       continue;
@@ -129,34 +131,36 @@ std::vector<Touch> OrderChecker::TouchesOf(size_t index) const {
   return touches;
 }
 
-absl::Status OrderChecker::CheckPair(const Touch& a, const Touch& b, bool few) const {
+absl::Status OrderChecker::CheckPair(const Touch& a, const Touch& b, StepKind step) const {
   if (!a.write && !b.write) return absl::OkStatus();
   if (a.space != b.space || a.begin >= b.end || b.begin >= a.end) return absl::OkStatus();
-  if (few && a.in_replica && b.in_replica) return absl::OkStatus();
+  if (step.few && a.in_replica && b.in_replica) return absl::OkStatus();
   const Launch& first = p_.launches[a.launch];
   const Launch& second = p_.launches[b.launch];
-  const bool dealt = !few || (!first.replicated && !second.replicated);
+  const bool dealt = !step.few || (!first.replicated && !second.replicated);
   const Units& units = p_.kernels[first.kernel].units;
   const bool same_thread = dealt && a.own_rows && b.own_rows && units.factor == 1 &&
                            units.block == 1 && units.symbol >= 0 &&
                            units == p_.kernels[second.kernel].units && a.begin == b.begin &&
                            a.row_bytes == b.row_bytes;
-  if (same_thread) return absl::OkStatus();
+  const bool same_head = dealt && !step.prefill && a.own_heads && b.own_heads &&
+                         units == p_.kernels[second.kernel].units;
+  if (same_thread || same_head) return absl::OkStatus();
   return InvalidArgument("launch ", b.launch, " ", p_.kernels[second.kernel].name,
                          ": expected a barrier behind launch ", a.launch, " in steps of ",
-                         few ? "few" : "many", " rows, since it ", b.write ? "writes" : "reads",
-                         " %", b.name, " where that ", a.write ? "writes" : "reads", " %", a.name,
-                         ", found none");
+                         step.few ? "few" : "many", " rows",
+                         step.prefill ? ", several of a sequence" : "", ", since it ",
+                         b.write ? "writes" : "reads", " %", b.name, " where that ",
+                         a.write ? "writes" : "reads", " %", a.name, ", found none");
 }
 
-absl::Status OrderChecker::CheckSteps(bool few) const {
+absl::Status OrderChecker::CheckSteps(StepKind step) const {
   std::vector<Touch> stretch;
   for (size_t l = 0; l < p_.launches.size(); ++l) {
-    const Barrier barrier = p_.launches[l].barrier;
-    if (barrier == Barrier::kAlways || (barrier == Barrier::kMany && !few)) stretch.clear();
+    if (Stands(p_.launches[l].barrier, step)) stretch.clear();
     std::vector<Touch> touches = TouchesOf(l);
     for (const Touch& touch : touches) {
-      for (const Touch& before : stretch) NINFER_RETURN_IF_ERROR(CheckPair(before, touch, few));
+      for (const Touch& before : stretch) NINFER_RETURN_IF_ERROR(CheckPair(before, touch, step));
     }
     stretch.insert(stretch.end(), touches.begin(), touches.end());
   }

@@ -290,12 +290,13 @@ absl::Status ProgramParser::ParseLaunch() {
   NINFER_RETURN_IF_ERROR(Expect(")"));
   NINFER_RETURN_IF_ERROR(Expect("barrier"));
   bool found = false;
-  for (Barrier barrier : {Barrier::kNone, Barrier::kMany, Barrier::kAlways}) {
+  for (Barrier barrier : {Barrier::kNone, Barrier::kMany, Barrier::kPrefill,
+                          Barrier::kManyOrPrefill, Barrier::kAlways}) {
     if (!Is(BarrierName(barrier))) continue;
     launch.barrier = barrier;
     found = true;
   }
-  if (!found) return Error("none, many or always");
+  if (!found) return Error("none, many, prefill, many_or_prefill or always");
   Advance();
   launch.replicated = Accept("replicated");
   launch.provenance = std::string(comment());

@@ -138,7 +138,7 @@ absl::string_view OperandKindName(OperandKind kind) {
 }
 
 absl::string_view BarrierName(Barrier barrier) {
-  constexpr absl::string_view kNames[] = {"none", "many", "always"};
+  constexpr absl::string_view kNames[] = {"none", "many", "prefill", "many_or_prefill", "always"};
   return kNames[static_cast<int>(barrier)];
 }
 

@@ -64,6 +64,22 @@ int64_t Columns(const ir::Type& type) {
   return columns;
 }
 
+bool Stands(Barrier barrier, StepKind step) {
+  switch (barrier) {
+    case Barrier::kNone:
+      return false;
+    case Barrier::kMany:
+      return !step.few;
+    case Barrier::kPrefill:
+      return step.prefill;
+    case Barrier::kManyOrPrefill:
+      return !step.few || step.prefill;
+    case Barrier::kAlways:
+      return true;
+  }
+  return true;
+}
+
 Program Clone(const Program& program) {
   Program copy;
   copy.name = program.name;

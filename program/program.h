@@ -165,8 +165,18 @@ struct Operand {
 };
 
 // A barrier before a launch: threads meet because some launch since the last meeting conflicts with
-// this one. kMany: only in a step of many rows (see Program::few_rows).
-enum class Barrier : uint8_t { kNone, kMany, kAlways };
+// this one. kMany: only in a step of many rows (see Program::few_rows). kPrefill: only in a step in
+// which a sequence has several rows (T > S). kManyOrPrefill: in both.
+enum class Barrier : uint8_t { kNone, kMany, kPrefill, kManyOrPrefill, kAlways };
+
+// The kinds of steps that barriers tell apart.
+struct StepKind {
+  bool few = false;      // rows, at most Program::few_rows
+  bool prefill = false;  // a sequence has several rows
+};
+inline constexpr StepKind kStepKinds[] = {
+    {true, false}, {true, true}, {false, false}, {false, true}};
+bool Stands(Barrier barrier, StepKind step);
 
 struct Launch {
   int kernel = 0;

@@ -18,8 +18,8 @@ inline constexpr int64_t kLinearSumsBytes = kLinearRowBlock * 64 * 4;
 inline constexpr int64_t kLinearSliceBytes = 24 << 10;
 
 // Attention has so many rows, (token, query head) pairs, at hand at once, and their scores for so
-// many pages. Work is dealt in parts of so many tokens of one KV head, so that a step of a few
-// texts has as much for each thread.
+// many pages. Work, that of kv_append too, is dealt in parts of so many tokens of one KV head, so
+// that a step of a few texts has as much for each thread.
 inline constexpr int64_t kAttentionTokens = 16;
 inline constexpr int64_t kAttentionParts = 4;
 inline constexpr int64_t kAttentionRows = 48;

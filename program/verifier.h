@@ -11,8 +11,9 @@ namespace ninfer::program {
 
 absl::Status Verify(const Program& program);
 
-// Every pair of launches that access the same bytes, one of them writing, is separated by a barrier
-// that stands in both modes (replicated and dealt), or is the same thread's own replica.
+// In every kind of step (StepKind) two launches that access the same bytes, one of them writing,
+// are separated by a barrier, unless each thread touches nothing but its own replica, its own rows,
+// or its own heads of the cache.
 absl::Status CheckOrder(const Program& program);
 
 // Follows which value each byte range of the arena holds; every read must find the value that the

@@ -23,6 +23,23 @@ int64_t Nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
+// Whether the barrier stands in a step of many rows, or of one in which a sequence has several.
+bool Stands(plan::Barrier barrier, bool many, bool prefill) {
+  switch (barrier) {
+    case plan::Barrier::kNone:
+      return false;
+    case plan::Barrier::kMany:
+      return many;
+    case plan::Barrier::kPrefill:
+      return prefill;
+    case plan::Barrier::kManyOrPrefill:
+      return many || prefill;
+    case plan::Barrier::kAlways:
+      return true;
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CpuFunction>> CpuFunction::Create(const plan::Plan* plan,
@@ -112,6 +129,7 @@ void CpuFunction::PlaceLaunches() {
     }
   }
   unit_counts_.resize(launches_.size());
+  meets_.resize(launches_.size());
 }
 
 int32_t* CpuFunction::argument(absl::string_view name) {
@@ -136,14 +154,16 @@ int64_t CpuFunction::Dim(absl::string_view symbol) const {
 
 void CpuFunction::Run(int64_t rows, absl::FunctionRef<void(int thread)> finish,
                       const Watch* watch) {
+  few_rows_ = rows <= entry_->few_rows;
+  const bool prefill = rows > Dim("S");
   for (size_t i = 0; i < launches_.size(); ++i) {
     const Step& launch = launches_[i];
     unit_counts_[i] =
         launch.symbol < 0
             ? launch.factor
             : launch.factor * ((dims_[launch.symbol] + launch.block - 1) / launch.block);
+    meets_[i] = Stands(launch.barrier, !few_rows_, prefill);
   }
-  few_rows_ = rows <= entry_->few_rows;
   pool_->Run([&](int thread) { RunThread(thread, finish, watch); });
 }
 
@@ -161,10 +181,7 @@ void CpuFunction::RunThread(int thread, absl::FunctionRef<void(int)> finish, con
   LaunchTimes::Span* times = times_ == nullptr ? nullptr : times_->threads[thread].data();
   for (size_t i = 0; i < launches_.size(); ++i) {
     const Step& launch = launches_[i];
-    if (launch.barrier == plan::Barrier::kAlways ||
-        (launch.barrier == plan::Barrier::kMany && !few_rows_)) {
-      pool_->Meet();
-    }
+    if (meets_[i]) pool_->Meet();
     const UnitRange units = few_rows_ && launch.replicated
                                 ? UnitRange{0, unit_counts_[i]}
                                 : DealUnits(unit_counts_[i], thread, threads);

@@ -53,8 +53,9 @@ class CpuFunction {
   void SetDim(absl::string_view symbol, int64_t value);
   int64_t Dim(absl::string_view symbol) const;  // 0 where there is none
 
-  // Runs all launches on all threads, then `finish` on each. `rows` decides whether the step has
-  // few. Launches of which `watches` is true call `watch` from one thread, the others waiting.
+  // Runs all launches on all threads, then `finish` on each. `rows`, and the dimension S beside it,
+  // decide which barriers stand (plan::Barrier). Launches of which `watches` is true call `watch`
+  // from one thread, the others waiting.
   struct Watch {
     std::vector<bool> launches;
     std::function<void(size_t launch)> call;
@@ -107,6 +108,7 @@ class CpuFunction {
   std::vector<int32_t> dims_;        // by index in plan.symbols
   std::vector<Step> launches_;
   std::vector<int64_t> unit_counts_;  // of each launch, in the step that runs
+  std::vector<bool> meets_;           // before each launch, in the step that runs
   bool few_rows_ = false;             // the step that runs
   LaunchTimes* times_ = nullptr;
   // Operand addresses of all launches: for steps of many rows, and for each thread in steps of few

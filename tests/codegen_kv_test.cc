@@ -229,5 +229,81 @@ TEST(CodegenAttention, ReadsAScratchPoolThatHeldNan) {
   }
 }
 
+// --- one thread's part of both -------------------------------------------------------------------
+
+// With a row for each sequence no barrier lies between the two: whatever range of units a thread
+// has, it must have appended what it reads.
+void ExpectRangesReadWhatTheyAppend(const KernelHarness& harness, const std::string& engine,
+                                    int append, const Operands& appended, int attention,
+                                    const Operands& attending, Random& random) {
+  const int64_t units = harness.Units(append, appended);
+  ASSERT_EQ(units, harness.Units(attention, attending));
+  const auto attend = [&](const KernelRun& cache, int64_t begin, int64_t end) {
+    Operands operands = attending;
+    operands.pool = cache.pool;
+    auto run = harness.RunUnits(engine, attention, operands, begin, end);
+    EXPECT_TRUE(run.ok()) << run.status();
+    return *run->results[0].floats;
+  };
+  const auto all = harness.RunUnits(engine, append, appended, 0, units);
+  ASSERT_TRUE(all.ok()) << all.status();
+  const std::vector<float> expected = attend(*all, 0, units);
+  std::vector<int64_t> cuts = {0, units};
+  for (int i = 0; i < 4; ++i) cuts.push_back(random.Below(units + 1));
+  std::sort(cuts.begin(), cuts.end());
+  std::vector<int> found(expected.size(), 0);
+  for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+    const auto part = harness.RunUnits(engine, append, appended, cuts[i], cuts[i + 1]);
+    ASSERT_TRUE(part.ok()) << part.status();
+    const std::vector<float> y = attend(*part, cuts[i], cuts[i + 1]);
+    for (size_t j = 0; j < y.size(); ++j) found[j] += y[j] == expected[j] ? 1 : 0;
+  }
+  EXPECT_EQ(std::count(found.begin(), found.end(), 1), static_cast<int64_t>(found.size()));
+}
+
+TEST(CodegenAttention, OfOneRowASequenceReadsInARangeOfUnitsWhatAppendWritesInIt) {
+  KernelHarness harness({}, kPages);
+  std::vector<std::pair<AppendCase, AttentionCase>> pairs;
+  const char* forms[] = {"flash", "efficient", "naive"};
+  for (const int64_t heads : {1, 3, 8}) {
+    const DType cache = heads == 3 ? DType::kF32 : DType::kBF16;
+    pairs.push_back({{cache, DType::kF32, 20, heads, false, false},
+                     {forms[pairs.size()], cache, DType::kF32, 20, heads, 2, false, false}});
+    harness.Add(pairs.back().first.source());
+    harness.Add(pairs.back().second.source());
+  }
+  ASSERT_NO_FATAL_FAILURE(harness.Compile());
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const int append = static_cast<int>(2 * i), attention = append + 1;
+    const KvLayout layout = pairs[i].first.layout();
+    for (const int sequences : {1, 3, 16, 17, 40}) {
+      Random random(100 * i + sequences);
+      StepShape shape;
+      for (int s = 0; s < sequences; ++s) shape.push_back({random.Below(kPage), 1});
+      Step step(shape, layout, RandomRows(shape, layout, random), i);
+      Operands attending = step.operands;
+      attending.tensors["q"] =
+          RandomTensor({sequences, pairs[i].second.columns()}, DType::kF32, random);
+      Operands appended = step.operands;
+      const int64_t columns = 3 * layout.heads * layout.head_dim;
+      Tensor& x = appended.tensors["x"];
+      for (const Engine& engine : harness.engines()) {
+        if (engine.is_oracle() || !engine.skipped.empty()) continue;
+        SCOPED_TRACE(
+            absl::StrCat(engine.name, ", ", sequences, " sequences, ", layout.heads, " heads"));
+        // First the new positions hold nothing.
+        x = Tensor::Floats({sequences, columns}, std::vector<float>(sequences * columns, NAN));
+        appended.pool = step.operands.pool;
+        const auto empty = harness.Run(engine.name, append, appended);
+        ASSERT_TRUE(empty.ok()) << empty.status();
+        appended.pool = empty->pool;
+        x = RandomTensor({sequences, columns}, DType::kF32, random);
+        ExpectRangesReadWhatTheyAppend(harness, engine.name, append, appended, attention, attending,
+                                       random);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ninfer

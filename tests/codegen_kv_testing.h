@@ -69,7 +69,8 @@ class Step {
       : shape_(shape), layout_(layout) {
     Random random(seed);
     std::vector<int32_t> free;
-    for (int32_t page = 0; page < 4 * kPages + 3; ++page) {
+    const auto pages = static_cast<int32_t>(std::max<size_t>(4 * kPages, shape.size()) + 3);
+    for (int32_t page = 0; page < pages; ++page) {
       free.insert(free.begin() + random.Below(page + 1), page);
     }
     operands.pool.resize(free.size() * layout.page_bytes());

@@ -226,6 +226,20 @@ TEST(PlantedProgram, BarrierThatStandsInLargeStepsAlone) {
   ExpectWeakerBarrierCaught("schedule", "weaker-barrier", Barrier::kAlways, Barrier::kMany);
 }
 
+TEST(PlantedProgram, BarrierThatStandsInPrefillAlone) {
+  ExpectWeakerBarrierCaught("schedule", "prefill-barrier", Barrier::kAlways, Barrier::kPrefill);
+}
+
+TEST(PlantedProgram, AttentionThatDoesNotWaitForAPromptsOtherRows) {
+  ExpectWeakerBarrierCaught("schedule", "no-prefill-barrier", Barrier::kManyOrPrefill,
+                            Barrier::kMany);
+}
+
+TEST(PlantedProgram, AttentionThatDoesNotWaitForManyRotatedRows) {
+  ExpectWeakerBarrierCaught("schedule", "prefill-barrier-alone", Barrier::kManyOrPrefill,
+                            Barrier::kPrefill);
+}
+
 TEST(PlantedProgram, BarrierDroppedBehindTheLastPass) {
   ExpectWeakerBarrierCaught("plan-buffers", "late-drop", Barrier::kMany, Barrier::kNone);
 }

@@ -378,6 +378,13 @@ TEST(UnitsOf, FollowTheFamily) {
     return %0
   })");
   EXPECT_EQ(UnitsOf(attention), (Units{12, 0, 16}));
+  const Kernel append = MakeKernel(
+      Family::kKvAppend, "kbbaaa",
+      R"((%kv: kv<f32>[3,4], %k: f32[T,3,4], %v: f32[T,3,4], %positions: i32[T], %bounds: i32[S+1], %pages: i32[S,G]) {
+    %0 = kv_append %kv, %k, %v, %positions, %bounds, %pages : kv<f32>[3,4]
+    return %0
+  })");
+  EXPECT_EQ(UnitsOf(append), UnitsOf(attention));
   EXPECT_EQ(ScratchBytes(attention, Symbols()),
             AttentionTileBytes(attention.kv) + 16 * 2 * 2 * 64 * 4);
   const int64_t row = (kAttentionSpan * 64 + 2 * 32 + kAttentionFields) * 4;

@@ -125,12 +125,15 @@ TEST(Layout, PanelsLieInTheOrderOfTheirLaunches) {
 
 // --- schedule ---
 
-TEST(Schedule, AStepOfFewRowsHasSixBarriersALayer) {
+TEST(Schedule, AStepOfFewRowsHasFiveBarriersALayerAndOneMoreInPrefill) {
   for (const int64_t layers : {2, 5}) {
     const Program llama = ProgramOf(testing::TinyLlama({.layers = layers}));
-    EXPECT_EQ(Barriers(llama, Barrier::kAlways), 6 * layers);
+    EXPECT_EQ(Barriers(llama, Barrier::kAlways), 5 * layers);
+    // Rows are dealt to be rotated where there are many.
+    EXPECT_EQ(Barriers(llama, Barrier::kManyOrPrefill), layers);
     const Program gpt2 = ProgramOf(testing::TinyGpt2({.layers = layers}));
-    EXPECT_EQ(Barriers(gpt2, Barrier::kAlways), 6 * layers);
+    EXPECT_EQ(Barriers(gpt2, Barrier::kAlways), 5 * layers);
+    EXPECT_EQ(Barriers(gpt2, Barrier::kPrefill), layers);
   }
 }
 
@@ -138,14 +141,28 @@ TEST(Schedule, UnfusedLaunchesNeedNoMoreBarriersInAStepOfFewRows) {
   PassOptions options;
   options.disabled = {"fuse"};
   const Program program = ProgramOf(testing::TinyLlama({.layers = 3}), options);
-  EXPECT_EQ(Barriers(program, Barrier::kAlways), 6 * 3);
+  EXPECT_EQ(Barriers(program, Barrier::kAlways), 5 * 3);
+  EXPECT_EQ(Barriers(program, Barrier::kPrefill), 3);
 }
 
 TEST(Schedule, SeparateQueryKeyAndValueRunBetweenTheSameBarriers) {
   PassOptions options;
   options.disabled = {"merge-linears", "fuse"};
   const Program program = ProgramOf(testing::TinyLlama({.layers = 3}), options);
-  EXPECT_EQ(Barriers(program, Barrier::kAlways), 6 * 3);
+  EXPECT_EQ(Barriers(program, Barrier::kAlways), 5 * 3);
+  EXPECT_EQ(Barriers(program, Barrier::kPrefill), 3);
+}
+
+// Pages are the step's own there, and lie in the arena.
+TEST(Schedule, AttentionWithoutACacheAlwaysWaitsForItsPages) {
+  PassOptions options;
+  options.disabled = {"kv-cache"};
+  const Program program = ProgramOf(testing::TinyLlama({.layers = 2}), options);
+  EXPECT_EQ(Barriers(program, Barrier::kPrefill), 0);
+  for (const Launch& launch : program.launches) {
+    if (program.kernels[launch.kernel].family != Family::kAttention) continue;
+    EXPECT_EQ(launch.barrier, Barrier::kAlways);
+  }
 }
 
 TEST(Schedule, OnlyRowwiseLaunchesAreReplicatedAndNeverTheOutput) {

@@ -145,7 +145,7 @@ const BadText kBadTexts[] = {
     {"UnknownArgument", "(argument %tokens, @embed", "(argument %token, @embed",
      "x.kp:142: expected an argument declared above, found %token"},
     {"BarrierKind", "barrier many", "barrier some",
-     "x.kp:144: expected none, many or always, found some"},
+     "x.kp:144: expected none, many, prefill, many_or_prefill or always, found some"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Program, BadTextTest, ::testing::ValuesIn(kBadTexts),

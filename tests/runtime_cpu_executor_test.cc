@@ -143,6 +143,24 @@ TEST(CpuExecutor, LaunchesAreTimedInTheirOrderWhileThatIsAskedFor) {
   }
 }
 
+TEST(CpuExecutor, ABarrierOfPrefillStandsWhereASequenceHasSeveralRows) {
+  const auto executor = MakeToy(2);
+  ASSERT_EQ(executor->plan().plan.entries[0].launches[2].barrier, plan::Barrier::kPrefill);
+  LaunchTimes times;
+  executor->TimeLaunches(&times);
+  Sequence a{Text(150, 1), {0, 1, 2}, 0}, b{Text(150, 2), {3, 4, 5}, 0};
+  const auto expect_met = [&times](const char* step) {
+    const int64_t end = std::max(times.threads[0][1].end, times.threads[1][1].end);
+    for (int thread : {0, 1}) EXPECT_LE(end, times.threads[thread][2].begin) << step;
+  };
+  for (int i = 0; i < 10; ++i) {
+    Step(executor.get(), {&a}, {2});
+    expect_met("few rows");
+    Step(executor.get(), {&a, &b}, {1, 11});
+    expect_met("many rows");
+  }
+}
+
 TEST(CpuExecutor, AllRowsThatAreWantedComeInOrder) {
   const auto executor = MakeToy(2);
   const std::vector<int32_t> text = Text(10, 4);

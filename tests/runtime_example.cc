@@ -149,7 +149,7 @@ plan::Entry ToyEntry() {
   constexpr auto K = OperandKind::kKv;
   entry.launches = {ToyLaunch(0, Barrier::kNone, {{A, 0}, {W, 0}, {B, 0}}),
                     ToyLaunch(1, Barrier::kMany, {{B, 0}, {A, 1}, {A, 2}, {A, 3}, {K, 0}}),
-                    ToyLaunch(2, Barrier::kAlways, {{A, 1}, {A, 2}, {A, 3}, {K, 0}, {B, 1}}),
+                    ToyLaunch(2, Barrier::kPrefill, {{A, 1}, {A, 2}, {A, 3}, {K, 0}, {B, 1}}),
                     ToyLaunch(3, Barrier::kAlways, {{B, 1}, {B, 0}, {A, 4}, {W, 1}, {B, 2}})};
   entry.launches[0].replicated = true;
   entry.launches[3].symbol = -1;

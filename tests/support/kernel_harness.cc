@@ -65,7 +65,7 @@ struct KernelHarness::Code {
 KernelHarness::KernelHarness(std::vector<std::string> targets, int64_t pages) : pages_(pages) {
   program_.name = "harness";
   program_.symbols = {{"T", 1, 2048},
-                      {"S", 1, 8},
+                      {"S", 1, 64},
                       {"R", 1, 512},
                       {"C", 1, int64_t{8} * pages * program::KvLayout::kPagePositions},
                       {"G", 1, pages}};
@@ -240,9 +240,24 @@ absl::StatusOr<KernelRun> KernelHarness::Run(const std::string& engine, int inde
     }
   }
   if (engine == kOracle) return RunOracle(index, operands);
+  std::vector<int64_t> bounds = {0};
+  bounds.insert(bounds.end(), cuts.begin(), cuts.end());
+  bounds.push_back(Units(index, operands));
+  return RunBetween(engine, index, operands, bounds);
+}
+
+absl::StatusOr<KernelRun> KernelHarness::RunUnits(const std::string& engine, int index,
+                                                  const Operands& operands, int64_t begin,
+                                                  int64_t end) const {
+  return RunBetween(engine, index, operands, {begin, end});
+}
+
+absl::StatusOr<KernelRun> KernelHarness::RunBetween(const std::string& engine, int index,
+                                                    const Operands& operands,
+                                                    const std::vector<int64_t>& bounds) const {
   const auto it = code_.find(engine);
   if (it == code_.end()) return InvalidArgument("no code for ", engine);
-  auto run = RunCode(*it->second, index, operands, cuts);
+  auto run = RunCode(*it->second, index, operands, bounds);
   if (run.ok()) return run;
   return Annotate(run.status(), absl::StrCat(engine, ": kernel ", kernel(index).name));
 }
@@ -310,7 +325,7 @@ std::vector<std::unique_ptr<GuardedMemory>> KernelHarness::Place(
 
 absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
                                                  const Operands& operands,
-                                                 const std::vector<int64_t>& cuts) const {
+                                                 const std::vector<int64_t>& bounds) const {
   const program::Kernel& kernel = program_.kernels[index];
   NINFER_ASSIGN_OR_RETURN(const std::vector<int64_t> dims, DimsOf(index, operands));
   auto memory = Place(index, operands, dims);
@@ -323,9 +338,6 @@ absl::StatusOr<KernelRun> KernelHarness::RunCode(const Code& code, int index,
   // Symbols that the kernel cannot know have a value that no loop survives.
   std::vector<int32_t> values;
   for (const int64_t dim : dims) values.push_back(dim < 0 ? INT32_MAX : static_cast<int32_t>(dim));
-  std::vector<int64_t> bounds = {0};
-  bounds.insert(bounds.end(), cuts.begin(), cuts.end());
-  bounds.push_back(kernel.units.Count(values.data()));
   const RunOutcome outcome = code.Run(index, memory, values, bounds);
   if (outcome.memory >= 0) {
     return absl::OutOfRangeError(absl::StrCat("reads or writes at byte ", outcome.at, " of ",

@@ -68,8 +68,8 @@ struct Bound {
 
 class KernelHarness {
  public:
-  // For these targets: all of them when none is named. Symbols: T to 2048, S to 8, R to 512, C, and
-  // G to `pages`.
+  // For these targets: all of them when none is named. Symbols: T to 2048, S to 64, R to 512, C,
+  // and G to `pages`.
   explicit KernelHarness(std::vector<std::string> targets = {}, int64_t pages = 8);
   ~KernelHarness();
 
@@ -91,6 +91,9 @@ class KernelHarness {
   // Units [0, n) in the pieces that `cuts` makes of them, each on scratch of its own.
   absl::StatusOr<KernelRun> Run(const std::string& engine, int kernel, const Operands& operands,
                                 const std::vector<int64_t>& cuts = {}) const;
+  // Units [begin, end) alone: what the others would write is poison, or as it was.
+  absl::StatusOr<KernelRun> RunUnits(const std::string& engine, int kernel,
+                                     const Operands& operands, int64_t begin, int64_t end) const;
   int64_t Units(int kernel, const Operands& operands) const;
   // Seeded normal numbers for every input that is no KV pool and that `operands` does not have yet,
   // rounded to its dtype, or as its format stores it. Its symbols must be in `operands.dims`.
@@ -114,8 +117,11 @@ class KernelHarness {
   int Finish(program::Kernel kernel, std::unique_ptr<ir::Function> inputs_only);
   absl::StatusOr<std::vector<int64_t>> DimsOf(int kernel, const Operands& operands) const;
   absl::StatusOr<KernelRun> RunOracle(int kernel, const Operands& operands) const;
+  absl::StatusOr<KernelRun> RunBetween(const std::string& engine, int kernel,
+                                       const Operands& operands,
+                                       const std::vector<int64_t>& bounds) const;
   absl::StatusOr<KernelRun> RunCode(const Code& code, int kernel, const Operands& operands,
-                                    const std::vector<int64_t>& cuts) const;
+                                    const std::vector<int64_t>& bounds) const;
   std::vector<std::unique_ptr<GuardedMemory>> Place(int kernel, const Operands& operands,
                                                     absl::Span<const int64_t> dims) const;
   KernelRun ReadBack(int kernel, absl::Span<const int64_t> dims,

@@ -129,7 +129,8 @@ std::string UnitsText(const Plan& plan, const Count& units) {
 }
 
 std::string PrintLaunches(const Plan& plan) {
-  static constexpr const char* kBarriers[] = {"", "barrier if many", "barrier"};
+  static constexpr const char* kBarriers[] = {"", "barrier if many", "barrier",
+                                              "barrier if prefill", "barrier if many or prefill"};
   std::string text;
   for (const plan::Entry& entry : plan.entries) {
     absl::StrAppend(&text, entry.name, ":\n");
@@ -140,7 +141,7 @@ std::string PrintLaunches(const Plan& plan) {
         operands.push_back(OperandName(plan, entry, operand));
       }
       absl::StrAppendFormat(
-          &text, "%4d %-15s %s [%s]%s (%s)  # %s\n", i, kBarriers[static_cast<int>(launch.barrier)],
+          &text, "%4d %-26s %s [%s]%s (%s)  # %s\n", i, kBarriers[static_cast<int>(launch.barrier)],
           plan.kernels[launch.kernel].name, UnitsText(plan, launch),
           launch.replicated ? " replicated" : "", absl::StrJoin(operands, ", "), launch.provenance);
     }

@@ -1,7 +1,7 @@
 // The kv_append family: of new positions the keys and values written into the pages that the table
 // names, in the layout of program::KvLayout, dealt as attention is. And the page table of a scratch
 // cache.
-// Tested by tests/codegen_test.cc.
+// Tested by tests/codegen_kv_test.cc.
 #include "base/status.h"
 #include "codegen/integer_rows.h"
 #include "codegen/row_evaluator.h"

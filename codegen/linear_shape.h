@@ -42,9 +42,10 @@ class LinearShape {
   int RowsOfPairs() const;
   // Whether tiles ask for parts of the panels that come next.
   bool AsksForNextPanels() const {
-    if (!Quantised()) return AsksForNextWeights(target_);
-    return AsksForNextWeights(target_) && UnrollsBlocks(target_, product) &&
-           target_.integer_dot != IntegerDot::kPairs;
+    // Products of pairs leave no registers for it.
+    const bool roomy = !Quantised() || (UnrollsBlocks(target_, product) &&
+                                        target_.integer_dot != IntegerDot::kPairs);
+    return roomy && AsksForNextWeights(target_);
   }
 
   // Of a prepared row.

@@ -101,7 +101,8 @@ void RowEvaluator::ForPeriods(const program::ColumnPeriod& period, LV row, LV be
 
 void RowEvaluator::PrepareRow(const ir::Value* value, LV row, const Groups* groups) {
   if (overrides_.contains(value) || value->producer() == nullptr) return;
-  if (!prepared_.emplace(value, row).second) return;
+  if (prepared_.contains({value, row, false})) return;
+  if (!prepared_.emplace(value, row, groups != nullptr).second) return;
   const ir::Node& node = *value->producer();
   if (node.op() == ir::Op::kGatherRows) {
     // Several rows side by side are rows of a parameter, where nothing is to prepare.

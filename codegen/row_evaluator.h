@@ -95,8 +95,9 @@ class RowEvaluator {
 
   Emitter& e_;
   absl::flat_hash_map<const ir::Value*, std::function<LV(const Place&, LV)>> overrides_;
-  absl::flat_hash_set<std::pair<const ir::Value*, LV>> prepared_;  // values at rows
-  absl::flat_hash_map<const ir::Node*, Statistics> statistics_;    // at the row prepared last
+  // Values at rows, and whether of some groups alone.
+  absl::flat_hash_set<std::tuple<const ir::Value*, LV, bool>> prepared_;
+  absl::flat_hash_map<const ir::Node*, Statistics> statistics_;  // at the row prepared last
   // Of the evaluation under way, so that a value that is used twice is computed once: emission
   // would take twice as long for every such value behind another.
   absl::flat_hash_map<Key, LV> evaluated_;

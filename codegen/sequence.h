@@ -1,6 +1,6 @@
 // What kv_append and attention share: which rows a unit has, which sequence a row belongs to, and
 // where its pages lie.
-// Tested by tests/codegen_test.cc.
+// Tested by tests/codegen_kv_test.cc.
 #ifndef NINFER_CODEGEN_SEQUENCE_H_
 #define NINFER_CODEGEN_SEQUENCE_H_
 

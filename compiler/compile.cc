@@ -463,8 +463,8 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
   absl::Status fits = program::Verify(program);
   if (fits.ok()) fits = program::CheckOrder(program);
   if (fits.ok()) fits = program::CheckBuffers(program);
-  NINFER_RETURN_IF_ERROR(Annotate(
-      fits, "plan: kernel program, by another version if the model is to be compiled anew"));
+  NINFER_RETURN_IF_ERROR(
+      Annotate(fits, "plan: kernel program (another version's? compile the model anew)"));
   if (program.kernels.size() != plan->kernels.size()) {
     return InvalidArgument("plan: kernel program: expected ", plan->kernels.size(),
                            " kernels, found ", program.kernels.size());

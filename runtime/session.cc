@@ -77,13 +77,9 @@ class Shower {
   // The whole characters that come behind `text` if nothing follows the prompt. They are its own,
   // although the detokenizer keeps them (a run of byte tokens) until it sees what follows.
   std::string HeldBack(const std::vector<int32_t>& ids, const std::string& text) const {
-    IncrementalDetokenizer whole(tokenizer_, /*skip_special_tokens=*/true);
-    std::string all;
-    for (int32_t id : ids) all += whole.Append(id);
-    all += whole.Finish();
-    if (!absl::StartsWith(all, text)) return "";
-    all.erase(0, text.size());
-    return absl::StrContains(all, "\uFFFD") ? "" : all;
+    const std::string held =
+        tokenizer_->Decode(ids, /*skip_special_tokens=*/true).substr(text.size());
+    return absl::StrContains(held, "\uFFFD") ? "" : held;
   }
 
   std::string WithoutHeld(std::string text) {

@@ -241,11 +241,11 @@ void ExpectRangesReadWhatTheyAppend(const KernelHarness& harness, const std::str
   const auto attend = [&](const KernelRun& cache, int64_t begin, int64_t end) {
     Operands operands = attending;
     operands.pool = cache.pool;
-    auto run = harness.RunUnits(engine, attention, operands, begin, end);
+    auto run = harness.RunUnits(engine, attention, operands, {begin, end});
     EXPECT_TRUE(run.ok()) << run.status();
     return *run->results[0].floats;
   };
-  const auto all = harness.RunUnits(engine, append, appended, 0, units);
+  const auto all = harness.RunUnits(engine, append, appended, {0, units});
   ASSERT_TRUE(all.ok()) << all.status();
   const std::vector<float> expected = attend(*all, 0, units);
   std::vector<int64_t> cuts = {0, units};
@@ -253,7 +253,7 @@ void ExpectRangesReadWhatTheyAppend(const KernelHarness& harness, const std::str
   std::sort(cuts.begin(), cuts.end());
   std::vector<int> found(expected.size(), 0);
   for (size_t i = 0; i + 1 < cuts.size(); ++i) {
-    const auto part = harness.RunUnits(engine, append, appended, cuts[i], cuts[i + 1]);
+    const auto part = harness.RunUnits(engine, append, appended, {cuts[i], cuts[i + 1]});
     ASSERT_TRUE(part.ok()) << part.status();
     const std::vector<float> y = attend(*part, cuts[i], cuts[i + 1]);
     for (size_t j = 0; j < y.size(); ++j) found[j] += y[j] == expected[j] ? 1 : 0;

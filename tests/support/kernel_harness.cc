@@ -243,18 +243,12 @@ absl::StatusOr<KernelRun> KernelHarness::Run(const std::string& engine, int inde
   std::vector<int64_t> bounds = {0};
   bounds.insert(bounds.end(), cuts.begin(), cuts.end());
   bounds.push_back(Units(index, operands));
-  return RunBetween(engine, index, operands, bounds);
+  return RunUnits(engine, index, operands, bounds);
 }
 
 absl::StatusOr<KernelRun> KernelHarness::RunUnits(const std::string& engine, int index,
-                                                  const Operands& operands, int64_t begin,
-                                                  int64_t end) const {
-  return RunBetween(engine, index, operands, {begin, end});
-}
-
-absl::StatusOr<KernelRun> KernelHarness::RunBetween(const std::string& engine, int index,
-                                                    const Operands& operands,
-                                                    const std::vector<int64_t>& bounds) const {
+                                                  const Operands& operands,
+                                                  const std::vector<int64_t>& bounds) const {
   const auto it = code_.find(engine);
   if (it == code_.end()) return InvalidArgument("no code for ", engine);
   auto run = RunCode(*it->second, index, operands, bounds);

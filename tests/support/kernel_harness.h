@@ -91,9 +91,11 @@ class KernelHarness {
   // Units [0, n) in the pieces that `cuts` makes of them, each on scratch of its own.
   absl::StatusOr<KernelRun> Run(const std::string& engine, int kernel, const Operands& operands,
                                 const std::vector<int64_t>& cuts = {}) const;
-  // Units [begin, end) alone: what the others would write is poison, or as it was.
+  // Units from the first bound to the last in the pieces between them, on a target: what the others
+  // would write is poison, or as it was.
   absl::StatusOr<KernelRun> RunUnits(const std::string& engine, int kernel,
-                                     const Operands& operands, int64_t begin, int64_t end) const;
+                                     const Operands& operands,
+                                     const std::vector<int64_t>& bounds) const;
   int64_t Units(int kernel, const Operands& operands) const;
   // Seeded normal numbers for every input that is no KV pool and that `operands` does not have yet,
   // rounded to its dtype, or as its format stores it. Its symbols must be in `operands.dims`.
@@ -117,9 +119,6 @@ class KernelHarness {
   int Finish(program::Kernel kernel, std::unique_ptr<ir::Function> inputs_only);
   absl::StatusOr<std::vector<int64_t>> DimsOf(int kernel, const Operands& operands) const;
   absl::StatusOr<KernelRun> RunOracle(int kernel, const Operands& operands) const;
-  absl::StatusOr<KernelRun> RunBetween(const std::string& engine, int kernel,
-                                       const Operands& operands,
-                                       const std::vector<int64_t>& bounds) const;
   absl::StatusOr<KernelRun> RunCode(const Code& code, int kernel, const Operands& operands,
                                     const std::vector<int64_t>& bounds) const;
   std::vector<std::unique_ptr<GuardedMemory>> Place(int kernel, const Operands& operands,

@@ -33,23 +33,27 @@ struct Cell {
 struct Story {
   std::string prompt;
   std::vector<int32_t> prompt_ids;
-  int64_t new_tokens = 0, context = 0;
+  int64_t asked_tokens = 0, new_tokens = 0, context = 0;
   std::vector<Cell> cells;
 };
 
-absl::StatusOr<std::vector<int32_t>> PromptIds(const Engine& engine, const std::string& text) {
+// Of a text, or ids of no meaning where there is no tokenizer. A new token has room behind them.
+absl::StatusOr<std::vector<int32_t>> PromptIds(const Engine& engine, const std::string& text,
+                                               int64_t context) {
   const int64_t vocab = engine.executor()->metadata().vocab_size;
-  if (engine.tokenizer() != nullptr) {
-    std::vector<int32_t> ids = engine.tokenizer()->Encode(text, /*add_special_tokens=*/true);
-    if (ids.empty() || static_cast<int64_t>(ids.size()) > kPromptRoom) {
-      return InvalidArgument("prompt '", text, "': expected 1 to ", kPromptRoom, " tokens, found ",
-                             ids.size());
+  const int64_t most = std::min(kPromptRoom, context - 1);
+  if (most < 1) return InvalidArgument("context: expected at least 2 positions, found ", context);
+  std::vector<int32_t> ids;
+  if (engine.tokenizer() == nullptr) {
+    for (int64_t i = 1; i <= std::min(kIdsWithoutTokenizer, most); ++i) {
+      ids.push_back(static_cast<int32_t>(i * 7919 % vocab));
     }
     return ids;
   }
-  std::vector<int32_t> ids;
-  for (int64_t i = 1; i <= kIdsWithoutTokenizer; ++i) {
-    ids.push_back(static_cast<int32_t>(i * 7919 % vocab));
+  ids = engine.tokenizer()->Encode(text, /*add_special_tokens=*/true);
+  if (ids.empty() || static_cast<int64_t>(ids.size()) > most) {
+    return InvalidArgument("prompt '", text, "': expected 1 to ", most, " tokens, found ",
+                           ids.size());
   }
   return ids;
 }
@@ -274,6 +278,11 @@ Table TableOf(const StoryOptions& options, const std::string& label, const Story
         "Ids of the peer's, whose random weights are its own: ", CompareCells(story, true), "."));
   }
   AddHeadline(story, &table);
+  if (story.new_tokens < story.asked_tokens) {
+    table.notes.push_back(
+        absl::StrFormat("%d new tokens were asked for: the model's context is %d.",
+                        story.asked_tokens, story.context));
+  }
   table.notes.push_back(absl::StrFormat(
       "Scratch: what a compiled plan sets aside for texts of %d tokens; the most that eager used.",
       story.context));
@@ -283,8 +292,10 @@ Table TableOf(const StoryOptions& options, const std::string& label, const Story
   return table;
 }
 
-absl::Status LoadPeer(const StoryOptions& options, int threads, int64_t context) {
+absl::Status LoadPeer(const StoryOptions& options, int64_t context) {
   if (options.peer == nullptr) return absl::OkStatus();
+  const int threads =
+      options.threads > 0 ? options.threads : runtime::DefaultThreads(runtime::ReadCpuLimits());
   const Json config = Json::parse(options.peer_config, nullptr, false);
   return options.peer
       ->Ask({{"op", "load"},
@@ -293,6 +304,31 @@ absl::Status LoadPeer(const StoryOptions& options, int threads, int64_t context)
              {"threads", threads},
              {"context", context}})
       .status();
+}
+
+// What all four plan for: the longest text, or as much of it as the model has positions for.
+int64_t ContextOf(const StoryOptions& options, const Engine& engine) {
+  int64_t longest = 1;
+  for (const StoryPrompt& prompt : options.prompts) longest = std::max(longest, prompt.new_tokens);
+  const int64_t wanted = (kPromptRoom + longest + kPage - 1) / kPage * kPage;
+  return std::min(wanted, engine.executor()->limits().context_length);
+}
+
+absl::StatusOr<std::vector<Story>> StoriesOf(const StoryOptions& options, const Engine& engine,
+                                             int64_t context) {
+  std::vector<Story> stories;
+  for (const StoryPrompt& prompt : options.prompts) {
+    Story story;
+    story.context = context;
+    NINFER_ASSIGN_OR_RETURN(story.prompt_ids, PromptIds(engine, prompt.text, context));
+    story.asked_tokens = prompt.new_tokens;
+    story.new_tokens =
+        std::min(prompt.new_tokens, context - static_cast<int64_t>(story.prompt_ids.size()));
+    story.prompt = engine.tokenizer() != nullptr ? absl::StrCat("\"", prompt.text, "\"")
+                                                 : std::string("fixed ids");
+    stories.push_back(std::move(story));
+  }
+  return stories;
 }
 
 }  // namespace
@@ -318,19 +354,12 @@ absl::StatusOr<std::vector<Table>> TellStory(const StoryOptions& options, const 
                                              const runtime::CompilerCallbacks& callbacks,
                                              StateProbe* state) {
   std::vector<Story> stories;
-  int64_t longest = 1;
-  for (const StoryPrompt& prompt : options.prompts) longest = std::max(longest, prompt.new_tokens);
   EngineChoice choice;
   choice.model = options.model;
   choice.type = options.type;
   choice.threads = options.threads;
   choice.max_sequences = 1;
   choice.max_rows = 1;
-  // Without a cache, scratch is planned for the longest text: the same for all four.
-  choice.context = (kPromptRoom + longest + kPage - 1) / kPage * kPage;
-  const int threads =
-      options.threads > 0 ? options.threads : runtime::DefaultThreads(runtime::ReadCpuLimits());
-  NINFER_RETURN_IF_ERROR(LoadPeer(options, threads, choice.context));
   std::string whole_label = label;
   for (const bool compiled : {false, true}) {
     for (const bool kv_cache : {false, true}) {
@@ -341,15 +370,11 @@ absl::StatusOr<std::vector<Table>> TellStory(const StoryOptions& options, const 
       if (stories.empty()) {
         const bool random = engine->executor()->metadata().random_weights;
         whole_label = absl::StrCat(label, random ? " with random weights" : "");
-        for (const StoryPrompt& prompt : options.prompts) {
-          Story story;
-          story.new_tokens = prompt.new_tokens;
-          story.context = choice.context;
-          NINFER_ASSIGN_OR_RETURN(story.prompt_ids, PromptIds(*engine, prompt.text));
-          story.prompt = engine->tokenizer() != nullptr ? absl::StrCat("\"", prompt.text, "\"")
-                                                        : std::string("fixed ids");
-          stories.push_back(std::move(story));
-        }
+        // Eager without a cache, the first, plans nothing, and says how long the model's texts may
+        // be.
+        choice.context = ContextOf(options, *engine);
+        NINFER_ASSIGN_OR_RETURN(stories, StoriesOf(options, *engine, choice.context));
+        NINFER_RETURN_IF_ERROR(LoadPeer(options, choice.context));
       }
       NINFER_RETURN_IF_ERROR(
           MeasureCell(options, engine.get(), compiled, kv_cache, state, &stories));

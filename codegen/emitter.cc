@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/Intrinsics.h"
@@ -310,12 +311,22 @@ LV Emitter::Fma(LV a, LV b, LV c) {
   return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()}, {a, b, c});
 }
 
-LV Emitter::Disguised(LV value) {
+LV Emitter::Disguised(LV value, LV held) {
   llvm::Type* type = value->getType();
-  llvm::FunctionType* function = llvm::FunctionType::get(type, {type}, /*isVarArg=*/false);
-  const char* constraints = type->isVectorTy() ? "=v,0,~{memory}" : "=r,0,~{memory}";
+  const char* reg = type->isVectorTy() ? "v" : "r";
+  std::string constraints = absl::StrCat("=", reg, ",0");
+  std::vector<llvm::Type*> types = {type};
+  std::vector<LV> values = {value};
+  if (held != nullptr) {
+    absl::StrAppend(&constraints, ",", reg);
+    types.push_back(held->getType());
+    values.push_back(held);
+  }
+  llvm::FunctionType* function = llvm::FunctionType::get(type, types, /*isVarArg=*/false);
   return builder_.CreateCall(
-      function, llvm::InlineAsm::get(function, "", constraints, /*hasSideEffects=*/true), {value});
+      function,
+      llvm::InlineAsm::get(function, "", constraints + ",~{memory}", /*hasSideEffects=*/true),
+      values);
 }
 
 void Emitter::Prefetch(LV address) {

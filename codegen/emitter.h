@@ -80,7 +80,8 @@ class Emitter {
   void Prefetch(LV address);  // its cache line, into all levels
   // The same number, or vector of x86, which LLVM takes for another: what is loaded there again is
   // loaded again, and needs no register in between; what the vector is made of is done before.
-  LV Disguised(LV value);
+  // `held`, of the same kind, keeps its register until then.
+  LV Disguised(LV value, LV held = nullptr);
   // f32 to bf16 bits, as i16 or a vector of it.
   LV ToBf16(LV value, int lanes);
   // Bits of f16, as i16 or a vector of it, and f32.

@@ -22,8 +22,7 @@ void ComputeHeads(Emitter& e, RowEvaluator& rows, const ir::Value* value, const 
   const program::KvLayout& kv = e.kernel().kv;
   const DType dtype = kv.integers() ? DType::kF32 : kv.dtype;
   const RowEvaluator::Groups groups = {kv.head_dim, heads.begin, heads.end};
-  rows.PrepareRow(value, heads.row, &groups);
-  rows.ForColumnsOf(value, heads.row, groups, [&](const Place& place, LV column) {
+  rows.ForGroups(value, heads.row, groups, [&](const Place& place, LV column) {
     LV address = e.Offset(e.scratch(), e.b().CreateMul(column, e.I64(DTypeSize(dtype))));
     e.StoreFloat(rows.Evaluate(WithoutFinalCast(value), place, column), address, dtype,
                  place.lanes);

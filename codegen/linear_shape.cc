@@ -46,6 +46,7 @@ LinearShape::LinearShape(const Emitter& e)
   input = InputOf(e, program::LinearInput(*linear));
   product.weights = formats::InfoOf(format).scheme;
   product.rows = RowsOf(*linear);
+  product.few_blocks = k <= 2 * kQuantiseBlock;
   if (!Quantised()) mode = DotModeOf(target_, format, input.dtype);
 }
 

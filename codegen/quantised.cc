@@ -24,7 +24,8 @@ constexpr int64_t kBlock = kQuantiseBlock;
 bool IsPlain(const QuantisedProduct& product) {
   const QuantiseScheme& scheme = *product.weights;
   const bool own_scales = scheme.group == kBlock || product.one_sum();
-  return scheme.grid == QuantiseGrid::kSymmetric && own_scales && !product.widened();
+  return scheme.grid == QuantiseGrid::kSymmetric && own_scales && !product.widened() &&
+         !product.few_blocks;
 }
 
 class TileEmitter {
@@ -336,6 +337,8 @@ class TileEmitter {
           sum = e_.b().CreateFMul(sum, RowScale(a[r]));
         }
         total = e_.Fma(sum, scale, total);
+        // LLVM would have the total in the sum's register, and move all of them back.
+        if (tile_.slots_in_turn) total = e_.Disguised(total, sum);
       }
     }
     return next;

@@ -21,6 +21,8 @@ enum class QuantisedRows : uint8_t { kFloats, kByBlock, kWhole };
 struct QuantisedProduct {
   const QuantiseScheme* weights = nullptr;  // null: floats
   QuantisedRows rows = QuantisedRows::kByBlock;
+  // No more than two. LLVM makes their count a bit, and moves the sums to other registers and back.
+  bool few_blocks = false;
   bool widened() const { return weights != nullptr && rows == QuantisedRows::kFloats; }
   bool one_sum() const { return rows == QuantisedRows::kWhole && weights->group == 0; }
 };

@@ -63,9 +63,12 @@ void RowEvaluator::ForEachColumn(const ir::Value* value, LV row,
   ForPeriods(period, row, e_.I64(0), e_.I64(columns / period.columns), visit);
 }
 
-void RowEvaluator::ForColumnsOf(const ir::Value* value, LV row, const Groups& groups,
-                                const std::function<void(const Place&, LV)>& visit) {
+void RowEvaluator::ForGroups(const ir::Value* value, LV row, const Groups& groups,
+                             const std::function<void(const Place&, LV)>& visit) {
   const program::ColumnPeriod period = PeriodOf(value);
+  const bool across = period.columns != 0 && groups.columns % period.columns != 0;
+  PrepareRow(value, row, across ? nullptr : &groups);
+  if (across) return ForEachColumn(value, row, visit);
   if (period.columns == 0) {
     e_.For(groups.begin, groups.end, 1, [&](LV group) {
       LV start = e_.b().CreateMul(group, e_.I64(groups.columns));
@@ -75,7 +78,6 @@ void RowEvaluator::ForColumnsOf(const ir::Value* value, LV row, const Groups& gr
     });
     return;
   }
-  if (groups.columns % period.columns != 0) return ForEachColumn(value, row, visit);
   LV periods = e_.I64(groups.columns / period.columns);
   ForPeriods(period, row, e_.b().CreateMul(groups.begin, periods),
              e_.b().CreateMul(groups.end, periods), visit);
@@ -110,8 +112,10 @@ void RowEvaluator::PrepareRow(const ir::Value* value, LV row, const Groups* grou
     PrepareRow(node.operand(0), LoadRowIndex(node.operand(1), row, e_.I64(0)));
     return;
   }
-  // What is reduced over whole rows, or has other columns, is needed whole.
-  const bool whole = IsReduce(node) && program::HeadStatisticsAt(e_.kernel(), node) < 0;
+  // What is reduced over other heads than the groups', whole rows for instance, or has other
+  // columns, is needed whole.
+  const bool whole = IsReduce(node) && groups != nullptr &&
+                     node.operand(0)->type().shape.back().offset != groups->columns;
   for (const ir::Value* operand : node.operands()) {
     const bool alike = !whole && RowColumns(operand->type()) == RowColumns(value->type());
     PrepareRow(operand, row, alike ? groups : nullptr);

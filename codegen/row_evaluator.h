@@ -37,27 +37,30 @@ class RowEvaluator {
   // `value` is computed by `function` instead (a linear's accumulators, attention's output).
   void Override(const ir::Value* value, std::function<LV(const Place&, LV column)> function);
 
-  // Groups [begin, end) of so many columns of a row.
-  struct Groups {
-    int64_t columns = 0;
-    LV begin = nullptr, end = nullptr;
-  };
-  // Emits the reductions that `value` needs at `row`, those of single heads for the groups alone
-  // where they are given. Call before the columns of that row are visited.
-  void PrepareRow(const ir::Value* value, LV row, const Groups* groups = nullptr);
+  // Emits the reductions that `value` needs at `row`. Call before the columns of that row are
+  // visited.
+  void PrepareRow(const ir::Value* value, LV row) { PrepareRow(value, row, nullptr); }
 
   // Visits all columns of `value` at `row`, whole vectors and single columns, in an order that
   // never splits a vector over a head or a broadcast period.
   void ForEachColumn(const ir::Value* value, LV row,
                      const std::function<void(const Place&, LV column)>& visit);
 
-  // The same of some groups; of all columns where the order above takes several groups together.
-  void ForColumnsOf(const ir::Value* value, LV row, const Groups& groups,
-                    const std::function<void(const Place&, LV column)>& visit);
+  // Groups [begin, end) of so many columns of a row.
+  struct Groups {
+    int64_t columns = 0;
+    LV begin = nullptr, end = nullptr;
+  };
+  // Prepares and visits some groups; the whole row where the order above takes several groups
+  // together.
+  void ForGroups(const ir::Value* value, LV row, const Groups& groups,
+                 const std::function<void(const Place&, LV column)>& visit);
 
   LV Evaluate(const ir::Value* value, const Place& place, LV column);
 
  private:
+  // Reductions of single heads for the groups alone where they are given.
+  void PrepareRow(const ir::Value* value, LV row, const Groups* groups);
   using Key = std::tuple<const ir::Value*, LV, LV, int, int, LV>;  // value, row, column, place
 
   // Of a row; of single heads they lie in scratch, and these are null.

@@ -210,13 +210,16 @@ void LogPasses(absl::Span<const passes::PassRecord> records, absl::string_view p
   }
 }
 
+namespace {
+
 absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, plan::Plan* plan) {
   if (source.folder.empty()) return absl::OkStatus();
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer,
                           Tokenizer::FromFolder(source.folder));
   if (tokenizer == nullptr) {
-    callbacks.Log(
-        absl::StrCat(source.folder, ": no tokenizer: only ids can go in and out of this plan"));
+    NINFER_ASSIGN_OR_RETURN(const std::string part, IncompleteTokenizer(source.folder));
+    callbacks.Log(absl::StrCat(source.folder, ": no tokenizer", part,
+                               ": only ids can go in and out of this plan"));
     return absl::OkStatus();
   }
   const int64_t rows = source.model.info.vocab_size;
@@ -253,6 +256,20 @@ absl::Status SetDefaultPrompt(const Options& options, const Source& source,
   return absl::OkStatus();
 }
 
+}  // namespace
+
+absl::Status ReadTextFiles(const Options& options, const Source& source, const Callbacks& callbacks,
+                           plan::Plan* plan) {
+  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, plan));
+  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, plan));
+  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, plan));
+  if (source.model.info.not_generated_with.empty()) return absl::OkStatus();
+  callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
+                             absl::StrJoin(source.model.info.not_generated_with, ", "),
+                             ": not done here, so texts may be other than generate()'s"));
+  return absl::OkStatus();
+}
+
 void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan) {
   const frontend::ModelInfo& info = source.model.info;
   plan::Metadata& out = plan->metadata;
@@ -270,6 +287,7 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
   out.top_k = info.top_k;
   out.min_p = info.min_p;
   out.repetition_penalty = info.repetition_penalty;
+  out.max_new_tokens = info.max_new_tokens;
   out.weights_dtype = options.weights_name();
   out.activations_dtype = options.activations_name();
   out.kv_dtype = options.kv_cache_name();
@@ -280,19 +298,6 @@ void FillMetadata(const Source& source, const passes::PassOptions& options, plan
 }
 
 namespace {
-
-// What the plan has from the folder's files about text.
-absl::Status ReadTextFiles(const Options& options, const Source& source, const Callbacks& callbacks,
-                           plan::Plan* plan) {
-  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, plan));
-  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, plan));
-  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, plan));
-  if (source.model.info.not_generated_with.empty()) return absl::OkStatus();
-  callbacks.Log(absl::StrCat(JoinPath(source.folder, "generation_config.json"), ": ",
-                             absl::StrJoin(source.model.info.not_generated_with, ", "),
-                             ": not done here, so texts may be other than generate()'s"));
-  return absl::OkStatus();
-}
 
 // A short text, and the imported graph's logits on it.
 struct Reference {
@@ -397,8 +402,10 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
   }
   pass_options.print = callbacks.print;
   callbacks.Progress("passes", 0);
-  NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result,
-                          passes::RunPipeline(source.model.module.Clone(), pass_options));
+  absl::StatusOr<passes::PipelineResult> passed =
+      passes::RunPipeline(source.model.module.Clone(), pass_options);
+  if (!passed.ok() && !options.from_ir.empty()) return Annotate(passed.status(), options.from_ir);
+  NINFER_ASSIGN_OR_RETURN(passes::PipelineResult result, std::move(passed));
   LogPasses(result.records, "", &plan);
   compiled.pass_table = passes::PassTable(result.records);
   if (result.lowered && result.program.arena_bytes + result.program.replica_bytes > 0) {

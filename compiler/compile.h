@@ -46,15 +46,14 @@ absl::StatusOr<Compiled> Compile(const Options& options, const Callbacks& callba
 // Code for other targets from a plan's kernel program, in place of its own images.
 absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, plan::Plan* plan);
 
-// The folder's tokenizer, which must fit the vocabulary; a line to the log where there is none.
-absl::Status ReadTokenizer(const Source& source, const Callbacks& callbacks, plan::Plan* plan);
 // The folder's chat templates and the special tokens that they see (compiler/chat.cc); a line to
 // the log for a template that does not parse.
 absl::Status ReadChat(const Source& source, const Callbacks& callbacks, plan::Plan* plan);
-// What a run begins with when nobody gives a prompt: the user's text, which must fit, else the
-// folder's, which is left out with a line to the log where it does not.
-absl::Status SetDefaultPrompt(const Options& options, const Source& source,
-                              const Callbacks& callbacks, plan::Plan* plan);
+// What the folder's files say about text: the tokenizer, which must fit the vocabulary, the chat
+// templates, and what a run begins with when nobody gives a prompt. A line to the log for each
+// thing that is missing or not done.
+absl::Status ReadTextFiles(const Options& options, const Source& source, const Callbacks& callbacks,
+                           plan::Plan* plan);
 // The model's own figures, and the types that were chosen.
 void FillMetadata(const Source& source, const passes::PassOptions& options, plan::Plan* plan);
 

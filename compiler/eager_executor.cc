@@ -60,11 +60,9 @@ absl::StatusOr<std::unique_ptr<EagerExecutor>> EagerExecutor::Create(const Optio
   if (source.model.vision.has_value()) vision = TakeVisionOptions(source.model, &step);
   NINFER_RETURN_IF_ERROR(passes::RunPasses(source.model.module, names, step).status());
   out->module_ = std::move(source.model.module);
-  NINFER_RETURN_IF_ERROR(ReadTokenizer(source, callbacks, &out->plan_));
-  NINFER_RETURN_IF_ERROR(ReadChat(source, callbacks, &out->plan_));
+  NINFER_RETURN_IF_ERROR(ReadTextFiles(options, source, callbacks, &out->plan_));
   FillMetadata(source, choice, &out->plan_);
   out->plan_.vision = VisionOf(source.model.info);
-  NINFER_RETURN_IF_ERROR(SetDefaultPrompt(options, source, callbacks, &out->plan_));
   out->threads_ = ThreadsOrDefault(options.threads);
   NINFER_ASSIGN_OR_RETURN(
       out->interpreter_,
@@ -201,7 +199,7 @@ absl::Status EagerExecutor::Step(const runtime::StepInput& input, float* logits)
   std::vector<eager::Tensor> results;
   if (dump_ != nullptr) {
     seen_.clear();
-    dump_->NextStep();
+    dump_->NextStep(/*whole_text=*/!limits_.has_kv_cache);
     auto record = [this](const ir::Node& node, absl::Span<const eager::Tensor> tensors) {
       Record(node, tensors);
       return absl::OkStatus();
@@ -262,6 +260,7 @@ void EagerExecutor::Record(const ir::Node& node, absl::Span<const eager::Tensor>
       continue;
     }
     runtime::RowType type;
+    type.rows = module_.symbols()[value.type().shape[0].symbol].name;
     type.trailing.assign(tensor.shape.begin() + 1, tensor.shape.end());
     dump_->Append(name, type, tensor.shape[0], type.columns(), tensor.floats->data());
   }

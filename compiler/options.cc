@@ -278,6 +278,13 @@ absl::StatusOr<Options> ParseOptions(absl::string_view json, Caller caller) {
     if (!document.contains(key) || !options.random_weights.empty()) continue;
     return InvalidArgument(FlagOf(key), ": expected --random-weights, found none");
   }
+  for (const auto& [key, folder] : {std::pair{"dump_llvm", &options.dump_llvm},
+                                    {"dump_asm", &options.dump_asm},
+                                    {"dump_cuda", &options.dump_cuda},
+                                    {"dump_ptx", &options.dump_ptx}}) {
+    if (folder->empty() || options.stop_after.empty()) continue;
+    return InvalidArgument(FlagOf(key), ": expected code to be made, found --stop-after");
+  }
   NINFER_RETURN_IF_ERROR(OneOf("random_dtype", options.random_dtype, {"f32", "bf16", "f16"}));
   if (!options.print_changed.empty()) {
     NINFER_RETURN_IF_ERROR(OneOf("print_changed", options.print_changed, {"diff"}));

@@ -53,7 +53,7 @@ struct ModelInfo {
   absl::optional<bool> do_sample;
   absl::optional<double> temperature;
   absl::optional<double> top_p, min_p, repetition_penalty;
-  absl::optional<int64_t> top_k;
+  absl::optional<int64_t> top_k, max_new_tokens;
   std::string default_prompt;  // of generation_config.json, ninfer's own key, or empty
   // Of generation_config.json, what would change the text and is not done: "num_beams = 4".
   std::vector<std::string> not_generated_with;

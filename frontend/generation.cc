@@ -117,6 +117,7 @@ absl::Status ReadGenerationConfig(const std::string& folder, ModelInfo& info) {
   info.top_k = config->OptionalInt("top_k", 0, INT32_MAX);
   info.min_p = NumberIn(*config, "min_p", 0, 1);
   info.repetition_penalty = NumberIn(*config, "repetition_penalty", 1e-3, 1e3);
+  info.max_new_tokens = config->OptionalInt("max_new_tokens", 1, INT32_MAX);
   info.not_generated_with = NotDone(*config);
   info.default_prompt = config->StringOr("default_prompt", "");
   return config->status();

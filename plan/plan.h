@@ -22,7 +22,7 @@ struct Metadata {
   std::vector<int32_t> eos_ids;
   absl::optional<bool> do_sample;
   absl::optional<double> temperature, top_p, min_p, repetition_penalty;
-  absl::optional<int64_t> top_k;
+  absl::optional<int64_t> top_k, max_new_tokens;
   std::string chat_template, default_prompt;
   // Chat templates beside the default one, and the tokens that templates see: name and text.
   std::vector<std::pair<std::string, std::string>> more_chat_templates, special_tokens;

@@ -40,6 +40,9 @@ void CodeMetadata(Codec& c, int version, T& m) {
   c.Optional("has min p", m.min_p, [](auto& codec, auto& value) { codec.F64("min p", value); });
   c.Optional("has repetition penalty", m.repetition_penalty,
              [](auto& codec, auto& value) { codec.F64("repetition penalty", value); });
+  if (version < 4) return;
+  c.Optional("has most new tokens", m.max_new_tokens,
+             [](auto& codec, auto& value) { codec.I64("most new tokens", value); });
 }
 
 template <typename Codec, typename T>

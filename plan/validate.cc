@@ -40,6 +40,8 @@ absl::Status CheckMetadata(const Metadata& metadata, absl::string_view file) {
       Within<int64_t>(context + "context length", metadata.context_length, 1, kMaxDim));
   NINFER_RETURN_IF_ERROR(
       Within<int64_t>(context + "rope crossing", metadata.rope_crossing, 0, kMaxDim));
+  NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "most new tokens",
+                                         metadata.max_new_tokens.value_or(1), 1, kMaxDim));
   const int32_t last = static_cast<int32_t>(metadata.vocab_size - 1);
   if (metadata.bos_id.has_value()) {
     NINFER_RETURN_IF_ERROR(Within<int32_t>(context + "first id", *metadata.bos_id, 0, last));

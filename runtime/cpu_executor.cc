@@ -118,7 +118,7 @@ absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
   for (const plan::Symbol& symbol : plan_->plan.symbols) {
     function_->SetDim(symbol.name, layout_->Dim(symbol.name, input));
   }
-  if (dump_ != nullptr) dump_->NextStep();
+  if (dump_ != nullptr) dump_->NextStep(/*whole_text=*/!limits().has_kv_cache);
   input_ = &input;
   function_->Run(
       static_cast<int64_t>(input.tokens.size()),

@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -67,9 +69,12 @@ std::string IdentityOf(const std::string& path) {
   return absl::StrCat(info.st_size, " ", info.st_mtim.tv_sec, " ", info.st_mtim.tv_nsec);
 }
 
-// The folder's name, as much of it as leaves a file name room for what stands behind it.
+// The folder's name, however its path is spelled, as much of it as leaves a file name room for what
+// stands behind it.
 std::string LastPart(std::string folder) {
   constexpr size_t kLongest = 160;  // of the 255 bytes that file systems allow
+  char resolved[PATH_MAX];
+  if (realpath(folder.c_str(), resolved) != nullptr) folder = resolved;
   while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
   std::string name = folder.substr(folder.rfind('/') + 1);
   if (name.size() > kLongest) {

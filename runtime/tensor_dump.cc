@@ -77,6 +77,11 @@ bool TensorDump::Matches(absl::string_view name) const {
   return count >= 0;
 }
 
+void TensorDump::NextStep(bool whole_text) {
+  ++step_;
+  whole_text_ = whole_text;
+}
+
 void TensorDump::Append(const std::string& name, const RowType& type, int64_t rows, int64_t stride,
                         const void* data) {
   Tensor& tensor = tensors_[name];
@@ -89,6 +94,11 @@ void TensorDump::Append(const std::string& name, const RowType& type, int64_t ro
                std::equal(type.trailing.begin(), type.trailing.end(), tensor.shape.begin() + 1,
                           tensor.shape.end()))
       << name;
+  if (whole_text_ && type.rows == "T" && tensor.step != step_) {
+    tensor.shape[0] = 0;
+    tensor.bytes.clear();
+  }
+  tensor.step = step_;
   tensor.shape[0] += rows;
   const int64_t size = DTypeSize(type.dtype);
   const char* bytes = static_cast<const char*>(data);

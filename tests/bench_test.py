@@ -69,6 +69,22 @@ class StoryTest(BenchTest):
         self.assertIn("with random weights", tables[0]["title"])
         self.assertIn("fixed ids (4 tokens)", tables[0]["title"])
 
+    def test_a_model_of_few_positions_is_continued_as_far_as_they_reach(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "config.json")
+            for name, key in (("GPT2LMHeadModel", "n_positions"), ("LlamaForCausalLM", "max_position_embeddings")):
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump({"architectures": [name], "model_type": "gpt2" if name.startswith("GPT2") else "llama",
+                               "vocab_size": 3, key: 11, "n_embd": 64, "n_layer": 2, "n_head": 2, "hidden_size": 64,
+                               "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96}, file)
+                tables = self.tables("--random-weights", path, "--formats", "f32", "--new-tokens", "3,50", "-r", "1",
+                                     "--attention", "0")
+                self.assertIn("3 new tokens", tables[0]["title"])
+                self.assertNotIn("the model's context", " ".join(tables[0]["notes"]))
+                self.assertIn("fixed ids (4 tokens), 7 new tokens", tables[1]["title"])
+                self.assertIn("50 new tokens were asked for: the model's context is 11.", tables[1]["notes"])
+                self.assertEqual(len(set(row["ids_digest"] for row in tables[1]["rows"])), 1)
+
     def test_forms_of_attention_agree_and_naive_stores_most(self):
         table = self.tables(DEMO, "--formats", "f32", "--new-tokens", "1,1", "-r", "1", "--attention", "64,256")[-1]
         self.assertIn("attention of 4 query and 2 KV heads of 32, f32", table["title"])

@@ -128,6 +128,14 @@ class ChatTest(unittest.TestCase):
                           "--chat-template", template, "--chat-template-kwargs", '{"mood": "glad"}')
         self.assertEqual(shown, '[{"type": "function"}]|[{"text": "x"}]|glad|user')
 
+    def test_parts_that_no_template_would_show_are_refused_by_their_type(self):
+        for kind in ("image_url", "input_audio", "video"):
+            part = {"type": kind, kind: {"url": "data:image/png;base64,AAAA"}}
+            content = [{"type": "text", "text": "What is this?"}, part]
+            file = self.path("m.json", [{"role": "user", "content": content}])
+            self.assertIn("messages: expected parts of type \"text\" or \"image\", found \"%s\"" % kind,
+                          self.refused("--messages", file))
+
     def test_the_answer_to_messages_is_the_answer_to_their_prompt(self):
         file = self.path("messages.json", MESSAGES)
         answer = json.loads(self.run_program("--messages", file, "--json", "--max-tokens=20", "--temperature=0").stdout)

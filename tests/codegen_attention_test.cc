@@ -31,10 +31,10 @@ std::vector<AttentionCase> AttentionCases() {
       }
     }
   }
-  // Of 480 cases 96 or 20, by steps that have no factor in common with the inner loops: every
+  // Of 480 cases 96 or 13, by steps that have no factor in common with the inner loops: every
   // dimension, group, form and pair of types several times.
   std::vector<AttentionCase> few;
-  for (size_t i = 0; i < cases.size(); i += FullTier() ? 5 : 25) few.push_back(cases[i]);
+  for (size_t i = 0; i < cases.size(); i += FullTier() ? 5 : 37) few.push_back(cases[i]);
   return few;
 }
 
@@ -133,7 +133,7 @@ std::vector<AttentionCase> IntegerCases() {
     }
   }
   std::vector<AttentionCase> few;
-  for (size_t i = 0; i < cases.size(); i += FullTier() ? 1 : 5) few.push_back(cases[i]);
+  for (size_t i = 0; i < cases.size(); i += FullTier() ? 1 : 11) few.push_back(cases[i]);
   return few;
 }
 
@@ -156,7 +156,7 @@ TEST(CodegenAttention, WindowsCapsAndBiasesEqualDoublePrecision) {
     }
   }
   std::vector<AttentionCase> few;
-  for (size_t i = 0; i < cases.size(); i += FullTier() ? 1 : 5) few.push_back(cases[i]);
+  for (size_t i = 0; i < cases.size(); i += FullTier() ? 1 : 11) few.push_back(cases[i]);
   ExpectEqualAndIndependent(few);
 }
 

@@ -245,19 +245,13 @@ TEST_P(CodegenModelLines, DoNotChangeTheBytes) {
   }
 }
 
-// One of each kind of vectors: 128 bits with and without a product in one rounding, 256 and 512.
-std::vector<std::string> TargetsOfModels() {
-  if (FullTier()) return codegen::ListTargets();
-  return {"x86-64", "neoverse-n1", "x86-64-v3", "zen4"};
-}
-
 std::string TargetTestName(const testing::TestParamInfo<std::string>& info) {
   std::string name = info.param;
   for (char& c : name) c = absl::ascii_isalnum(c) ? c : '_';
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, CodegenModelKernels, testing::ValuesIn(TargetsOfModels()),
+INSTANTIATE_TEST_SUITE_P(Targets, CodegenModelKernels, testing::ValuesIn(TestedTargets()),
                          TargetTestName);
 INSTANTIATE_TEST_SUITE_P(Targets, CodegenModelLines,
                          testing::ValuesIn(FullTier() ? codegen::ListTargets()

@@ -144,6 +144,33 @@ TEST(CodegenKvAppend, WritesTheRowsOfItsPositionsAndNothingElse) {
   }
 }
 
+// A norm of two heads of the cache together needs the statistics of both, whichever of them the
+// thread's units write.
+TEST(CodegenKvAppend, NormsThatReachAcrossHeadsAreOfAllOfThem) {
+  KernelHarness harness({}, kPages);
+  const AppendCase c = {DType::kF32, DType::kF32, 8, 4, true, false};  // "rope": sums may differ
+  const int kernel =
+      harness.Add({"kv_append_norms",
+                   Family::kKvAppend,
+                   R"((%x: f32[T,4,8], %a: f32[8], %b: f32[16], %kv: kv<f32>[4,8],
+      %positions: i32[T], %seq_bounds: i32[S+1], %page_table: i32[S,G]) {
+  %0 = rms_norm %x, %a {eps = 1e-05} : f32[T,4,8]
+  %1 = reshape %0 : f32[T,2,16]
+  %2 = rms_norm %1, %b {eps = 1e-05} : f32[T,2,16]
+  %3 = reshape %2 : f32[T,4,8]
+  %4 = kv_append %kv, %3, %x, %positions, %seq_bounds, %page_table : kv<f32>[4,8]
+  return %4
+})",
+                   {{"a", formats::Format::kPlainF32}, {"b", formats::Format::kPlainF32}}});
+  ASSERT_NO_FATAL_FAILURE(harness.Compile());
+  const StepShape shape = {{3, 1}, {70, 1}, {0, 5}};
+  Random random(1);
+  Step step(shape, c.layout(), RandomRows(shape, c.layout(), random), 1);
+  harness.FillRandom(kernel, 1, &step.operands);
+  ExpectAppended(harness, kernel, c, shape, step);
+  harness.ExpectUnitsIndependent(kernel, step.operands, 1);
+}
+
 // --- scratch caches ------------------------------------------------------------------------------
 
 TEST(CodegenPages, LaysTextsSideBySide) {

@@ -91,8 +91,10 @@ TEST(Architecture, IsChosenByArchitecturesOrByModelType) {
   config = Llama();
   config.erase("architectures");
   EXPECT_EQ(ErrorOf(config), "no error");
-  config["architectures"] = nullptr;
-  EXPECT_EQ(ErrorOf(config), "no error");
+  for (const json& names : {json(nullptr), json({"LlamaModel"}), json({"LLaMAForCausalLM"})}) {
+    config["architectures"] = names;
+    EXPECT_EQ(ErrorOf(config), "no error") << names;
+  }
 }
 
 TEST(Architecture, AnUnknownOneIsRefusedByKeyAndValue) {
@@ -100,6 +102,9 @@ TEST(Architecture, AnUnknownOneIsRefusedByKeyAndValue) {
   EXPECT_EQ(
       ErrorOf(Llama({{"architectures", {"MambaForCausalLM"}}})),
       "config.json: architectures: expected one of " + all + ", found [\"MambaForCausalLM\"]");
+  const json classifier = Llama({{"architectures", {"LlamaForSequenceClassification"}}});
+  EXPECT_EQ(ErrorOf(classifier), "config.json: architectures: expected one of " + all +
+                                     ", found [\"LlamaForSequenceClassification\"]");
   EXPECT_EQ(ErrorOf({{"model_type", "mamba"}}),
             "config.json: model_type: expected one of " + all + ", found \"mamba\"");
   EXPECT_EQ(ErrorOf(json::object()),

@@ -339,9 +339,11 @@ TEST(Info, WhatGenerateWouldDoAndNothingHereDoesIsNamed) {
     WriteText(folder.File("generation_config.json"), text);
     return Import(folder.path()).info;
   };
-  const ModelInfo sampled = info(R"({"repetition_penalty": 1.1, "min_p": 0.05})");
+  const ModelInfo sampled =
+      info(R"({"repetition_penalty": 1.1, "min_p": 0.05, "max_new_tokens": 40})");
   EXPECT_EQ(sampled.repetition_penalty, 1.1);
   EXPECT_EQ(sampled.min_p, 0.05);
+  EXPECT_EQ(sampled.max_new_tokens, 40);
   EXPECT_THAT(sampled.not_generated_with, IsEmpty());
   EXPECT_THAT(info(R"({"num_beams": 4, "no_repeat_ngram_size": 3, "suppress_tokens": [1, 2]})")
                   .not_generated_with,

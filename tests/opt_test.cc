@@ -136,6 +136,8 @@ TEST_F(OptTest, FlagsOfWhatIsNotAskedForAreRefused) {
                 "--logits: expected --run, which makes them, found none");
   ExpectRefused({graph, "--stop-after=cse"}, "--stop-after: expected --passes, found none");
   ExpectRefused({graph, "--dump-ir=" + Path("d")}, "--dump-ir: expected --passes, found none");
+  ExpectRefused({graph, "--passes=cse,dce", "--stop-after=fuse.1"},
+                "--stop-after: expected one of --passes, cse, dce, found fuse");
 }
 
 TEST_F(OptTest, BadInputIsOneLine) {

@@ -79,6 +79,7 @@ TEST(PlanFormat, EveryFieldStandsInATableWithItsType) {
   plan.metadata.top_p = 0.5;
   plan.metadata.top_k = 5;
   plan.metadata.min_p = 0.1;
+  plan.metadata.max_new_tokens = 256;
   plan.metadata.repetition_penalty = 1.1;
   std::vector<Field> fields;
   for (const Plan& each : {plan, ExamplePlanThatSees(), ExamplePlanForCards()}) {

@@ -291,7 +291,8 @@ TEST(Plan, AnOlderFormOfTheMetadataIsRead) {
   contents.plan = ExamplePlan();
   const std::string bytes = EncodeSection(Section::kMetadata, contents);
   Contents read;
-  const absl::string_view second = absl::string_view(bytes).substr(0, bytes.size() - 2);
+  const absl::string_view third = absl::string_view(bytes).substr(0, bytes.size() - 1);
+  const absl::string_view second = third.substr(0, third.size() - 2);
   const absl::string_view first = second.substr(0, second.size() - 9);
   ASSERT_TRUE(DecodeSection(Section::kMetadata, 1, first, "p", &read, nullptr).ok());
   EXPECT_EQ(read.plan.metadata.weights_dtype, "f32");
@@ -299,6 +300,8 @@ TEST(Plan, AnOlderFormOfTheMetadataIsRead) {
   ASSERT_TRUE(DecodeSection(Section::kMetadata, 2, second, "p", &read, nullptr).ok());
   EXPECT_TRUE(read.plan.metadata.rope_by_length);
   EXPECT_EQ(read.plan.metadata.rope_crossing, 48);
+  ASSERT_TRUE(DecodeSection(Section::kMetadata, 3, third, "p", &read, nullptr).ok());
+  EXPECT_FALSE(read.plan.metadata.max_new_tokens.has_value());
 }
 
 TEST(Plan, TheOtherByteOrderIsRefused) {
@@ -311,8 +314,8 @@ uint64_t RowAt(int i) { return kHeaderBytes + i * kRowBytes; }
 
 TEST(Plan, ASectionThatMustBeUnderstoodIsRefusedWhenItIsNot) {
   const std::string bytes = SerializeSections(ExamplePlan());
-  EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 4, 4, 2)),
-            "p: section metadata: expected version 3 at most, found 4");
+  EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0) + 4, 5, 2)),
+            "p: section metadata: expected version 4 at most, found 5");
   EXPECT_EQ(MessageOf(Edit(bytes, RowAt(0), 999, 4)),
             "p: section of type 999: must be understood, and this program does not know it");
 }

@@ -298,6 +298,7 @@ class ProgramsTest(unittest.TestCase):
                 ("--decode: expected ids from 0 to 1100, found 99999", "ninfer-tokenize", DEMO, "--decode", "1 99999"),
                 ("--decode: expected ids from 0 to 1100, found -1", "ninfer-tokenize", DEMO, "--decode=-1"),
                 ("model: expected a plan or a model folder, found ''", "ninfer-run", ""),
+                ("--dump-asm: expected code to be made, found --stop-after", *compile_, "--stop-after=cse", "--dump-asm=x"),
                 ("--max-sequences: expected 1 to 65536, found 2147483647", *compile_, "--max-sequences=2147483647"),
                 *((flag + ": expected 1 to 2147483647, found 0", *compile_, flag + "=0")
                   for flag in ("--context", "--max-tokens", "--max-sequences", "--max-rows"))):
@@ -347,9 +348,27 @@ class ProgramsTest(unittest.TestCase):
 
     def test_what_the_model_is_generated_with_and_is_not_done_is_one_line(self):
         folder = self.model(generation_config={"num_beams": 4, "no_repeat_ngram_size": 2})
+        for command in (("ninfer-compile", folder, "-o", self.path("x.bin")),
+                        ("ninfer-run", folder, "--engine=eager", "-v", "--max-tokens=1")):
+            done = self.run_program(*command)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("generation_config.json: num_beams = 4, no_repeat_ngram_size = 2: not done here", done.stderr)
+
+    def test_as_many_tokens_follow_as_the_model_asks_for_where_no_flag_says_otherwise(self):
+        folder = self.model(generation_config={"max_new_tokens": 3})
+        for model in (folder, DEMO):
+            for flags, count in (((), 3 if model == folder else 20), (("--max-tokens=20",), 20)):
+                done = self.run_program("ninfer-run", model, "--json", "--ignore-eos", "--context=24",
+                                        "--prompt-ids=1,2,3,4", "--no-cache", *flags)
+                self.assertEqual(len(json.loads(done.stdout)["ids"]), count, done.stderr)
+
+    def test_half_of_a_tokenizer_is_named(self):
+        folder = self.model()
+        os.remove(os.path.join(folder, "tokenizer.json"))
+        write_json(os.path.join(folder, "vocab.json"), {"a": 0})
         done = self.run_program("ninfer-compile", folder, "-o", self.path("x.bin"))
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("generation_config.json: num_beams = 4, no_repeat_ngram_size = 2: not done here", done.stderr)
+        self.assertIn(": no tokenizer (vocab.json is there, merges.txt is not): only ids can go in and out", done.stderr)
 
     def test_a_repetition_penalty_changes_the_most_likely_text_and_is_the_models_by_default(self):
         greedy = ("--temperature=0", "--prompt-ids=1,2,3", "--max-tokens=40", "--ignore-eos", "--json", "--no-cache")

@@ -202,12 +202,12 @@ class RunTest(unittest.TestCase):
                                 self.path("soul.safetensors"))
             self.assertFalse(os.path.exists(self.path("soul.safetensors")))
 
-    def dumped(self, *arguments):
-        """What a prompt of nine ids, in three steps, leaves behind."""
+    def dumped(self, *arguments, tokens=1, names=r"^hidden\.\d+$"):
+        """What a prompt of nine ids, in three steps, and its answer leave behind."""
         path = self.path("dump.safetensors")
         ids = ",".join(map(str, golden()["greedy_ids"][:9]))
-        self.run_ok(*arguments, "--prompt-ids", ids, "--chunk=4", "--max-tokens=1", "--temperature=0",
-                    r"--dump-tensors=^hidden\.\d+$", "--dump-to", path)
+        self.run_ok(*arguments, "--prompt-ids", ids, "--chunk=4", "--max-tokens=%d" % tokens, "--temperature=0",
+                    "--dump-tensors=" + names, "--dump-to", path)
         found = {}
         for name, (dtype, shape, data) in read_safetensors(path).items():
             if dtype == "BF16":
@@ -215,6 +215,12 @@ class RunTest(unittest.TestCase):
                 data = struct.pack("<%dI" % len(bits), *(b << 16 for b in bits))
             found[name] = (shape, struct.unpack("<%df" % (len(data) // 4), data))
         return found
+
+    def test_without_a_cache_a_text_is_dumped_once_however_often_it_was_computed(self):
+        for arguments in ((DEMO, "--weights=f32"), (DEMO, "--engine=eager")):
+            found = self.dumped(*arguments, "--disable-pass=kv-cache", "--no-cache", tokens=3, names="^(hidden.0|logits)$")
+            # Two tokens of the answer went in, and three rows of logits were asked for.
+            self.assertEqual([found[name][0][0] for name in ("hidden.0", "logits")], [9 + 2, 3], arguments)
 
     def test_a_plan_dumps_the_hidden_rows_that_eager_has(self):
         reference = self.dumped(DEMO, "--engine=eager", "--weights=f32")
@@ -247,8 +253,8 @@ class RunTest(unittest.TestCase):
         self.assertEqual(found["prompt_ids"], golden()["prompt_ids"])
 
     def test_with_nothing_else_a_plan_starts_with_its_default_prompt(self):
-        for keywords in ({}, {"text": ""}):
-            found = self.run_json("--max-tokens=5", **keywords)
+        for arguments, keywords in (((), {}), ((), {"text": ""}), (("--prompt-file", os.devnull), {})):
+            found = self.run_json("--max-tokens=5", *arguments, **keywords)
             self.assertEqual(found["prompt_ids"], golden()["prompt_ids"])
         done = self.run_ok(DEMO, "--engine=eager", "--max-tokens=5", "--temperature=0")
         self.assertTrue(done.stdout.startswith("Once upon a time, "), done.stdout)

@@ -40,6 +40,15 @@ TEST_F(PlanCacheTest, ThePathLiesInTheCacheFolderAndNamesTheModel) {
   EXPECT_TRUE(absl::EndsWith(Path(), ".plan"));
 }
 
+TEST_F(PlanCacheTest, APathDoesNotDependOnHowTheFolderIsSpelled) {
+  const std::string path = Path();
+  for (const char* spelling : {"m/", "./m", "m/.", "m/../m"}) {
+    const auto other = CachedPlanPath(JoinPath(tmp_, spelling), "{}", JoinPath(tmp_, "lib.so"), 2);
+    ASSERT_TRUE(other.ok()) << other.status();
+    EXPECT_EQ(*other, path) << spelling;
+  }
+}
+
 TEST_F(PlanCacheTest, EqualContentHasOnePathAndOtherContentAnother) {
   const std::string path = Path();
   EXPECT_EQ(Path(), path);

@@ -59,7 +59,7 @@ TEST(TensorDump, ATensorWhoseShapeIsItsStepsOwnIsWrittenForEachStep) {
   const std::vector<float> values(24, 1);
   const RowType rows = *ParseRowType("bf16[T,3]");
   for (int64_t keys = 2; keys <= 4; ++keys) {
-    (*dump)->NextStep();
+    (*dump)->NextStep(/*whole_text=*/false);
     (*dump)->AddStep("attention.0", DType::kF32, {2, 3, keys}, values.data());
     (*dump)->Append("hidden", rows, 1, 3, values.data());
     if (keys == 3) (*dump)->AddStep("once", DType::kF32, {4}, values.data());

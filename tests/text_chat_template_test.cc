@@ -260,6 +260,19 @@ TEST(ChatTemplateFolder, SpecialTokensAreTextsOrTokensWithFlags) {
                                                         {"unk_token", "<u>"}}));
 }
 
+TEST(ChatTemplateFolder, WhatNoFileNamesIsTheTokenizerClasss) {
+  const Folder folder("class");
+  folder.Write("tokenizer_config.json",
+               R"({"tokenizer_class": "LlamaTokenizerFast", "eos_token": null})");
+  folder.Write("special_tokens_map.json", R"({"unk_token": "<u>"})");
+  const auto source = ReadChatTemplates(folder.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  const std::map<std::string, std::string> tokens(source->special_tokens.begin(),
+                                                  source->special_tokens.end());
+  EXPECT_EQ(tokens,
+            (std::map<std::string, std::string>{{"bos_token", "<s>"}, {"unk_token", "<u>"}}));
+}
+
 TEST(ChatTemplateFolder, OtherShapesAreRefusedByFileAndKey) {
   const Folder folder("bad");
   const std::string path = JoinPath(folder.path(), "tokenizer_config.json");

@@ -71,8 +71,6 @@ TEST(TextJsonTest, BadFilesAreRefusedInOneLine) {
        "t: model.merges[0]: expected a string or two strings, found array"},
       {WithModel(std::string(R"("dropout":0.1,)") + kVocab),
        "t: model.dropout: expected null or 0, found 0.1"},
-      {WithModel(std::string(R"("unk_token":"?",)") + kVocab),
-       "t: model.unk_token: '?' is not in the vocabulary"},
       {WithModel(std::string(R"("fuse_unk":1,)") + kVocab),
        "t: model: fuse_unk: expected true or false, found number"},
       {WithModel(kVocab, R"(,"added_tokens":{})"),
@@ -180,16 +178,19 @@ TEST(TextJsonTest, SpecialTokensMapCountsWithoutAddedTokensDecoder) {
   EXPECT_EQ(tokenizer->Encode("a <s>", false), (Ids{0, 3}));
 }
 
-TEST(TextJsonTest, VocabularyAndMergesTakeBosFromTheConfig) {
-  const auto tokenizer = FromFiles(
-      "older",
-      {{"vocab.json", R"({"a":0,"b":1,"ab":2,"<|endoftext|>":3})"},
-       {"merges.txt", "#version: 0.2\r\na b\r\n\n"},
-       {"tokenizer_config.json", R"({"tokenizer_class":"GPT2TokenizerFast","add_bos_token":true,)"
-                                 R"("bos_token":"<|endoftext|>","add_prefix_space":false})"}});
-  ASSERT_NE(tokenizer, nullptr);
-  EXPECT_EQ(tokenizer->Encode("ab", true), (Ids{3, 2}));
-  EXPECT_EQ(tokenizer->Encode("ab", false), Ids{2});
+TEST(TextJsonTest, VocabularyAndMergesTakeBosFromTheConfigOrItsClass) {
+  for (const char* bos : {R"("bos_token":"<|endoftext|>",)", ""}) {
+    const std::string config =
+        absl::StrCat(R"({"tokenizer_class":"GPT2TokenizerFast","add_bos_token":true,)", bos,
+                     R"("add_prefix_space":false})");
+    const auto tokenizer =
+        FromFiles("older", {{"vocab.json", R"({"a":0,"b":1,"ab":2,"<|endoftext|>":3})"},
+                            {"merges.txt", "#version: 0.2\r\na b\r\n\n"},
+                            {"tokenizer_config.json", config}});
+    ASSERT_NE(tokenizer, nullptr);
+    EXPECT_EQ(tokenizer->Encode("ab", true), (Ids{3, 2})) << bos;
+    EXPECT_EQ(tokenizer->Encode("ab", false), Ids{2});
+  }
 }
 
 TEST(TextJsonTest, BadVocabularyAndMergesAreRefusedInOneLine) {
@@ -226,6 +227,15 @@ TEST(TextJsonTest, ContinuingPrefixAndUnknownsFollowTheModel) {
   ASSERT_NE(tokenizer, nullptr);
   EXPECT_EQ(tokenizer->Encode("abc a", false), (Ids{3, 2, 5}));
   EXPECT_EQ(tokenizer->Encode("axyb", false), (Ids{0, 4, 4, 4}));
+}
+
+TEST(TextJsonTest, AnUnknownTokenThatBpeDoesNotHaveIsNone) {
+  const auto tokenizer =
+      FromFiles("no-unknown",
+                {{"tokenizer.json",
+                  WithModel(R"("unk_token":"?","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"])")}});
+  ASSERT_NE(tokenizer, nullptr);
+  EXPECT_EQ(tokenizer->Encode("abxa", false), (Ids{2, 0}));
 }
 
 TEST(TextJsonTest, ByteFallbackFallsBackToUnknownWhereAByteIsMissing) {

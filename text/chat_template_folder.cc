@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "text/chat_template.h"
 #include "text/json_fields.h"
+#include "text/tokenizer_class.h"
 
 namespace ninfer {
 namespace {
@@ -112,6 +113,11 @@ absl::StatusOr<ChatTemplateSource> ReadChatTemplates(const std::string& folder) 
   AddTokens(config, &source.special_tokens);
   NINFER_ASSIGN_OR_RETURN(const Json map, ReadConfig(JoinPath(folder, "special_tokens_map.json")));
   AddTokens(map, &source.special_tokens);
+  for (auto& [name, token] : DefaultTokens(config)) {
+    if (!Has(source.special_tokens, name) && !map.contains(name)) {
+      source.special_tokens.emplace_back(name, std::move(token));
+    }
+  }
   const std::string own = JoinPath(folder, "chat_template.jinja");
   const std::string json = JoinPath(folder, "chat_template.json");
   NINFER_ASSIGN_OR_RETURN(const bool has_own, HasFile(own));

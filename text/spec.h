@@ -112,6 +112,7 @@ struct AddedToken {
   bool rstrip = false;
   bool normalized = true;
   bool special = false;
+  bool skipped = false;  // with special tokens, even where normalization changes it
   int32_t id = -1;
   std::string normal_form;  // of a normalized token: what is searched for in normalized text
 };

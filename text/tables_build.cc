@@ -130,8 +130,8 @@ Pieces LayOutPieces(const TokenizerSpec& spec) {
     text[token.id] = token.content;
     // Decoding shows the normal form of a normalized token, and skips by what it shows.
     const std::string& shown = token.normalized ? token.normal_form : token.content;
-    pieces.flags[token.id] |=
-        kPresent | (token.special ? kSpecial : 0) | (special.contains(shown) ? kSkipped : 0);
+    const bool skipped = token.skipped || special.contains(shown);
+    pieces.flags[token.id] |= kPresent | (token.special ? kSpecial : 0) | (skipped ? kSkipped : 0);
   }
   pieces.slots.assign(SlotCount(n), kNoRank);
   for (size_t id = 0; id < n; ++id) {

@@ -27,6 +27,10 @@ namespace ninfer {
 class DecodeChain;
 struct TokenizerSpec;
 
+// What a folder has of a tokenizer that is read from two files, where one is missing, for a
+// message: " (vocab.json is there, merges.txt is not)"; else empty.
+absl::StatusOr<std::string> IncompleteTokenizer(const std::string& folder);
+
 // Immutable, and safe to use from several threads.
 class Tokenizer {
  public:

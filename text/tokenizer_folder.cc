@@ -19,6 +19,7 @@
 #include "text/sentencepiece_model.h"
 #include "text/tiktoken.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_class.h"
 #include "text/tokenizer_json.h"
 
 namespace ninfer {
@@ -142,10 +143,16 @@ absl::Status AddConfigAround(const std::string& folder, const Json& config, cons
                              std::vector<int32_t>* ids) {
   const std::string where = JoinPath(folder, kTokenizerConfig);
   NINFER_ASSIGN_OR_RETURN(const bool wanted, BoolField(config, flag, where, false));
-  const Json* named = Field(config, key);
-  if (!wanted || named == nullptr) return absl::OkStatus();
-  NINFER_ASSIGN_OR_RETURN(const AddedToken token,
-                          ReadNamedToken(*named, absl::StrCat(where, ": ", key)));
+  if (!wanted) return absl::OkStatus();
+  AddedToken token;
+  if (const Json* named = Field(config, key)) {
+    NINFER_ASSIGN_OR_RETURN(token, ReadNamedToken(*named, absl::StrCat(where, ": ", key)));
+  } else {
+    for (const auto& [name, text] : DefaultTokens(config)) {
+      if (name == key && builder.TokenToId(text) >= 0) token.content = text;
+    }
+    if (token.content.empty()) return absl::OkStatus();
+  }
   const int32_t id = builder.TokenToId(token.content);
   if (id < 0) {
     return InvalidArgument(where, ": ", key, ": '", token.content, "' is not in the vocabulary");
@@ -200,7 +207,11 @@ void AddByteLevelSteps(bool qwen2, bool prefix_blank, TokenizerSpec* spec) {
 }
 
 // What the config's add_bos_token and add_eos_token put around a text.
-absl::Status AddConfigEnds(const std::string& folder, const Json& config, SpecBuilder* builder) {
+absl::Status AddConfigEnds(const std::string& folder, Json config, SpecBuilder* builder) {
+  NINFER_ASSIGN_OR_RETURN(const Json map, ReadOptional(folder, kSpecialTokensMap));
+  for (const char* key : {"bos_token", "eos_token"}) {
+    if (!config.contains(key) && map.contains(key)) config[key] = map[key];
+  }
   NINFER_RETURN_IF_ERROR(AddConfigAround(folder, config, "add_bos_token", "bos_token", *builder,
                                          &builder->spec.prefix_ids));
   return AddConfigAround(folder, config, "add_eos_token", "eos_token", *builder,
@@ -282,6 +293,11 @@ std::string FindTiktoken(const std::string& folder) {
   return found;
 }
 
+// Files that make a tokenizer together.
+constexpr struct {
+  const char *vocabulary, *merges;
+} kPairs[] = {{"vocab.json", "merges.txt"}, {"encoder.json", "vocab.bpe"}};
+
 // The file that holds the vocabulary, of several the one that transformers would read; empty where
 // there is none.
 absl::StatusOr<std::string> FindMain(const std::string& folder) {
@@ -289,8 +305,8 @@ absl::StatusOr<std::string> FindMain(const std::string& folder) {
     std::string file, needs;
   } kinds[] = {{"tokenizer.json", ""},
                {"tokenizer.model", ""},
-               {"vocab.json", "merges.txt"},
-               {"encoder.json", "vocab.bpe"},
+               {kPairs[0].vocabulary, kPairs[0].merges},
+               {kPairs[1].vocabulary, kPairs[1].merges},
                {"tekken.json", ""},
                {FindTiktoken(folder), ""},
                {"vocab.txt", ""}};
@@ -313,14 +329,19 @@ absl::Status ReadFiles(const std::string& folder, std::string* path, SpecBuilder
   if (main == "tokenizer.json") {
     NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*path, kFileLimit));
     NINFER_RETURN_IF_ERROR(ReadTokenizerJson(text, *path, builder));
-    return AddConfigTokens(folder, config, /*keep_ids=*/false, builder);
+    NINFER_RETURN_IF_ERROR(AddConfigTokens(folder, config, /*keep_ids=*/false, builder));
+    NINFER_ASSIGN_OR_RETURN(const std::string name, ClassOf(folder, config));
+    // Its normalization is not the file's, and changes no token.
+    for (AddedToken& token : builder->spec.added) {
+      token.skipped = token.special && name == "LlamaTokenizer";
+    }
+    return absl::OkStatus();
   }
   if (main == "tokenizer.model") return ReadTokenizerModel(*path, folder, config, builder);
-  if (main == "vocab.json") {
-    return ReadVocabularyAndMerges(folder, "vocab.json", "merges.txt", config, builder);
-  }
-  if (main == "encoder.json") {
-    return ReadVocabularyAndMerges(folder, "encoder.json", "vocab.bpe", config, builder);
+  for (const auto& [vocabulary, merges] : kPairs) {
+    if (main == vocabulary) {
+      return ReadVocabularyAndMerges(folder, vocabulary, merges, config, builder);
+    }
   }
   if (main == "tekken.json") return ReadTekkenFile(*path, folder, config, builder);
   if (main != "vocab.txt") {
@@ -336,6 +357,17 @@ absl::Status ReadFiles(const std::string& folder, std::string* path, SpecBuilder
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> IncompleteTokenizer(const std::string& folder) {
+  for (const auto& [vocabulary, merges] : kPairs) {
+    NINFER_ASSIGN_OR_RETURN(const bool has_vocabulary, Has(folder, vocabulary));
+    NINFER_ASSIGN_OR_RETURN(const bool has_merges, Has(folder, merges));
+    if (has_vocabulary == has_merges) continue;
+    return absl::StrCat(" (", has_vocabulary ? vocabulary : merges, " is there, ",
+                        has_vocabulary ? merges : vocabulary, " is not)");
+  }
+  return "";
+}
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFolder(const std::string& folder) {
   SpecBuilder builder;

@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "ir/ops_markdown.h"
@@ -28,7 +30,6 @@ struct Flags {
 };
 
 void AddFlags(CLI::App& app, Flags& flags) {
-  const auto types = OneOf({"f32", "bf16", "f16"});
   app.add_option("input", flags.input,
                  "Text of a graph or of a kernel program; - reads standard input");
   app.add_option("-o,--output", flags.output, "Where the result goes (default: stdout)");
@@ -52,7 +53,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
         return std::string(passes::ParseWeightType(name).status().message());
       });
   app.add_option("--activations", flags.activations, "precision: arithmetic (default: f32)")
-      ->check(types);
+      ->check(OneOf({"f32", "bf16"}));
   app.add_option("--kv-cache", flags.kv_cache, "precision: the cache (default: f32)")
       ->check(OneOf({"f32", "bf16", "int8"}));
   app.add_option("--attention", flags.options.attention, "attention: naive, efficient or flash")
@@ -93,6 +94,17 @@ bool PrintTables(const Flags& flags) {
   return flags.list_ops || flags.list_passes || !flags.docs.empty();
 }
 
+// A pass that is none at all is the runner's to refuse.
+absl::Status CheckStop(const Flags& flags) {
+  const std::string& text = flags.options.stop_after;
+  const std::string pass = text.substr(0, text.rfind('.'));
+  if (passes::FindPass(pass) == nullptr || absl::c_linear_search(flags.passes, pass)) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument("--stop-after: expected one of --passes, ",
+                         absl::StrJoin(flags.passes, ", "), ", found ", pass);
+}
+
 absl::Status Run(Flags& flags) {
   if (flags.input.empty()) return InvalidArgument("expected the path of a text, found none");
   NINFER_RETURN_IF_ERROR(
@@ -106,6 +118,7 @@ absl::Status Run(Flags& flags) {
     return InvalidArgument(flags.options.dump_dir.empty() ? "--stop-after" : "--dump-ir",
                            ": expected --passes, found none");
   }
+  NINFER_RETURN_IF_ERROR(CheckStop(flags));
   NINFER_RETURN_IF_ERROR(CheckDumpFolder(flags.options.dump_dir, {"the text", flags.input}));
   NINFER_ASSIGN_OR_RETURN(OptGraph graph, ReadOptGraph(flags.input));
   if (flags.verify) NINFER_RETURN_IF_ERROR(Annotate(graph.Verify(), flags.input));

@@ -48,7 +48,9 @@ absl::StatusOr<std::unique_ptr<runtime::Model>> Open(const RunFlags& flags, Noti
 runtime::GenerateOptions GenerateOptionsOf(const RunFlags& flags, const runtime::Model& model,
                                            Notices* notices) {
   runtime::GenerateOptions options;
-  options.max_tokens = flags.max_tokens;
+  options.max_tokens = flags.max_tokens >= 0
+                           ? flags.max_tokens
+                           : model.executor()->metadata().max_new_tokens.value_or(-1);
   options.prefill_chunk = flags.chunk;
   options.sampling = SamplingOf(flags, model.executor()->metadata());
   options.stop = flags.stop;

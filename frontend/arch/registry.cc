@@ -2,9 +2,11 @@
 // Tested by tests/frontend_test.cc.
 #include "frontend/arch/registry.h"
 
-#include <algorithm>
 #include <string>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
@@ -69,6 +71,22 @@ bool IsNeutral(const nlohmann::json& value, double neutral) {
   return (value.is_array() || value.is_object()) && value.empty();
 }
 
+// Of "LlamaForCausalLM", "LlamaModel" (the same without its head, whose tensors have no prefix) and
+// "LLaMAForCausalLM" (as older checkpoints spell it): "llama". Empty for what has another head.
+std::string FamilyOf(absl::string_view architecture) {
+  const std::string lower = absl::AsciiStrToLower(architecture);
+  for (absl::string_view end :
+       {"forcausallm", "lmheadmodel", "forconditionalgeneration", "model"}) {
+    if (absl::EndsWith(lower, end)) return lower.substr(0, lower.size() - end.size());
+  }
+  return "";
+}
+
+bool NamesFamily(const std::vector<std::string>& names, const ArchRow& row) {
+  const std::string family = FamilyOf(row.architecture);
+  return absl::c_any_of(names, [&](const std::string& name) { return FamilyOf(name) == family; });
+}
+
 }  // namespace
 
 absl::Span<const ArchRow> ArchRows() {
@@ -88,9 +106,10 @@ const ArchRow* ChooseArch(ConfigReader& config) {
     absl::StrAppend(out, row.architecture);
   };
   for (const ArchRow& row : ArchRows()) {
-    const bool named = std::find(names.begin(), names.end(), row.architecture) != names.end();
-    if (!named && !(names.empty() && row.model_type == model_type)) continue;
-    if (model_type.empty() || model_type == row.model_type) return &row;
+    const bool typed = row.model_type == model_type;
+    if (typed && (names.empty() || NamesFamily(names, row))) return &row;
+    if (!absl::c_linear_search(names, row.architecture)) continue;
+    if (model_type.empty()) return &row;
     config.Refuse("model_type",
                   absl::StrCat("\"", row.model_type, "\" with architecture ", row.architecture));
     return nullptr;

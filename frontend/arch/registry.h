@@ -22,7 +22,9 @@ struct ArchRow {
 
 absl::Span<const ArchRow> ArchRows();
 
-// By "architectures" and "model_type", which must name the same row where both are given. Null,
+// By "architectures" and "model_type", which must name the same row where both are given; beside a
+// model_type, an architecture may be the row's without its head ("GPT2Model") or in other letters
+// ("LLaMAForCausalLM"). Null,
 // with the error in the reader's status, when there is none.
 const ArchRow* ChooseArch(ConfigReader& config);
 

@@ -66,10 +66,15 @@ struct Bound {
   double relative = 0;
 };
 
+// Targets to hold to the conformance suite: all of them in the full tier; in the quick one those of
+// each width of vectors (128 bits with and without a product in one rounding, 256, and of 512 the
+// most that this machine runs).
+std::vector<std::string> TestedTargets();
+
 class KernelHarness {
  public:
-  // For these targets: all of them when none is named. Symbols: T to 2048, S to 64, R to 512, C,
-  // and G to `pages`.
+  // For these targets: TestedTargets() when none is named. Symbols: T to 2048, S to 64, R to 512,
+  // C, and G to `pages`.
   explicit KernelHarness(std::vector<std::string> targets = {}, int64_t pages = 8);
   ~KernelHarness();
 

@@ -36,7 +36,8 @@ void Say(absl::string_view text) {
 class Conversation {
  public:
   Conversation(const runtime::Model& model, std::unique_ptr<runtime::Chat> chat,
-               ChatRequest request, runtime::GenerateOptions options, std::vector<NamedPath> inputs)
+               ChatRequest request, runtime::GenerateOptions options, std::vector<NamedPath> inputs,
+               bool models_limit)
       : model_(model),
         chat_(std::move(chat)),
         parts_(chat_->WantsParts()),
@@ -44,7 +45,8 @@ class Conversation {
         request_(std::move(request)),
         options_(std::move(options)),
         session_(model.executor(), model.tokenizer()),
-        inputs_(std::move(inputs)) {
+        inputs_(std::move(inputs)),
+        models_limit_(models_limit) {
     request_.messages = first_;
     options_.keep_cache = true;
     options_.cancelled = [] { return Interrupted(); };
@@ -70,6 +72,9 @@ class Conversation {
     last_ = *std::move(answer);
     if (last_->finish == runtime::FinishReason::kContext) {
       Say("(the conversation is full; /reset begins again)\n");
+    } else if (models_limit_ && last_->finish == runtime::FinishReason::kMaxTokens) {
+      Say(absl::StrFormat("(cut at %d tokens; --max-tokens asks for another number)\n",
+                          last_->ids.size()));
     }
     return absl::OkStatus();
   }
@@ -153,6 +158,7 @@ class Conversation {
   runtime::GenerateOptions options_;
   runtime::Session session_;
   const std::vector<NamedPath> inputs_;  // which /save does not write to
+  const bool models_limit_;              // on an answer's tokens, where the user gave none
   absl::optional<runtime::Generation> last_;
 };
 
@@ -170,7 +176,7 @@ absl::Status ChatLoop(const RunFlags& flags, const runtime::Model& model,
   NINFER_ASSIGN_OR_RETURN(ChatRequest request, ChatRequestOf(flags));
   NINFER_ASSIGN_OR_RETURN(std::unique_ptr<runtime::Chat> chat, ChatOf(flags, model, request));
   Conversation conversation(model, std::move(chat), std::move(request), std::move(options),
-                            InputsOf(flags));
+                            InputsOf(flags), /*models_limit=*/flags.max_tokens < 0);
   LineReader reader("> ");
   int64_t failed = 0;
   CatchEveryInterrupt();

@@ -43,6 +43,8 @@ std::string PrintModel(const Plan& plan) {
                                 OrNone(m.temperature), ", top k ", OrNone(m.top_k), ", top p ",
                                 OrNone(m.top_p), ", min p ", OrNone(m.min_p),
                                 ", repetition penalty ", OrNone(m.repetition_penalty)));
+  line("new tokens", m.max_new_tokens.has_value() ? absl::StrCat("at most ", *m.max_new_tokens)
+                                                  : "until the text or the context ends");
   line("default prompt", absl::StrCat("\"", absl::CEscape(m.default_prompt), "\""));
   line("chat template", absl::StrCat(m.chat_template.size(), " bytes"));
   for (const auto& [name, text] : m.more_chat_templates) {

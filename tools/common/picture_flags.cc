@@ -17,6 +17,17 @@ std::string FileOf(const OrderedJson& part) {
   return "";
 }
 
+// A template would leave out what it does not know, without a word.
+absl::Status CheckPart(const std::string& type) {
+  for (const char* kind : {"image_url", "input_image", "video", "video_url", "audio", "audio_url",
+                           "input_audio", "file", "input_file"}) {
+    if (type != kind) continue;
+    return InvalidArgument("messages: expected parts of type \"text\" or \"image\", found \"", type,
+                           "\"");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> PicturesIn(const OrderedJson& messages,
@@ -29,7 +40,9 @@ absl::StatusOr<std::vector<std::string>> PicturesIn(const OrderedJson& messages,
     if (!content.is_array()) continue;
     for (const OrderedJson& part : content) {
       const auto type = part.is_object() ? part.find("type") : part.end();
-      if (!part.is_object() || type == part.end() || *type != "image") continue;
+      if (!part.is_object() || type == part.end() || !type->is_string()) continue;
+      NINFER_RETURN_IF_ERROR(CheckPart(type->get<std::string>()));
+      if (*type != "image") continue;
       std::string path = FileOf(part);
       if (path.empty() && taken < images.size()) path = images[taken++];
       if (path.empty()) {

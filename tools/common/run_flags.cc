@@ -166,14 +166,15 @@ void AddRunFlags(CLI::App* app, RunFlags* flags) {
                   "the text to continue (else what is piped in, else the model's default)");
   app->add_option("--prompt-file", flags->prompt_file,
                   "a file with the text to continue, as it stands (of piped text the last line "
-                  "break is left out)");
+                  "break is left out); an empty one, as none at all");
   app->add_option("--prompt-ids", flags->prompt_ids, "token ids to continue, as 1,2,3");
   app->add_option("--image", flags->images,
                   "a PNG or JPEG file, for the next <image> of the text, or before a text without "
                   "any; may be given several times")
       ->allow_extra_args(false);
-  app->add_option("--max-tokens", flags->max_tokens,
-                  "most new tokens (until the text or the context ends)")
+  app->add_option(
+         "--max-tokens", flags->max_tokens,
+         "most new tokens (as the model asks for, else until the text or the context ends)")
       ->check(Between(0, INT32_MAX));
 #define SAMPLER(function, field, type, neutral, least, most, when, help) \
   AddSampler(app, #field, &flags->field, help);
@@ -295,12 +296,11 @@ absl::StatusOr<std::vector<int32_t>> PromptOf(const RunFlags& flags, const runti
                                               const std::vector<image::Frames>& pictures) {
   if (flags.prompt_ids.has_value()) return ParseIds(*flags.prompt_ids);
   if (flags.prompt.has_value()) return EncodePrompt(model, pictures, "--prompt", *flags.prompt);
-  if (flags.prompt_file.has_value()) {
-    NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*flags.prompt_file, kPromptLimit));
-    return EncodePrompt(model, pictures, *flags.prompt_file, text);
-  }
-  NINFER_ASSIGN_OR_RETURN(const std::string piped, PipedInput());
-  if (!piped.empty()) return EncodePrompt(model, pictures, "standard input", piped);
+  const std::string source = flags.prompt_file.value_or("standard input");
+  NINFER_ASSIGN_OR_RETURN(const std::string text, flags.prompt_file.has_value()
+                                                      ? ReadFile(source, kPromptLimit)
+                                                      : PipedInput());
+  if (!text.empty()) return EncodePrompt(model, pictures, source, text);
   const plan::Metadata& metadata = model.executor()->metadata();
   if (!metadata.default_prompt.empty() && model.tokenizer() != nullptr) {
     return EncodePrompt(model, pictures, "default prompt", metadata.default_prompt);

@@ -1,0 +1,23 @@
+// What transformers' tokenizer classes have where a folder's files do not say.
+// Tested by tests/text_chat_template_test.cc and tests/text_models_test.cc.
+#ifndef NINFER_TEXT_TOKENIZER_CLASS_H_
+#define NINFER_TEXT_TOKENIZER_CLASS_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "text/json_fields.h"
+
+namespace ninfer {
+
+// bos_token, eos_token, unk_token and pad_token with their texts, of the class that `config`, a
+// tokenizer_config.json, names (with or without "Fast"), as the classes' __init__ have them in
+// transformers 5.23; none of other classes. A key of `config`, null included, takes the default's
+// place.
+std::vector<std::pair<std::string, std::string>> DefaultTokens(const Json& config);
+
+}  // namespace ninfer
+
+#endif  // NINFER_TEXT_TOKENIZER_CLASS_H_

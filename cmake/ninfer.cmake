@@ -79,17 +79,18 @@ function(ninfer_test_properties name)
                        TIMEOUT ${timeout} LABELS "${arg_LABELS}" RUN_SERIAL ${arg_SERIAL})
 endfunction()
 
-# ninfer_test(NAME SOURCES... DEPS room... [LIBS library...] [LABELS full] [SERIAL] [FULL]): one gtest
-# program, one ctest entry. SERIAL is for a test that measures time or needs the machine to itself.
-# With FULL there is a second entry in the full tier, X_full_test for X_test, whose environment says
-# so (tests/tier.h) and which does all that X_test does: that has the label `part`. Programs that the
-# test runs are named in PROGRAMS. Labels: `full` is left out of the quick tier, `part` out of the
-# full tier's release build, `release` runs in the release build alone, not under the sanitisers. Of
-# the others `threads` alone run under ThreadSanitizer: tests of what several threads share, built by
-# the target threads-tests.
+# ninfer_test(NAME SOURCES... DEPS room... [LIBS library...] [LABELS full] [SERIAL]
+# [FULL [SHARDS n]]): one gtest program, one ctest entry. SERIAL is for a test that measures time or
+# needs the machine to itself. With FULL there is a second entry in the full tier, X_full_test for
+# X_test, whose environment says so (tests/tier.h) and which does all that X_test does: that has the
+# label `part`. With SHARDS it is n entries, X_full_1_test and so on, so that each keeps within its
+# time. Programs that the test runs are named in PROGRAMS. Labels: `full` is left out of the quick
+# tier, `part` out of the full tier's release build, `release` runs in the release build alone, not
+# under the sanitisers. Of the others `threads` alone run under ThreadSanitizer: tests of what
+# several threads share, built by the target threads-tests.
 add_custom_target(threads-tests)
 function(ninfer_test name)
-  cmake_parse_arguments(arg "SERIAL;FULL" "" "SOURCES;DEPS;LIBS;LABELS;PROGRAMS" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL;FULL" "SHARDS" "SOURCES;DEPS;LIBS;LABELS;PROGRAMS" ${ARGN})
   ninfer_complete(complete ${name})
   if(NOT complete)
     return()
@@ -120,10 +121,20 @@ function(ninfer_test name)
   endif()
   ninfer_test_properties(${name} ${serial} LABELS ${arg_LABELS})
   if(arg_FULL)
-    string(REGEX REPLACE "_test$" "_full_test" full ${name})
-    add_test(NAME ${full} COMMAND ${name})
-    ninfer_test_properties(${full} LABELS full)
-    set_property(TEST ${full} APPEND PROPERTY ENVIRONMENT NINFER_FULL_TIER=1)
+    if(NOT arg_SHARDS)
+      set(arg_SHARDS 1)
+    endif()
+    foreach(shard RANGE 1 ${arg_SHARDS})
+      if(arg_SHARDS GREATER 1)
+        set(which _${shard})
+      endif()
+      string(REGEX REPLACE "_test$" "_full${which}_test" full ${name})
+      add_test(NAME ${full} COMMAND ${name})
+      ninfer_test_properties(${full} LABELS full)
+      math(EXPR index "${shard} - 1")
+      set_property(TEST ${full} APPEND PROPERTY ENVIRONMENT NINFER_FULL_TIER=1
+                   GTEST_TOTAL_SHARDS=${arg_SHARDS} GTEST_SHARD_INDEX=${index})
+    endforeach()
   endif()
 endfunction()
 

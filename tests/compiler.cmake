@@ -1,5 +1,5 @@
 set(deps compiler runtime eager frontend image test_support)
-ninfer_test(goldens_test SOURCES goldens_test.cc DEPS ${deps} FULL)
+ninfer_test(goldens_test SOURCES goldens_test.cc DEPS ${deps} FULL SHARDS 4)
 ninfer_test(invariance_test SOURCES invariance_test.cc DEPS ${deps} LABELS threads)
 ninfer_test(window_test SOURCES window_test.cc DEPS ${deps} LABELS threads)
 ninfer_test(compile_errors_test SOURCES compile_errors_test.cc DEPS test_support

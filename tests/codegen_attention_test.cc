@@ -32,7 +32,7 @@ std::vector<AttentionCase> AttentionCases() {
     }
   }
   // Of 480 cases 96 or 13, by steps that have no factor in common with the inner loops: every
-  // dimension, group, form and pair of types several times.
+  // dimension, and every group, form and pair of types several times.
   std::vector<AttentionCase> few;
   for (size_t i = 0; i < cases.size(); i += FullTier() ? 5 : 37) few.push_back(cases[i]);
   return few;

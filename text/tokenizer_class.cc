@@ -5,6 +5,12 @@
 
 namespace ninfer {
 
+std::string TokenizerClass(const Json& config) {
+  const Json* name = Field(config, "tokenizer_class");
+  if (name == nullptr || !name->is_string()) return "";
+  return std::string(absl::StripSuffix(name->get_ref<const std::string&>(), "Fast"));
+}
+
 std::vector<std::pair<std::string, std::string>> DefaultTokens(const Json& config) {
   static constexpr struct {
     absl::string_view tokenizer_class;
@@ -36,10 +42,7 @@ std::vector<std::pair<std::string, std::string>> DefaultTokens(const Json& confi
       {"CohereTokenizer", "pad_token", "<PAD>"},
   };
   std::vector<std::pair<std::string, std::string>> tokens;
-  const Json* name = Field(config, "tokenizer_class");
-  if (name == nullptr || !name->is_string()) return tokens;
-  const std::string text = name->get<std::string>();
-  const absl::string_view wanted = absl::StripSuffix(text, "Fast");
+  const std::string wanted = TokenizerClass(config);
   for (const auto& row : kDefaults) {
     if (row.tokenizer_class == wanted && !config.contains(row.key)) {
       tokens.emplace_back(row.key, row.text);

@@ -12,10 +12,12 @@
 
 namespace ninfer {
 
-// bos_token, eos_token, unk_token and pad_token with their texts, of the class that `config`, a
-// tokenizer_config.json, names (with or without "Fast"), as the classes' __init__ have them in
-// transformers 5.23; none of other classes. A key of `config`, null included, takes the default's
-// place.
+// tokenizer_class of `config`, a tokenizer_config.json, without "Fast"; empty where it names none.
+std::string TokenizerClass(const Json& config);
+
+// bos_token, eos_token, unk_token and pad_token with their texts, of that class, as the classes'
+// __init__ have them in transformers 5.23; none of other classes. A key of `config`, null included,
+// takes the default's place.
 std::vector<std::pair<std::string, std::string>> DefaultTokens(const Json& config);
 
 }  // namespace ninfer

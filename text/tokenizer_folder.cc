@@ -330,11 +330,9 @@ absl::Status ReadFiles(const std::string& folder, std::string* path, SpecBuilder
     NINFER_ASSIGN_OR_RETURN(const std::string text, ReadFile(*path, kFileLimit));
     NINFER_RETURN_IF_ERROR(ReadTokenizerJson(text, *path, builder));
     NINFER_RETURN_IF_ERROR(AddConfigTokens(folder, config, /*keep_ids=*/false, builder));
-    NINFER_ASSIGN_OR_RETURN(const std::string name, ClassOf(folder, config));
+    if (TokenizerClass(config) != "LlamaTokenizer") return absl::OkStatus();
     // Its normalization is not the file's, and changes no token.
-    for (AddedToken& token : builder->spec.added) {
-      token.skipped = token.special && name == "LlamaTokenizer";
-    }
+    for (AddedToken& token : builder->spec.added) token.skipped = token.special;
     return absl::OkStatus();
   }
   if (main == "tokenizer.model") return ReadTokenizerModel(*path, folder, config, builder);

@@ -11,11 +11,35 @@ target_include_directories(ninfer_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(ninfer_flags INTERFACE -Wall -Wextra -Werror -Wno-unused-parameter
                        -Wno-missing-field-initializers -Wno-maybe-uninitialized)
 
-# ninfer_room(NAME [DEPS room...] [LIBS library...] [ONLY file...] [EXCEPT file...]): every .cc below the
-# folder, or those that are named, becomes the static library ninfer_NAME. Exceptions are off in the rooms;
-# programs may use them (CLI11 does).
+# Most of a file's compile time is its headers. With precompiled ones a build from nothing takes a quarter less; ccache,
+# which cannot keep such files, is then not asked. Presets of developers leave it off, so that a header that a file
+# needs and does not include is found.
+option(NINFER_PRECOMPILED_HEADERS "Precompile the headers that most files include" OFF)
+set(NINFER_COMMON_HEADERS <algorithm> <cstdint> <functional> <memory> <sstream> <string> <utility> <vector>
+    <absl/container/flat_hash_map.h> <absl/container/flat_hash_set.h> <absl/status/statusor.h>
+    <absl/strings/str_cat.h> <absl/types/span.h> <nlohmann/json.hpp>)
+
+# The first target of a KIND, all of whose targets are compiled with the same flags, makes them for the others.
+function(ninfer_precompile target kind)
+  if(NOT NINFER_PRECOMPILED_HEADERS)
+    return()
+  endif()
+  get_property(owner GLOBAL PROPERTY NINFER_PRECOMPILED_${kind})
+  if(owner)
+    target_precompile_headers(${target} REUSE_FROM ${owner})
+  else()
+    set_property(GLOBAL PROPERTY NINFER_PRECOMPILED_${kind} ${target})
+    target_include_directories(${target} SYSTEM PRIVATE ${NLOHMANN_JSON_INCLUDE})
+    target_precompile_headers(${target} PRIVATE ${NINFER_COMMON_HEADERS} ${ARGN})
+  endif()
+endfunction()
+
+# ninfer_room(NAME [DEPS room...] [LIBS library...] [ONLY file...] [EXCEPT file...] [HEADERS header...]
+# [OWN_FLAGS]): every .cc below the folder, or those that are named, becomes the static library ninfer_NAME. Exceptions
+# are off in the rooms; programs may use them (CLI11 does). HEADERS are what most of its files include besides the
+# common ones; with OWN_FLAGS, flags beside those of other rooms, none are precompiled.
 function(ninfer_room name)
-  cmake_parse_arguments(arg "" "" "DEPS;LIBS;ONLY;EXCEPT" ${ARGN})
+  cmake_parse_arguments(arg "OWN_FLAGS" "" "DEPS;LIBS;ONLY;EXCEPT;HEADERS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   if(arg_ONLY)
     set(sources ${arg_ONLY})
@@ -34,6 +58,13 @@ function(ninfer_room name)
     target_link_libraries(ninfer_${name} PUBLIC ninfer_${dep})
   endforeach()
   target_link_libraries(ninfer_${name} PUBLIC ${arg_LIBS})
+  set(kind ROOM)
+  if(arg_HEADERS)
+    set(kind ROOM_${name})
+  endif()
+  if(NOT arg_OWN_FLAGS)
+    ninfer_precompile(ninfer_${name} ${kind} ${arg_HEADERS})
+  endif()
 endfunction()
 
 # Whether the rooms (arg_DEPS) and files (arg_SOURCES) of a test are there.
@@ -105,6 +136,7 @@ function(ninfer_test name)
   endforeach()
   target_link_libraries(${name} PRIVATE ninfer_flags ${arg_LIBS} GTest::gtest GTest::gmock
                         GTest::gtest_main)
+  ninfer_precompile(${name} TEST <fstream> <gmock/gmock.h> <gtest/gtest.h>)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   if(arg_PROGRAMS)
     add_dependencies(${name} ${arg_PROGRAMS})

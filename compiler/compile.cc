@@ -23,6 +23,7 @@
 #include "ir/text.h"
 #include "passes/pass.h"
 #include "plan/blocks.h"
+#include "program/scratch.h"
 #include "program/text.h"
 #include "program/verifier.h"
 #include "text/tokenizer.h"
@@ -475,6 +476,9 @@ absl::Status GenerateImages(const Options& options, const Callbacks& callbacks, 
   if (program.kernels.size() != plan->kernels.size()) {
     return InvalidArgument("plan: kernel program: expected ", plan->kernels.size(),
                            " kernels, found ", program.kernels.size());
+  }
+  for (size_t i = 0; i < program.kernels.size(); ++i) {  // of this version's code
+    plan->kernels[i].scratch_bytes = program::ScratchBytes(program.kernels[i], program.symbols);
   }
   callbacks.Progress("generate code", 0);
   plan->images.clear();

@@ -270,6 +270,21 @@ TEST_F(CompilerTest, CodeIsNotMadeToItsEndWhenCancelled) {
   EXPECT_LT(asked, kernels);
 }
 
+TEST_F(CompilerTest, CodeThatIsMadeAnewHasTheScratchThatItNeeds) {
+  const auto compiled = CompileWith(Options());
+  ASSERT_TRUE(compiled.ok()) << compiled.status();
+  plan::Plan plan = compiled->plan;
+  for (plan::Kernel& kernel : plan.kernels)
+    kernel.scratch_bytes = 0;  // another version needed none
+  const auto options =
+      ParseOptions(R"({"targets": ["x86-64-v3"], "threads": 1})", Caller::kGenerateCode);
+  ASSERT_TRUE(options.ok()) << options.status();
+  ASSERT_TRUE(GenerateImages(*options, {}, &plan).ok());
+  for (size_t i = 0; i < plan.kernels.size(); ++i) {
+    EXPECT_EQ(plan.kernels[i].scratch_bytes, compiled->plan.kernels[i].scratch_bytes);
+  }
+}
+
 TEST_F(CompilerTest, ATargetThatIsNamedTwiceHasOneImage) {
   Json options = Options();
   options["targets"] = {"x86-64-v3", "x86-64", "x86-64-v3"};

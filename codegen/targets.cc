@@ -89,7 +89,7 @@ absl::StatusOr<Target> FindTarget(absl::string_view name) {
     if (row.name == name) return FromRow(row);
   }
   return InvalidArgument("--target: expected native, ", absl::StrJoin(ListTargets(), ", "),
-                         ", found '", name, "'");
+                         " or a card of --list-targets, found '", name, "'");
 }
 
 std::vector<std::string> ListTargets() {

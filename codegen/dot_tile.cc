@@ -191,7 +191,8 @@ class TileEmitter {
     for (size_t r = 0; r < tile_.a_rows.size(); ++r) {
       e_.Prefetch(e_.Offset(AAddress(r, i, 0, 0, bytes), tile_.next_rows));
     }
-    e_.Prefetch(e_.Offset(tile_.next_sums, e_.b().CreateMul(i, e_.I64(16))));
+    if (tile_.next_sums == nullptr) return;
+    e_.Prefetch(e_.Offset(tile_.next_sums, e_.b().CreateMul(i, e_.I64(tile_.next_sums_step))));
   }
 
   void Step(LV i, int64_t u, int64_t step, std::vector<LV>& acc) {

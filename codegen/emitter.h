@@ -194,9 +194,10 @@ struct DotTile {
   NextWeights next;          // or these
   std::vector<LV> sums;      // of the k before, row by row; empty: 0, or a_starts
   // Of the tile that comes next, asked for a little with every step: how far its rows of a lie
-  // behind these (0: none), and where its sums lie.
+  // behind these (0: none), where its sums lie (null: none), and how much of them a step asks for.
   int64_t next_rows = 0;
   LV next_sums = nullptr;
+  int64_t next_sums_step = 0;
 };
 std::vector<LV> EmitDotTile(Emitter& e, const DotTile& tile);
 

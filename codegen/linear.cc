@@ -96,6 +96,7 @@ class LinearEmitter {
     e_.ForColumns(shape_.k, e_.lanes(), [&](LV c, int lanes) {
       LV from = e_.Offset(source, e_.b().CreateMul(c, e_.I64(size)));
       LV to = e_.Offset(target, e_.b().CreateMul(c, e_.I64(DTypeSize(type))));
+      e_.Prefetch(e_.Offset(from, kPrefetchBytes));  // other threads wrote it
       e_.StoreFloat(e_.LoadFloat(from, shape_.input.dtype, lanes), to, type, lanes);
     });
   }

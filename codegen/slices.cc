@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kSumsAt = program::kLinearTileBytes;
 constexpr int64_t kSliceAt = kSumsAt + program::kLinearSumsBytes;
+// Tiles of narrow vectors read a slice several times.
+constexpr int64_t kSliceBytesOfNarrow = 64 << 10;
 
 class SliceEmitter {
  public:
@@ -18,44 +20,47 @@ class SliceEmitter {
       : e_(e), linear_(linear), name_(name), tile_rows_(SliceTileRows(e.target())) {}
 
   void Run(LV panel, LV from, LV count) {
-    e_.For(e_.I64(0), e_.b().CreateMul(count, e_.I64(SumsBytes())), VectorBytes(), [&](LV at) {
-      e_.StoreFloat(e_.Splat(0, e_.lanes()), e_.Offset(e_.scratch(), AddAt(kSumsAt, at)),
-                    DType::kF32, e_.lanes());
-    });
-    // Even, for the steps of pairs.
-    const int64_t size = program::kLinearSliceBytes / SumsBytes() / 2 * 2;
+    const int64_t bytes =
+        e_.target().vector_bits == 512 ? program::kLinearSliceBytes : kSliceBytesOfNarrow;
+    const int64_t most = bytes / SumsBytes() / 2 * 2;  // even, for the steps of pairs
+    const int64_t size = std::min(most, linear_.k);
+    CallSlice(panel, from, count, e_.I64(0), size, true);
     const int64_t whole = linear_.k / size * size;
-    e_.For(e_.I64(0), e_.I64(whole), size, [&](LV k) { CallSlice(panel, from, count, k, size); });
-    if (whole < linear_.k) CallSlice(panel, from, count, e_.I64(whole), linear_.k - whole);
+    if (size < whole) {
+      e_.For(e_.I64(size), e_.I64(whole), size,
+             [&](LV k) { CallSlice(panel, from, count, k, size, false); });
+    }
+    if (whole < linear_.k) CallSlice(panel, from, count, e_.I64(whole), linear_.k - whole, false);
   }
 
  private:
   int64_t VectorBytes() const { return int64_t{4} * e_.lanes(); }
   int64_t SumsBytes() const { return SliceSumsBytes(e_, linear_.slots); }
-  LV AddAt(int64_t constant, LV at) { return e_.b().CreateAdd(at, e_.I64(constant)); }
 
-  void CallSlice(LV panel, LV from, LV count, LV k, int64_t size) {
-    e_.Call(absl::StrCat("slices_", name_, "_", size), {panel, from, count, k},
-            [&](const std::vector<LV>& p) { Slice(p[0], p[1], p[2], p[3], size); });
+  // The first one's sums begin with zero.
+  void CallSlice(LV panel, LV from, LV count, LV k, int64_t size, bool first) {
+    const std::string name = absl::StrCat(first ? "first_" : "", name_, "_", size);
+    e_.Call(absl::StrCat("slices_", name), {panel, from, count, k},
+            [&](const std::vector<LV>& p) { Slice(p[0], p[1], p[2], p[3], size, first, name); });
   }
 
   // Adds the products of `size` of k from `k` on.
-  void Slice(LV panel, LV from, LV count, LV k, int64_t size) {
+  void Slice(LV panel, LV from, LV count, LV k, int64_t size, bool first, const std::string& name) {
     e_.Call(absl::StrCat("widen_", name_, "_", size), {panel, k},
             [&](const std::vector<LV>& p) { Widen(p[0], p[1], size); });
     // There are more tiles than these.
     const bool asks = AsksForNextWeights(e_.target());
     const auto asking_tile = [&](LV row) {
-      e_.Call(absl::StrCat("asking_slice_", name_, "_", size), {panel, from, row, k},
+      e_.Call(absl::StrCat("asking_slice_", name), {panel, from, row, k},
               [&](const std::vector<LV>& p) {
-                Tile(p[1], p[2], p[3], size, NextSlice(p[0], p[2], p[3], size));
+                Tile(p[1], p[2], p[3], size, first, NextSlice(p[0], p[2], p[3], size));
               });
     };
     LV asking = e_.I64(asks ? kAskingTiles * tile_rows_ : 0);
     if (asks) e_.For(e_.I64(0), asking, tile_rows_, asking_tile);
     e_.For(asking, count, tile_rows_, [&](LV row) {
-      e_.Call(absl::StrCat("slice_", name_, "_", size), {from, row, k},
-              [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], size, {}); });
+      e_.Call(absl::StrCat("slice_", name), {from, row, k},
+              [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], size, first, {}); });
     });
   }
 
@@ -91,7 +96,7 @@ class SliceEmitter {
     if (size % step != 0) widen(e_.I64(size / step), 1);  // its partner is padding
   }
 
-  void Tile(LV from, LV row, LV k, int64_t size, const NextWeights& next) {
+  void Tile(LV from, LV row, LV k, int64_t size, bool first_slice, const NextWeights& next) {
     const TileShape shape = LargestTile(e_.target(), DotMode::kF32);
     DotTile tile;
     tile.next = next;
@@ -101,7 +106,10 @@ class SliceEmitter {
     tile.a_rows = linear_.inputs(from, row, k, tile_rows_);
     tile.next_rows = tile_rows_ * linear_.row_bytes;
     LV sums = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(kSumsAt), row, SumsBytes()));
-    tile.next_sums = e_.Offset(sums, tile_rows_ * SumsBytes());
+    if (!first_slice) {
+      tile.next_sums = e_.Offset(sums, tile_rows_ * SumsBytes());
+      tile.next_sums_step = std::max<int64_t>(1, tile_rows_ * SumsBytes() / size);
+    }
     for (int64_t first = 0; first < linear_.slots; first += shape.slots) {
       const int64_t stop = std::min<int64_t>(linear_.slots, first + shape.slots);
       std::vector<LV> places;
@@ -115,7 +123,9 @@ class SliceEmitter {
         tile.b_slots.push_back(e_.Offset(e_.scratch(), kSliceAt + s * VectorBytes()));
       }
       tile.sums.clear();
-      for (LV place : places) tile.sums.push_back(e_.LoadFloat(place, DType::kF32, e_.lanes()));
+      for (LV place : places) {
+        if (!first_slice) tile.sums.push_back(e_.LoadFloat(place, DType::kF32, e_.lanes()));
+      }
       const std::vector<LV> found = EmitDotTile(e_, tile);
       for (size_t i = 0; i < found.size(); ++i) {
         e_.StoreFloat(found[i], places[i], DType::kF32, e_.lanes());

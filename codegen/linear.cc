@@ -235,14 +235,6 @@ class LinearEmitter {
       e_.Call(absl::StrCat("sliced_", group), {panel, from, done}, [&](const std::vector<LV>& p) {
         EmitSlices(e_, Sliced(group), absl::StrCat(group), p[0], p[1], p[2]);
       });
-      const int tile = SliceTileRows(e_.target());
-      e_.Call(absl::StrCat("epilogues_", group), {panel, from, done},
-              [&](const std::vector<LV>& p) {
-                e_.For(e_.I64(0), p[2], tile, [&](LV row) {
-                  LV at = e_.AddMul(e_.I64(program::kLinearTileBytes), row, SumsBytes());
-                  CallEpilogue(p[0], e_.b().CreateAdd(p[1], row), e_.I64(tile), at, group);
-                });
-              });
     });
     e_.Call(absl::StrCat("tiles_", group), {panel, from, done},
             [&](const std::vector<LV>& p) { Tiles(p[0], p[1], p[2], group); });
@@ -317,7 +309,10 @@ class LinearEmitter {
             shape_.RowBytes(),
             NextPanels(group_slots_ * shape_.segments),
             [=, this](LV at) { return Slots(at, group, shape_.Step() * shape_.ElementBytes()); },
-            [this](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); }};
+            [this](LV at, LV row, LV k, int n) { return InputRows(at, row, k, n); },
+            [=, this](LV at, LV row, LV sums) {
+              CallEpilogue(at, row, e_.I64(SliceTileRows(e_.target())), sums, group);
+            }};
   }
   // Of a row.
   int64_t SumsBytes() const { return SliceSumsBytes(e_, group_slots_ * shape_.segments); }

@@ -22,45 +22,69 @@ class SliceEmitter {
   void Run(LV panel, LV from, LV count) {
     const int64_t bytes =
         e_.target().vector_bits == 512 ? program::kLinearSliceBytes : kSliceBytesOfNarrow;
-    const int64_t most = bytes / SumsBytes() / 2 * 2;  // even, for the steps of pairs
-    const int64_t size = std::min(most, linear_.k);
-    CallSlice(panel, from, count, e_.I64(0), size, true);
-    const int64_t whole = linear_.k / size * size;
-    if (size < whole) {
-      e_.For(e_.I64(size), e_.I64(whole), size,
-             [&](LV k) { CallSlice(panel, from, count, k, size, false); });
+    const int64_t k = linear_.k, most = bytes / SumsBytes();
+    const int64_t slices = (k + most - 1) / most;
+    const int64_t size = ((k + slices - 1) / slices + 1) / 2 * 2;  // even, for the steps of pairs
+    const int64_t last = (k - 1) / size * size;
+    if (last == 0) return CallSlice(panel, from, count, e_.I64(0), {k, true, true});
+    CallSlice(panel, from, count, e_.I64(0), {size, true, false});
+    if (last > size) {
+      e_.For(e_.I64(size), e_.I64(last), size, [&](LV k) {
+        CallSlice(panel, from, count, k, {size, false, false});
+      });
     }
-    if (whole < linear_.k) CallSlice(panel, from, count, e_.I64(whole), linear_.k - whole, false);
+    CallSlice(panel, from, count, e_.I64(last), {k - last, false, true});
   }
 
  private:
+  // The first one's sums begin with zero, the last one's are done.
+  struct Slice {
+    int64_t size;
+    bool first, last;
+  };
+
   int64_t VectorBytes() const { return int64_t{4} * e_.lanes(); }
   int64_t SumsBytes() const { return SliceSumsBytes(e_, linear_.slots); }
-
-  // The first one's sums begin with zero.
-  void CallSlice(LV panel, LV from, LV count, LV k, int64_t size, bool first) {
-    const std::string name = absl::StrCat(first ? "first_" : "", name_, "_", size);
-    e_.Call(absl::StrCat("slices_", name), {panel, from, count, k},
-            [&](const std::vector<LV>& p) { Slice(p[0], p[1], p[2], p[3], size, first, name); });
+  // Where the sums of `row` lie. Between slices those of all rows are kept.
+  LV SumsAt(LV row, const Slice& slice) {
+    if (slice.first && slice.last) return e_.I64(kSumsAt);
+    return e_.AddMul(e_.I64(kSumsAt), row, SumsBytes());
   }
 
-  // Adds the products of `size` of k from `k` on.
-  void Slice(LV panel, LV from, LV count, LV k, int64_t size, bool first, const std::string& name) {
-    e_.Call(absl::StrCat("widen_", name_, "_", size), {panel, k},
-            [&](const std::vector<LV>& p) { Widen(p[0], p[1], size); });
+  void CallSlice(LV panel, LV from, LV count, LV k, const Slice& slice) {
+    const std::string name = absl::StrCat(slice.first  ? "first_"
+                                          : slice.last ? "last_"
+                                                       : "",
+                                          "slices_", name_, "_", slice.size);
+    e_.Call(name, {panel, from, count, k},
+            [&](const std::vector<LV>& p) { Rows(p[0], p[1], p[2], p[3], slice); });
+  }
+
+  // Adds the products of a slice from `k` on.
+  void Rows(LV panel, LV from, LV count, LV k, const Slice& slice) {
+    const std::string name = absl::StrCat(name_, "_", slice.size);
+    e_.Call(absl::StrCat("widen_", name), {panel, k},
+            [&](const std::vector<LV>& p) { Widen(p[0], p[1], slice.size); });
     // There are more tiles than these.
-    const bool asks = AsksForNextWeights(e_.target());
-    const auto asking_tile = [&](LV row) {
-      e_.Call(absl::StrCat("asking_slice_", name), {panel, from, row, k},
-              [&](const std::vector<LV>& p) {
-                Tile(p[1], p[2], p[3], size, first, NextSlice(p[0], p[2], p[3], size));
-              });
-    };
-    LV asking = e_.I64(asks ? kAskingTiles * tile_rows_ : 0);
-    if (asks) e_.For(e_.I64(0), asking, tile_rows_, asking_tile);
-    e_.For(asking, count, tile_rows_, [&](LV row) {
-      e_.Call(absl::StrCat("slice_", name), {from, row, k},
-              [&](const std::vector<LV>& p) { Tile(p[0], p[1], p[2], size, first, {}); });
+    LV asking = e_.I64(0);
+    if (AsksForNextWeights(e_.target())) {
+      asking = e_.I64(kAskingTiles * tile_rows_);
+      RowsOfTiles("asking_", panel, from, e_.I64(0), asking, k, slice);
+    }
+    RowsOfTiles("", panel, from, asking, count, k, slice);
+  }
+
+  void RowsOfTiles(const std::string& asks, LV panel, LV from, LV begin, LV end, LV k,
+                   const Slice& slice) {
+    const std::string name =
+        absl::StrCat(asks, slice.first ? "first_" : "", "slice_", name_, "_", slice.size);
+    e_.For(begin, end, tile_rows_, [&](LV row) {
+      e_.Call(name, {panel, from, row, k}, [&](const std::vector<LV>& p) {
+        NextWeights next;
+        if (!asks.empty()) next = NextSlice(p[0], p[2], p[3], slice.size);
+        Tile(p[1], p[2], p[3], slice, next);
+      });
+      if (slice.last) linear_.epilogue(panel, e_.b().CreateAdd(from, row), SumsAt(row, slice));
     });
   }
 
@@ -96,19 +120,19 @@ class SliceEmitter {
     if (size % step != 0) widen(e_.I64(size / step), 1);  // its partner is padding
   }
 
-  void Tile(LV from, LV row, LV k, int64_t size, bool first_slice, const NextWeights& next) {
+  void Tile(LV from, LV row, LV k, const Slice& slice, const NextWeights& next) {
     const TileShape shape = LargestTile(e_.target(), DotMode::kF32);
     DotTile tile;
     tile.next = next;
-    tile.k = size;
+    tile.k = slice.size;
     tile.b_stride = SumsBytes();
     tile.a_dtype = linear_.a_dtype;
     tile.a_rows = linear_.inputs(from, row, k, tile_rows_);
     tile.next_rows = tile_rows_ * linear_.row_bytes;
-    LV sums = e_.Offset(e_.scratch(), e_.AddMul(e_.I64(kSumsAt), row, SumsBytes()));
-    if (!first_slice) {
+    LV sums = e_.Offset(e_.scratch(), SumsAt(row, slice));
+    if (!slice.first) {
       tile.next_sums = e_.Offset(sums, tile_rows_ * SumsBytes());
-      tile.next_sums_step = std::max<int64_t>(1, tile_rows_ * SumsBytes() / size);
+      tile.next_sums_step = std::max<int64_t>(1, tile_rows_ * SumsBytes() / slice.size);
     }
     for (int64_t first = 0; first < linear_.slots; first += shape.slots) {
       const int64_t stop = std::min<int64_t>(linear_.slots, first + shape.slots);
@@ -124,7 +148,7 @@ class SliceEmitter {
       }
       tile.sums.clear();
       for (LV place : places) {
-        if (!first_slice) tile.sums.push_back(e_.LoadFloat(place, DType::kF32, e_.lanes()));
+        if (!slice.first) tile.sums.push_back(e_.LoadFloat(place, DType::kF32, e_.lanes()));
       }
       const std::vector<LV> found = EmitDotTile(e_, tile);
       for (size_t i = 0; i < found.size(); ++i) {

@@ -1,7 +1,7 @@
 // Linears of many rows and weights of half precision: the weights are widened once for many tiles
-// of rows, a slice of k at a time that stays in the second-level cache. Widening in every tile costs
-// a sixth of its products. Sums pass through memory between slices, in the order of k, so that a
-// row gets the same bits as in a tile of few. Tested by tests/codegen_linear_test.cc.
+// of rows, a slice of k at a time that stays in the second-level cache. Widening in every tile
+// costs a sixth of its products. Sums pass through memory between slices, in the order of k, so
+// that a row gets the same bits as in a tile of few. Tested by tests/codegen_linear_test.cc.
 #ifndef NINFER_CODEGEN_SLICES_H_
 #define NINFER_CODEGEN_SLICES_H_
 
@@ -24,6 +24,8 @@ struct SlicedLinear {
   // The first vectors of all slots; the addresses of rows of x from a column on.
   std::function<std::vector<LV>(LV panel)> weights = nullptr;
   std::function<std::vector<LV>(LV from, LV row, LV k, int rows)> inputs = nullptr;
+  // Calls the epilogue of a tile of rows, whose sums lie at `at` in scratch.
+  std::function<void(LV panel, LV row, LV at)> epilogue = nullptr;
 };
 
 bool WantsSlices(DotMode mode);
@@ -32,8 +34,8 @@ bool WantsSlices(DotMode mode);
 int SliceTileRows(const Target& target);
 LV SlicedRows(Emitter& e, LV rows);
 
-// Sums all of k for the first `count` rows (whole tiles) of the block of rows that begins at `from`
-// into scratch[kLinearTileBytes + row * SliceSumsBytes]; `name` tells these panels from others.
+// The first `count` rows (whole tiles) of the block of rows that begins at `from`; `name` tells
+// these panels from others.
 void EmitSlices(Emitter& e, const SlicedLinear& linear, const std::string& name, LV panel, LV from,
                 LV count);
 int64_t SliceSumsBytes(const Emitter& e, int64_t slots);

@@ -23,6 +23,8 @@ using program::Family;
 constexpr int64_t kRows[] = {1, 2, 3, 5, 6, 7, 8, 12, 17, 45, 70};
 constexpr int64_t kN[] = {1, 31, 32, 33, 64, 96, 173};
 constexpr int64_t kK[] = {1, 2, 3, 33, 64, 100};
+// Of three slices, the last one shorter and odd; of a panel alone two.
+constexpr int64_t kSlicedN = 96, kSlicedK = 4131;
 
 struct Types {
   Format format;
@@ -61,21 +63,24 @@ void Reference(const Operands& operands, std::vector<Tensor>* expected,
 void CheckTypes(size_t index) {
   const Types& types = kTypes[index];
   KernelHarness harness;
+  const auto add = [&](int64_t n, int64_t k) {
+    return harness.Add(
+        {absl::StrCat("linear_", types.weights, "_", types.activations, "_", n, "x", k),
+         Family::kLinear,
+         absl::StrCat("(%x: ", types.activations, "[T,", k, "], %w: ", types.weights, "[", n, ",",
+                      k, "]) {\n  %0 = linear %x, %w : f32[T,", n, "]\n  return %0\n}"),
+         {{"w", types.format}}});
+  };
   for (size_t i = 0; i < std::size(kN); ++i) {
     for (size_t j = 0; j < std::size(kK); ++j) {
-      if (!FullTier() && (i + 2 * j + index) % std::size(kTypes) != 0) continue;
-      harness.Add(
-          {absl::StrCat("linear_", types.weights, "_", types.activations, "_", kN[i], "x", kK[j]),
-           Family::kLinear,
-           absl::StrCat("(%x: ", types.activations, "[T,", kK[j], "], %w: ", types.weights, "[",
-                        kN[i], ",", kK[j], "]) {\n  %0 = linear %x, %w : f32[T,", kN[i],
-                        "]\n  return %0\n}"),
-           {{"w", types.format}}});
+      if (FullTier() || (i + 2 * j + index) % std::size(kTypes) == 0) add(kN[i], kK[j]);
     }
   }
+  const int sliced = types.format == Format::kPanelF32 ? -1 : add(kSlicedN, kSlicedK);
   ASSERT_NO_FATAL_FAILURE(harness.Compile());
   for (int kernel = 0; kernel < static_cast<int>(harness.program().kernels.size()); ++kernel) {
     for (const int64_t rows : kRows) {
+      if (kernel == sliced && rows != std::end(kRows)[-1]) continue;
       Operands operands;
       operands.dims["T"] = rows;
       harness.FillRandom(kernel, 31 * kernel + rows, &operands);

@@ -11,8 +11,6 @@ namespace {
 
 constexpr int64_t kSumsAt = program::kLinearTileBytes;
 constexpr int64_t kSliceAt = kSumsAt + program::kLinearSumsBytes;
-// Tiles of narrow vectors read a slice several times.
-constexpr int64_t kSliceBytesOfNarrow = 64 << 10;
 
 class SliceEmitter {
  public:
@@ -20,9 +18,7 @@ class SliceEmitter {
       : e_(e), linear_(linear), name_(name), tile_rows_(SliceTileRows(e.target())) {}
 
   void Run(LV panel, LV from, LV count) {
-    const int64_t bytes =
-        e_.target().vector_bits == 512 ? program::kLinearSliceBytes : kSliceBytesOfNarrow;
-    const int64_t k = linear_.k, most = bytes / SumsBytes();
+    const int64_t k = linear_.k, most = program::kLinearSliceBytes / SumsBytes();
     const int64_t slices = (k + most - 1) / most;
     const int64_t size = ((k + slices - 1) / slices + 1) / 2 * 2;  // even, for the steps of pairs
     const int64_t last = (k - 1) / size * size;

@@ -1,7 +1,7 @@
 // Linears of many rows and weights of half precision: the weights are widened once for many tiles
-// of rows, a slice of k at a time that stays in the second-level cache. Widening in every tile
-// costs a sixth of its products. Sums pass through memory between slices, in the order of k, so
-// that a row gets the same bits as in a tile of few. Tested by tests/codegen_linear_test.cc.
+// of rows, a slice of k at a time that stays in the caches. Widening in every tile costs a sixth of
+// its products. Sums pass through memory between slices, in the order of k, so that a row gets the
+// same bits as in a tile of few. Tested by tests/codegen_linear_test.cc.
 #ifndef NINFER_CODEGEN_SLICES_H_
 #define NINFER_CODEGEN_SLICES_H_
 

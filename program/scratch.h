@@ -12,12 +12,12 @@ namespace ninfer::program {
 inline constexpr int64_t kLinearTileBytes = 64 << 10;
 inline constexpr int64_t kLinearRowBlock = 512;
 // Where a linear of half precision has many rows: the sums of a block of them over some of k, 64
-// columns wide, and behind those so much of the panels in f32, 2,048 of k, as stays in a
-// second-level cache. Tiles of 512 bits read it fast enough from there, and between smaller slices
-// sums pass through memory: of k = 1536, 24 KiB reached 92% of FMA's rate, 128 KiB 97%, the whole
-// 98%.
+// columns wide, and behind those so much of the panels in f32, 256 of k. Between slices sums pass
+// through memory, and all of a slice is read again by every tile: in quiet minutes slices of 24 KiB
+// reached 92% of FMA's rate, of 64 KiB 96%, of 512 KiB 98%; where neighbours wanted the same caches,
+// no size more than another.
 inline constexpr int64_t kLinearSumsBytes = kLinearRowBlock * 64 * 4;
-inline constexpr int64_t kLinearSliceBytes = 512 << 10;
+inline constexpr int64_t kLinearSliceBytes = 64 << 10;
 
 // Attention has so many rows, (token, query head) pairs, at hand at once, and their scores for so
 // many pages. Work, that of kv_append too, is dealt in parts of so many tokens of one KV head, so

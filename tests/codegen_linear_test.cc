@@ -24,7 +24,7 @@ constexpr int64_t kRows[] = {1, 2, 3, 5, 6, 7, 8, 12, 17, 45, 70};
 constexpr int64_t kN[] = {1, 31, 32, 33, 64, 96, 173};
 constexpr int64_t kK[] = {1, 2, 3, 33, 64, 100};
 // Of three slices, the last one shorter and odd; of a panel alone two.
-constexpr int64_t kSlicedN = 96, kSlicedK = 4131;
+constexpr int64_t kSlicedN = 96, kSlicedK = 517;
 
 struct Types {
   Format format;

@@ -253,8 +253,7 @@ void LinearWriter::Epilogue(RowWriter& rows,
                             const std::function<std::string(int64_t segment)>& sum) {
   Text& text = w_.text();
   const int64_t columns = RowColumns(w_.body().results()[0]->type());
-  std::string column = "n";
-  if (grouped_) column = "(pair * kN + n)";
+  const std::string column = grouped_ ? "(pair * kN + n)" : "n";
   const auto at_segment = [&](int64_t segment) {
     return [&, segment](const std::string&, const std::string&) { return sum(segment); };
   };

@@ -182,7 +182,8 @@ class CodegenModelKernels : public testing::TestWithParam<std::string> {
     for (const frontend::ImportedModel* model : {&*demo, &*gpt2, &*experts}) {
       const size_t variants = model == &*gpt2   ? 2
                               : model == &*demo ? std::size(kVariants)
-                                                : kForAll;
+                              : FullTier()      ? kForAll
+                                                : 2;
       for (size_t i = 0; i < variants; ++i) AddKernels(*model, kVariants[i], harness_, &seen);
     }
     auto wide = frontend::ImportRandomModel("llama", kWideConfig, DType::kF32, 1, {});

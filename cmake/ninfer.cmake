@@ -17,7 +17,8 @@ target_compile_options(ninfer_flags INTERFACE -Wall -Wextra -Werror -Wno-unused-
 option(NINFER_PRECOMPILED_HEADERS "Precompile the headers that most files include" OFF)
 if(NINFER_PRECOMPILED_HEADERS)
   # GCC 12 then warns, wrongly, of what it inlines of std::string.
-  target_compile_options(ninfer_flags INTERFACE -Wno-array-bounds -Wno-stringop-overflow -Wno-restrict)
+  target_compile_options(ninfer_flags INTERFACE -Wno-array-bounds -Wno-stringop-overflow
+                         -Wno-stringop-overread -Wno-restrict)
 endif()
 set(NINFER_COMMON_HEADERS <algorithm> <cstdint> <functional> <memory> <sstream> <string> <utility> <vector>
     <absl/container/flat_hash_map.h> <absl/container/flat_hash_set.h> <absl/status/statusor.h>

@@ -48,10 +48,8 @@ class SliceEmitter {
   }
 
   void CallSlice(LV panel, LV from, LV count, LV k, const Slice& slice) {
-    const std::string name = absl::StrCat(slice.first  ? "first_"
-                                          : slice.last ? "last_"
-                                                       : "",
-                                          "slices_", name_, "_", slice.size);
+    const char* which = slice.first ? "first_" : slice.last ? "last_" : "";
+    const std::string name = absl::StrCat(which, "slices_", name_, "_", slice.size);
     e_.Call(name, {panel, from, count, k},
             [&](const std::vector<LV>& p) { Rows(p[0], p[1], p[2], p[3], slice); });
   }

@@ -59,7 +59,7 @@ llvm::Function* Emitter::NewFunction(llvm::ArrayRef<llvm::Type*> parameters,
     function->addFnAttr("prefer-vector-width", "512");
     function->addFnAttr("min-legal-vector-width", "512");
   }
-  lines_.AddFunction(function);
+  lines_.AddFunction(function, marked_);
   return function;
 }
 

@@ -22,20 +22,23 @@ LineMarker::LineMarker(const program::Kernel& kernel, int first_line, llvm::Modu
                              "", llvm::DICompileUnit::LineTablesOnly);
 }
 
-void LineMarker::AddFunction(llvm::Function* function) {
+void LineMarker::AddFunction(llvm::Function* function, const ir::Node* node) {
   if (first_line_ == 0) return;
   llvm::DISubroutineType* type =
       builder_.createSubroutineType(builder_.getOrCreateTypeArray(std::nullopt));
   function->setSubprogram(builder_.createFunction(
-      file_, function->getName(), function->getName(), file_, first_line_, type, first_line_,
+      file_, function->getName(), function->getName(), file_, first_line_, type, LineOf(node),
       llvm::DINode::FlagZero,
       llvm::DISubprogram::SPFlagDefinition | llvm::DISubprogram::SPFlagOptimized));
 }
 
+int LineMarker::LineOf(const ir::Node* node) const {
+  return node == nullptr ? first_line_ : lines_.at(node);
+}
+
 llvm::DebugLoc LineMarker::At(const llvm::Function* function, const ir::Node* node) const {
   if (first_line_ == 0) return llvm::DebugLoc();
-  const int line = node == nullptr ? first_line_ : lines_.at(node);
-  return llvm::DILocation::get(function->getContext(), line, 0, function->getSubprogram());
+  return llvm::DILocation::get(function->getContext(), LineOf(node), 0, function->getSubprogram());
 }
 
 void LineMarker::Finish() {

@@ -20,12 +20,15 @@ class LineMarker {
   // `first_line` is that of the kernel's function in the text; 0: nothing is marked.
   LineMarker(const program::Kernel& kernel, int first_line, llvm::Module* module);
 
-  void AddFunction(llvm::Function* function);
+  // `function` begins for `node`: what saves registers and takes arguments is there for it.
+  void AddFunction(llvm::Function* function, const ir::Node* node);
   // The place of what is emitted for `node` (null: for the kernel as a whole) into `function`.
   llvm::DebugLoc At(const llvm::Function* function, const ir::Node* node) const;
   void Finish();
 
  private:
+  int LineOf(const ir::Node* node) const;
+
   absl::flat_hash_map<const ir::Node*, int> lines_;
   int first_line_;
   llvm::DIBuilder builder_;

@@ -78,7 +78,7 @@ void EmitBody(Emitter& e) {
 
 // What the emitters leave to be done, each once: constant arguments of helper functions, common
 // addresses, loops of one turn, what stays the same in a loop, arguments that nothing uses then.
-// The default pipeline of O2 takes two to three times as long over the same hot loops.
+// The default pipeline of O2 takes two to three times as long over tiles of the same length.
 constexpr char kPipeline[] =
     "ipsccp,function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
     "loop-mssa(loop-rotate,licm),loop(indvars,loop-deletion),early-cse<memssa>,"

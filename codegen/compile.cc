@@ -64,6 +64,8 @@ void EmitBody(Emitter& e) {
       return EmitLinear(e);
     case program::Family::kRouting:
       return EmitRouting(e);
+    case program::Family::kArgmax:
+      return EmitArgmax(e);
     case program::Family::kRowwise:
       return EmitRowwise(e);
     case program::Family::kKvAppend:

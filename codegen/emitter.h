@@ -225,6 +225,7 @@ inline int64_t DotStep(DotMode mode) {
 // Emitters, one a family.
 void EmitLinear(Emitter& e);
 void EmitRouting(Emitter& e);
+void EmitArgmax(Emitter& e);
 void EmitRowwise(Emitter& e);
 void EmitKvAppend(Emitter& e);
 void EmitAttention(Emitter& e);

@@ -13,10 +13,12 @@
 #include <climits>
 
 #include "absl/strings/str_cat.h"
+#include "codegen/argmax.h"
 #include "codegen/emitter.h"
 #include "codegen/expert_choices.h"
 #include "codegen/linear_shape.h"
 #include "codegen/row_evaluator.h"
+#include "program/body.h"
 #include "program/scratch.h"
 
 namespace ninfer::codegen {
@@ -439,6 +441,8 @@ class LinearEmitter {
       LV column = e_.b().CreateAdd(first_column, c);
       if (skipped != nullptr) column = e_.b().CreateAdd(skipped, column);
       for (size_t i = 0; i < e_.body().results().size(); ++i) {
+        const ir::Node* node = e_.body().results()[i]->producer();
+        if (node != nullptr && program::IsParts(*node)) continue;
         StoreResult(static_cast<int>(i), Place{row, width, 0, nullptr}, column);
       }
     };
@@ -466,6 +470,7 @@ class LinearEmitter {
       if (shape_.n % lanes != 0) {
         e_.For(whole, columns, 1, [&](LV c) { visit(row, skipped, accumulators, c, 1); });
       }
+      EmitPanelParts(e_, row, panel, group, shape_.n);
     });
   }
 

@@ -46,8 +46,9 @@ void LineMarker::Finish() {
 }
 
 const ir::Node* AnchorOf(const program::Kernel& kernel) {
-  for (const ir::Op op : {ir::Op::kLinear, ir::Op::kGroupedLinear, ir::Op::kTopK,
-                          ir::Op::kPagedAttention, ir::Op::kKvAppend, ir::Op::kScratchPages}) {
+  for (const ir::Op op :
+       {ir::Op::kLinear, ir::Op::kGroupedLinear, ir::Op::kTopK, ir::Op::kArgmax, ir::Op::kArgmaxOf,
+        ir::Op::kPagedAttention, ir::Op::kKvAppend, ir::Op::kScratchPages}) {
     if (const ir::Node* node = program::FindNode(*kernel.body, op)) return node;
   }
   return nullptr;

@@ -122,6 +122,7 @@ void FillTables(const program::Program& program, absl::string_view name, plan::P
     entry.arguments.push_back(argument.name);
   }
   entry.output = program.output;
+  entry.argmax = program.argmax;
   entry.few_rows = program.few_rows;
   entry.arena_bytes = static_cast<uint64_t>(program.arena_bytes);
   entry.replica_bytes = static_cast<uint64_t>(program.replica_bytes);

@@ -13,6 +13,7 @@
 #include "runtime/cpu_executor.h"
 #include "runtime/cpu_image.h"
 #include "runtime/kv_pages.h"
+#include "runtime/sampling/sampling.h"
 
 namespace ninfer::compiler {
 
@@ -58,6 +59,27 @@ absl::StatusOr<std::unique_ptr<runtime::Executor>> ExecutorOf(const Compiled& co
   return runtime::CpuExecutor::Create(std::move(plan), run);
 }
 
+namespace {
+
+// The ids that the step itself finds are those of its logits, the last of `logits`.
+absl::Status CheckArgmax(runtime::Executor& executor, const runtime::StepInput& step,
+                         const std::vector<float>& logits) {
+  const size_t vocab = executor.metadata().vocab_size, rows = step.rows.size();
+  std::vector<int32_t> ids(rows);
+  NINFER_RETURN_IF_ERROR(executor.StepGreedy(step, ids.data()));
+  for (size_t i = 0; i < rows; ++i) {
+    const int32_t expected = runtime::FirstLargest(
+        absl::MakeConstSpan(logits).subspan(logits.size() - (rows - i) * vocab, vocab));
+    if (ids[i] == expected) continue;
+    return absl::InternalError(
+        absl::StrCat("the plan's argmax does not agree with its logits: expected ", expected,
+                     ", found ", ids[i]));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
                                            const std::vector<int32_t>& ids, int64_t first) {
   const int64_t vocab = executor.metadata().vocab_size;
@@ -88,6 +110,7 @@ absl::StatusOr<std::vector<float>> RunPlan(runtime::Executor& executor,
     runtime::StepInput input{tokens, positions, bounds, cached, table, rows, rope_len};
     NINFER_RETURN_IF_ERROR(executor.Step(input, logits.data() + done * vocab));
     done = next;
+    if (done == count) NINFER_RETURN_IF_ERROR(CheckArgmax(executor, input, logits));
   }
   return logits;
 }

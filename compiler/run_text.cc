@@ -11,6 +11,7 @@
 #include "eager/program_interpreter.h"
 #include "passes/passes.h"
 #include "plan/memory.h"
+#include "runtime/sampling/sampling.h"
 
 namespace ninfer::compiler {
 namespace {
@@ -181,6 +182,22 @@ class TextRunner {
   int64_t vocab_ = 0;
 };
 
+// Where a step gives ids of the largest logits, they are those of the logits beside them.
+absl::Status CheckArgmax(const eager::Tensor& logits, const eager::Tensor& ids) {
+  if (ids.ints == nullptr || logits.floats == nullptr || logits.shape.size() != 2) {
+    return absl::OkStatus();
+  }
+  const int64_t vocab = logits.shape[1];
+  for (int64_t row = 0; row < logits.shape[0]; ++row) {
+    const int32_t expected =
+        runtime::FirstLargest(absl::MakeConstSpan(*logits.floats).subspan(row * vocab, vocab));
+    const int32_t found = row < ids.elements() ? (*ids.ints)[row] : -1;
+    if (found == expected) continue;
+    return InvalidArgument("argmax of row ", row, ": expected ", expected, ", found ", found);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
@@ -202,6 +219,7 @@ absl::StatusOr<TextLogits> RunGraph(const ir::Module& module,
     NINFER_ASSIGN_OR_RETURN(std::vector<eager::Tensor> results,
                             interpreter->Run(step, &pools, observer));
     if (results.empty()) return eager::Tensor();
+    if (results.size() > 1) NINFER_RETURN_IF_ERROR(CheckArgmax(results[0], results.back()));
     return std::move(results[0]);
   };
   const std::vector<TextPictures> none;
@@ -240,7 +258,12 @@ absl::StatusOr<TextLogits> RunProgram(const program::Program& program,
                                       const std::vector<TextPictures>& pictures) {
   NINFER_ASSIGN_OR_RETURN(const PackedProgram packed,
                           PackedProgram::Create(program, weights, threads, PagesOf(texts)));
-  const auto run = [&](const eager::StepArguments& step) { return packed.interpreter->Run(step); };
+  const auto run = [&](const eager::StepArguments& step) -> absl::StatusOr<eager::Tensor> {
+    NINFER_ASSIGN_OR_RETURN(eager::Tensor logits, packed.interpreter->Run(step));
+    NINFER_ASSIGN_OR_RETURN(const eager::Tensor ids, packed.interpreter->Argmax());
+    NINFER_RETURN_IF_ERROR(CheckArgmax(logits, ids));
+    return logits;
+  };
   return TextRunner(texts, pictures, singles, LimitsOf(program.symbols, !program.kv.empty()), run)
       .Run();
 }

@@ -258,6 +258,14 @@ absl::StatusOr<Tensor> Evaluator::Compute(const ir::Node& node, absl::Span<const
       return WeightedSum(context_, x(0), x(1));
     case ir::Op::kTopK:
       return TopK(context_, x(0), node.attr_int("k"));
+    case ir::Op::kArgmax:
+      return Argmax(x(0));
+    case ir::Op::kMaxParts:
+      return MaxParts(context_, x(0), node.attr_int("columns"));
+    case ir::Op::kArgmaxParts:
+      return ArgmaxParts(x(0), node.attr_int("columns"));
+    case ir::Op::kArgmaxOf:
+      return ArgmaxOf(x(0), x(1));
     case ir::Op::kTakeColumns:
       return TakeColumns(context_, x(0), x(1));
     case ir::Op::kGroupedLinear:

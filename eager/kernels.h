@@ -51,6 +51,10 @@ Tensor LayerNorm(const Context& context, const Tensor& x, const Tensor& w, const
                  double eps);
 Tensor WeightedSum(const Context& context, const Tensor& x, const Tensor& w);
 Tensor TopK(const Context& context, const Tensor& x, int64_t k);
+Tensor Argmax(const Tensor& x);
+Tensor MaxParts(const Context& context, const Tensor& x, int64_t columns);
+Tensor ArgmaxParts(const Tensor& x, int64_t columns);
+Tensor ArgmaxOf(const Tensor& parts, const Tensor& ids);
 
 // kernels_matmul.cc. A weight with `turned_rows` = N > 0 is held as [K, N and padding].
 void Gemm(bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,

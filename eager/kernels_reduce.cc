@@ -13,6 +13,20 @@ namespace {
 
 constexpr int64_t kGrain = 4096;  // elements that are worth a thread
 
+// Where the first of the largest of `count` elements from `first` on lies; -1 where none is above
+// -inf.
+int32_t FirstLargest(const Tensor& x, int64_t first, int64_t count) {
+  float most = -INFINITY;
+  int32_t at = -1;
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = (*x.floats)[first + i];
+    if (!(value > most)) continue;  // nor a NaN
+    most = value;
+    at = static_cast<int32_t>(i);
+  }
+  return at;
+}
+
 float Sum(const float* x, int64_t count) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -108,6 +122,45 @@ Tensor TopK(const Context& context, const Tensor& x, int64_t k) {
       std::copy_n(order.begin(), k, y.ints->begin() + t * k);
     }
   });
+  return y;
+}
+
+Tensor Argmax(const Tensor& x) {
+  const int64_t rows = x.shape[0], n = x.shape[1];
+  Tensor y = Tensor::Ints({rows}, std::vector<int32_t>(rows));
+  for (int64_t t = 0; t < rows; ++t) (*y.ints)[t] = FirstLargest(x, t * n, n);
+  return y;
+}
+
+Tensor MaxParts(const Context& context, const Tensor& x, int64_t columns) {
+  const int64_t rows = x.shape[0], n = x.shape[1], parts = (n - 1) / columns + 1;
+  Tensor y = context.workspace->Floats({rows, parts});
+  for (int64_t i = 0; i < rows * parts; ++i) {
+    const int64_t from = i % parts * columns, first = i / parts * n + from;
+    const int32_t at = FirstLargest(x, first, std::min(columns, n - from));
+    (*y.floats)[i] = at < 0 ? -INFINITY : (*x.floats)[first + at];
+  }
+  return y;
+}
+
+Tensor ArgmaxParts(const Tensor& x, int64_t columns) {
+  const int64_t rows = x.shape[0], n = x.shape[1], parts = (n - 1) / columns + 1;
+  Tensor y = Tensor::Ints({rows, parts}, std::vector<int32_t>(rows * parts));
+  for (int64_t i = 0; i < rows * parts; ++i) {
+    const int64_t from = i % parts * columns;
+    const int32_t at = FirstLargest(x, i / parts * n + from, std::min(columns, n - from));
+    (*y.ints)[i] = static_cast<int32_t>(from) + std::max(at, 0);
+  }
+  return y;
+}
+
+Tensor ArgmaxOf(const Tensor& parts, const Tensor& ids) {
+  const int64_t rows = parts.shape[0], n = parts.shape[1];
+  Tensor y = Tensor::Ints({rows}, std::vector<int32_t>(rows));
+  for (int64_t t = 0; t < rows; ++t) {
+    const int32_t at = FirstLargest(parts, t * n, n);
+    (*y.ints)[t] = at < 0 ? -1 : (*ids.ints)[t * n + at];
+  }
   return y;
 }
 

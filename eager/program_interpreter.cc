@@ -264,4 +264,10 @@ absl::StatusOr<Tensor> ProgramInterpreter::Run(const StepArguments& arguments) {
                              &state_->workspace);
 }
 
+absl::StatusOr<Tensor> ProgramInterpreter::Argmax() const {
+  const int index = state_->program->argmax;
+  if (index < 0) return Tensor();
+  return state_->memory.Read(index, state_->program->buffers[index].type, 0, &state_->workspace);
+}
+
 }  // namespace ninfer::eager

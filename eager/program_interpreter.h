@@ -26,6 +26,9 @@ class ProgramInterpreter {
 
   // Runs one step on the interpreter's own KV pools; returns the logits [R, vocab].
   absl::StatusOr<Tensor> Run(const StepArguments& arguments);
+  // The ids [R] of the largest logits that the last step found; no tensor where the program does
+  // not look for them.
+  absl::StatusOr<Tensor> Argmax() const;
 
  private:
   struct State;

@@ -154,6 +154,38 @@ RuleResult TopKShape(const RuleInput& in) {
   return Type{DType::kI32, {in.type(0).shape[0], Dim::Static(k)}};
 }
 
+// Rows of x; an error where its columns are no number.
+absl::StatusOr<Dim> RowsOfColumns(const RuleInput& in) {
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt}));
+  const Dim& columns = in.type(0).shape[1];
+  if (columns.is_static() && columns.offset > 0 && columns.offset <= INT32_MAX) {
+    return in.type(0).shape[0];
+  }
+  return OperandError(in, 0, "a number of columns");
+}
+
+RuleResult ArgmaxShape(const RuleInput& in) {
+  NINFER_ASSIGN_OR_RETURN(const Dim rows, RowsOfColumns(in));
+  return Type{DType::kI32, {rows}};
+}
+
+RuleResult PartsShape(const RuleInput& in, DType dtype) {
+  NINFER_ASSIGN_OR_RETURN(const Dim rows, RowsOfColumns(in));
+  const int64_t columns = in.attr<int64_t>("columns"), all = in.type(0).shape[1].offset;
+  if (columns < 1) return InvalidArgument("columns: expected at least 1, found ", columns);
+  return Type{dtype, {rows, Dim::Static((all - 1) / columns + 1)}};
+}
+
+RuleResult MaxPartsShape(const RuleInput& in) { return PartsShape(in, DType::kF32); }
+
+RuleResult ArgmaxPartsShape(const RuleInput& in) { return PartsShape(in, DType::kI32); }
+
+RuleResult ArgmaxOfShape(const RuleInput& in) {
+  NINFER_ASSIGN_OR_RETURN(const Dim rows, RowsOfColumns(in));
+  NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kI32, {rows, in.type(0).shape[1]}));
+  return Type{DType::kI32, {rows}};
+}
+
 RuleResult TakeColumnsShape(const RuleInput& in) {
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 0, Element::kF32, {absl::nullopt, absl::nullopt}));
   NINFER_RETURN_IF_ERROR(ExpectShape(in, 1, Element::kI32, {in.type(0).shape[0], absl::nullopt}));

@@ -63,6 +63,7 @@ class Lowering {
   absl::Status MapParameters();
   absl::Status MakeRegions();
   absl::Status AddAttention(Region region);
+  void SplitArgmax(Region& region);
   void NoteTiedTables();
   absl::Status LowerRegion(Region& region);
   absl::StatusOr<KernelParam> InputOf(const Region& region, size_t index, Operand& operand);
@@ -167,6 +168,7 @@ absl::Status Lowering::MakeRegions() {
     if (!used || weights_.IsConstant(node->result()) || (joins && !wanted)) continue;
     NINFER_ASSIGN_OR_RETURN(Region region, MakeRegion(*node, Names()));
     NINFER_RETURN_IF_ERROR(PullIn(region, Names()));
+    if (region.family == Family::kArgmax) SplitArgmax(region);
     if (HoldsAttention(region)) {
       NINFER_RETURN_IF_ERROR(AddAttention(std::move(region)));
     } else {
@@ -204,6 +206,19 @@ absl::Status Lowering::AddAttention(Region region) {
     regions_.push_back(std::move(part));
   }
   return absl::OkStatus();
+}
+
+void Lowering::SplitArgmax(Region& region) {
+  if (region.body->nodes().size() > 1) return;  // of a view
+  for (Region& head : regions_) {
+    absl::optional<ArgmaxParts> parts = PartsOf(head, region.sources[0].value);
+    if (!parts.has_value()) continue;
+    parts->values_buffer = AddBuffer("max_parts", parts->values);
+    parts->ids_buffer = AddBuffer("argmax_parts", parts->ids);
+    head.own_buffers = {parts->values_buffer, parts->ids_buffer};
+    TakeParts(*parts, region);
+    return;
+  }
 }
 
 void Lowering::NoteTiedTables() {
@@ -278,6 +293,7 @@ absl::StatusOr<KernelParam> Lowering::InputOf(const Region& region, size_t index
 }
 
 void Lowering::AddOutputs(const Region& region, const Kernel& kernel, program::Launch& launch) {
+  size_t own = 0;
   for (size_t i = 0; i < region.results.size(); ++i) {
     const ir::Type& type = kernel.body->results()[i]->type();
     const ir::Value* value = region.results[i];
@@ -287,12 +303,12 @@ void Lowering::AddOutputs(const Region& region, const Kernel& kernel, program::L
       }
       continue;
     }
-    int buffer = region.own_buffer;
-    if (value != nullptr) {
-      buffer = AddBuffer(value->name(), type);
-      operands_[value] = {OperandKind::kBuffer, buffer};
+    if (value == nullptr) {
+      launch.operands.push_back({OperandKind::kBuffer, region.own_buffers[own++]});
+      continue;
     }
-    launch.operands.push_back({OperandKind::kBuffer, buffer});
+    operands_[value] = {OperandKind::kBuffer, AddBuffer(value->name(), type)};
+    launch.operands.push_back(operands_[value]);
   }
 }
 
@@ -342,12 +358,15 @@ absl::Status Lowering::MapResults() {
     const auto it = operands_.find(result);
     if (result->type().is_kv && it != operands_.end()) continue;
     const bool stored = it != operands_.end() && it->second.kind == OperandKind::kBuffer;
-    if (!stored || program_.output >= 0) {
+    const bool ids = result->producer() != nullptr && result->producer()->op() == Op::kArgmax;
+    int& output = ids ? program_.argmax : program_.output;
+    if (!stored || output >= 0) {
       return InvalidArgument("lower: @", step_.name(),
-                             ": expected one computed result beside the KV states, found %",
+                             ": expected one computed result beside the KV states and its argmax, "
+                             "found %",
                              result->name(), " too");
     }
-    program_.output = it->second.index;
+    output = it->second.index;
     program_.buffers[it->second.index].is_output = true;
   }
   if (program_.output < 0) {

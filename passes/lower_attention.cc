@@ -92,7 +92,7 @@ Region MakePages(const ir::Value* seq_bounds, const ir::Type& page_table, int bu
   ir::Node* pages = region.body->Insert(Op::kScratchPages, {bounds}, types, {});
   region.body->results().push_back(pages->result());
   region.results.push_back(nullptr);
-  region.own_buffer = buffer;
+  region.own_buffers = {buffer};
   region.name = "scratch_pages";
   region.provenance = "scratch KV pool";
   return region;

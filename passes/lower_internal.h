@@ -27,7 +27,7 @@ struct Region {
   std::unique_ptr<ir::Function> body;     // a copy that lowering may change
   std::vector<Source> sources;            // of the body's parameters, all inputs
   std::vector<const ir::Value*> results;  // values of @step, one for each result; null: no one's
-  int own_buffer = -1;                    // receives the one result when `results` has none
+  std::vector<int> own_buffers;           // receive those that are no one's, in order
   std::string name;                       // of the node, for messages
   std::string provenance;
 };
@@ -65,6 +65,19 @@ const ir::Value* SeqBoundsOf(const Region& region);
 // Splits the region into kv_append into the pool and attention over it.
 std::vector<Region> SplitAttention(Region region, const ScratchKv& scratch,
                                    const ir::Type& page_table, const ir::Type& kv);
+
+// --- lower_argmax.cc -----------------------------------------------------------------------------
+
+// The largest column of each panel of a linear's result, and which it is.
+struct ArgmaxParts {
+  ir::Type values, ids;
+  int values_buffer = -1, ids_buffer = -1;
+};
+// Lets the linear's region find them, as two results more, where `value` is its result; their
+// buffers are the caller's to make. None for any other region.
+absl::optional<ArgmaxParts> PartsOf(Region& head, const ir::Value* value);
+// The region of an argmax reads them in place of the value.
+void TakeParts(const ArgmaxParts& parts, Region& region);
 
 // --- lower_weights.cc ----------------------------------------------------------------------------
 

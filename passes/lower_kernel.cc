@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "base/page_table.h"
 #include "base/status.h"
 #include "ir/text.h"
@@ -68,9 +69,12 @@ std::string Words(const Kernel& kernel) {
     const bool silent = op_class == OpClass::kView || op_class == OpClass::kCast ||
                         op_class == OpClass::kState || op_class == OpClass::kAttention ||
                         op_class == OpClass::kQuantise || node->op() == Op::kConstant ||
-                        node->op() == Op::kLinear || node->op() == Op::kGroupedLinear;
+                        node->op() == Op::kMaxParts || node->op() == Op::kLinear ||
+                        node->op() == Op::kGroupedLinear;
     if (silent) continue;
-    std::string word = absl::StrReplaceAll(node->info().name, {{"_", ""}});
+    absl::string_view name = node->info().name;
+    if (node->op() == Op::kArgmaxParts) absl::ConsumeSuffix(&name, "_parts");
+    std::string word = absl::StrReplaceAll(name, {{"_", ""}});
     if (words.empty() || words.back() != word) words.push_back(std::move(word));
   }
   if (words.size() > kMaxWords) {
@@ -144,6 +148,10 @@ std::string NameOf(const Kernel& kernel) {
       const ir::Node& top = *program::FindNode(body, Op::kTopK);
       return absl::StrCat("routing_", InputDType(kernel), "__", Sizes(top.operand(0)->type(), 1),
                           "x", top.attr_int("k"));
+    }
+    case Family::kArgmax: {
+      const ir::Value& x = *body.nodes().back()->operand(0);
+      return absl::StrCat("argmax_", InputDType(kernel), "__", Sizes(x.type(), 1));
     }
     case Family::kRowwise:
       return RowwiseName(kernel);

@@ -35,7 +35,9 @@ absl::optional<Family> FamilyOf(const ir::Node& node) {
     case OpClass::kGroupedMatmul:
       return Family::kGroupedLinear;
     case OpClass::kTopK:
-      return Family::kRouting;
+      if (node.op() == Op::kTopK) return Family::kRouting;
+      if (node.op() != Op::kArgmax) return absl::nullopt;
+      return Family::kArgmax;
     case OpClass::kQuantise:  // joins the linear that reads it
       return absl::nullopt;
     case OpClass::kAttention:

@@ -30,6 +30,8 @@ absl::StatusOr<PipelineResult> RunPipelineWith(ir::Module module, const PassOpti
   run.Run(PassId::kFormAttention);
   // When q, k, v and every linear have their final operands; before fuse takes the casts in.
   run.Run(PassId::kSettlePrecision);
+  // Behind last-rows and precision: of the logits as they are given to the caller.
+  run.Run(PassId::kFindArgmax);
   // Last on the graph: a region is never opened again.
   run.Run(PassId::kFuse);
   // The graph says all there is to compute; now it becomes kernels and launches.

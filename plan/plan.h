@@ -108,6 +108,7 @@ struct Entry {
   std::string name;                    // "step"
   std::vector<std::string> arguments;  // "tokens", "positions", ... in operand order
   int32_t output = -1;                 // buffer index of the logits
+  int32_t argmax = -1;                 // of the ids of the largest, i32[R]; -1: nobody finds them
   int64_t few_rows = 8;
   uint64_t arena_bytes = 0, replica_bytes = 0, arena_lower_bound = 0;
   std::vector<Launch> launches;

@@ -145,11 +145,12 @@ void CodeLaunch(Codec& c, T& launch) {
 }
 
 template <typename Codec, typename T>
-void CodeEntry(Codec& c, T& entry) {
+void CodeEntry(Codec& c, int version, T& entry) {
   c.Text("name", entry.name);
   c.List("arguments", entry.arguments, 4,
          [](auto& codec, auto& argument) { codec.Text("name", argument); });
   c.I32("output", entry.output);
+  if (version >= 3) c.I32("argmax", entry.argmax);
   c.I64("few rows", entry.few_rows);
   c.U64("arena bytes", entry.arena_bytes);
   c.U64("replica bytes", entry.replica_bytes);
@@ -306,7 +307,7 @@ void CodeSection(Section section, int version, Codec& c, T& contents) {
                     [](auto& codec, auto& item) { CodeKernel(codec, item); });
     case Section::kEntries:
       return c.List("entries", plan.entries, 48,
-                    [](auto& codec, auto& item) { CodeEntry(codec, item); });
+                    [version](auto& codec, auto& item) { CodeEntry(codec, version, item); });
     case Section::kCode:
       return c.List("images", plan.images, 32,
                     [](auto& codec, auto& item) { CodeImageFields(codec, item); });

@@ -241,6 +241,8 @@ absl::Status CheckEntry(const Plan& plan, const Entry& entry, absl::string_view 
   const std::string context = absl::StrCat(file, ": section entries: ", entry.name, ": ");
   NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "output", entry.output, 0,
                                          static_cast<int64_t>(plan.buffers.size()) - 1));
+  NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "argmax", entry.argmax, -1,
+                                         static_cast<int64_t>(plan.buffers.size()) - 1));
   NINFER_RETURN_IF_ERROR(Within<int64_t>(context + "few rows", entry.few_rows, 0, kMaxDim));
   NINFER_RETURN_IF_ERROR(
       Within<uint64_t>(context + "arena bytes", entry.arena_bytes, 0, kMaxBytes));
@@ -339,9 +341,10 @@ absl::Status CheckBuffers(const Plan& plan, const Entry& entry, absl::string_vie
       }
     }
   }
-  if (!holds(static_cast<uint32_t>(entry.output))) {
+  for (const int32_t output : {entry.output, entry.argmax}) {
+    if (output < 0 || holds(static_cast<uint32_t>(output))) continue;
     return InvalidArgument(file, ": section buffers: ", entry.name, ": output ",
-                           plan.buffers[entry.output].name,
+                           plan.buffers[output].name,
                            ": expected to be whole after the last launch, found it is not");
   }
   return absl::OkStatus();

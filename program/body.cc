@@ -82,6 +82,10 @@ const ir::Value* LinearInput(const ir::Node& linear) {
   return quantiser != nullptr ? quantiser->operand(0) : linear.operand(0);
 }
 
+bool IsParts(const ir::Node& node) {
+  return node.op() == ir::Op::kMaxParts || node.op() == ir::Op::kArgmaxParts;
+}
+
 int ParameterIndex(const ir::Function& body, const ir::Value* value) {
   const auto parameters = body.parameters();
   for (size_t i = 0; i < parameters.size(); ++i) {
@@ -115,6 +119,7 @@ Units UnitsOf(const Kernel& kernel) {
                      formats::kPanelColumns;
       return units;
     case Family::kRouting:
+    case Family::kArgmax:
     case Family::kRowwise:
       units.symbol = kernel.body->results()[0]->type().shape[0].symbol;
       return units;

@@ -36,6 +36,9 @@ const ir::Value* LinearInput(const ir::Node& linear);
 // The node that quantises the linear's input; null when none does.
 const ir::Node* InputQuantiser(const ir::Node& linear);
 
+// True for max_parts and argmax_parts, which a linear finds of its result, panel by panel.
+bool IsParts(const ir::Node& node);
+
 // Index of the parameter, or -1.
 int ParameterIndex(const ir::Function& body, const ir::Value* value);
 

@@ -4,7 +4,9 @@
 //   elsewhere;
 // - linear: one linear over a stretch of an input's columns and a panel weight; in the epilogue,
 //   elementwise ops and casts of values that are as wide as the result, of [N] weights and of
-//   constants; with two segments the result is read through its two halves alone;
+//   constants; with two segments the result is read through its two halves alone; of a result of
+//   one segment the largest column of each panel, max_parts and argmax_parts, which are results;
+// - argmax: one argmax over a stretch of an input's columns, or one argmax_of two inputs;
 // - rowwise: elementwise ops, casts, reductions, rope, gathers, reshapes that keep the rows and
 //   slices of a row's elements, whose columns can be computed together (columns.h); every result
 //   has the same rows;
@@ -41,6 +43,8 @@ class BodyChecker {
         return CheckLinear();
       case Family::kRouting:
         return CheckRouting();
+      case Family::kArgmax:
+        return CheckArgmax();
       case Family::kRowwise:
         return CheckRowwise();
       case Family::kKvAppend:
@@ -86,7 +90,9 @@ class BodyChecker {
   absl::Status CheckQuantised(const ir::Node& linear) const;
   absl::Status CheckSegments(const ir::Node& linear, int64_t segments);
   absl::Status CheckEpilogue(const ir::Node& linear, const ir::Type& result);
+  absl::Status CheckParts(const ir::Node& linear, const ir::Node& parts) const;
   absl::Status CheckRouting() const;
+  absl::Status CheckArgmax() const;
   absl::Status CheckStepRows(const ir::Node& node, const ir::Type& type) const;
   absl::Status CheckRowwise() const;
   absl::Status CheckRowNode(const ir::Node& node, const ir::Dim& rows) const;
@@ -191,7 +197,8 @@ absl::Status BodyChecker::CheckLinear() {
     return InvalidArgument("family ", family, " expects a result, found none");
   }
   for (const ir::Value* result : body_.results()) {
-    if (result->type().shape != body_.results()[0]->type().shape) {
+    const bool parts = result->producer() != nullptr && IsParts(*result->producer());
+    if (!parts && result->type().shape != body_.results()[0]->type().shape) {
       return InvalidArgument("family linear expects results of one shape, found ",
                              TypeToString(body_.results()[0]->type(), symbols_), " and ",
                              TypeToString(result->type(), symbols_));
@@ -239,6 +246,10 @@ absl::Status BodyChecker::CheckEpilogue(const ir::Node& linear, const ir::Type& 
       continue;
     }
     if (node->op() == Op::kConstant || node.get() == InputQuantiser(linear)) continue;
+    if (IsParts(*node)) {
+      NINFER_RETURN_IF_ERROR(CheckParts(linear, *node));
+      continue;
+    }
     if (node->info().op_class == OpClass::kView) {
       const absl::optional<ColumnRange> range = ResolveColumns(node->result());
       const bool of_input = range.has_value() && ParamOf(range->root) != nullptr;
@@ -260,6 +271,26 @@ absl::Status BodyChecker::CheckEpilogue(const ir::Node& linear, const ir::Type& 
         return Refuse(*node, "operands as wide as the result, [N] weights and constants");
       }
     }
+  }
+  return absl::OkStatus();
+}
+
+// Of what is stored, panel by panel.
+absl::Status BodyChecker::CheckParts(const ir::Node& linear, const ir::Node& parts) const {
+  const bool stored = absl::c_linear_search(body_.results(), parts.operand(0)) &&
+                      parts.operand(0) != parts.result() &&
+                      parts.operand(0)->type().shape == linear.result()->type().shape;
+  const bool one = linear.op() == Op::kLinear && ParamOf(linear.operand(1))->segments == 1;
+  if (!stored || !one || parts.attr_int("columns") != formats::kPanelColumns) {
+    return Refuse(parts, "the largest of each panel of a result in f32");
+  }
+  const ir::Node* values = FindNode(body_, Op::kMaxParts);
+  const ir::Node* ids = FindNode(body_, Op::kArgmaxParts);
+  const bool both = values != nullptr && ids != nullptr && values->operand(0) == ids->operand(0);
+  const bool result = absl::c_linear_search(body_.results(), parts.result());
+  if (!both || !result || body_.results()[0] == parts.result() ||
+      (&parts != values && &parts != ids)) {
+    return Refuse(parts, "max_parts and argmax_parts of one result, as results behind it");
   }
   return absl::OkStatus();
 }
@@ -315,6 +346,27 @@ absl::Status BodyChecker::CheckRouting() const {
     if (node.get() != top && !view) return Refuse(*node, "views before the top_k");
   }
   return CheckStepRows(*top, top->result()->type());
+}
+
+absl::Status BodyChecker::CheckArgmax() const {
+  const ir::Node* of = FindNode(body_, Op::kArgmaxOf);
+  const ir::Node* node = of != nullptr ? of : FindNode(body_, Op::kArgmax);
+  if (node == nullptr || body_.results().size() != 1 || body_.results()[0] != node->result()) {
+    return InvalidArgument("family argmax expects one argmax or argmax_of as its only result");
+  }
+  for (const auto& other : body_.nodes()) {
+    const bool view = other->op() == Op::kReshape || other->op() == Op::kSlice;
+    if (other.get() != node && (!view || of != nullptr)) {
+      return Refuse(*other, "views before the argmax");
+    }
+  }
+  for (const ir::Value* operand : node->operands()) {
+    const absl::optional<ColumnRange> x = ResolveColumns(operand);
+    const bool input = x.has_value() && ParamOf(x->root) != nullptr &&
+                       ParamOf(x->root)->kind == OperandKind::kBuffer;
+    if (!input) return Refuse(*node, "rows of an input, or a stretch of columns of it");
+  }
+  return CheckStepRows(*node, node->result()->type());
 }
 
 // Work units are counted by a dimension of the step.

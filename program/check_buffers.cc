@@ -13,7 +13,7 @@
 //   in place. Then the other is read, lies at the same offset with the same size and row stride,
 //   and the kernel reads each element before it writes it. After it, b's bytes hold b, and a value
 //   that lost a byte is found no more.
-// - end of the step: the output's bytes must hold the output.
+// - end of the step: the outputs' bytes must hold them.
 // Every range must lie inside its block, aligned to 64.
 //
 // Tested by tests/program_checker_test.cc.
@@ -113,6 +113,7 @@ class BufferChecker {
       }
     }
     for (size_t l = 0; l < p_.launches.size(); ++l) NINFER_RETURN_IF_ERROR(Step(l));
+    if (p_.argmax >= 0) NINFER_RETURN_IF_ERROR(Find(p_.argmax, "the end of the step"));
     return Find(p_.output, "the end of the step");
   }
 

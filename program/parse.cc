@@ -244,8 +244,9 @@ absl::Status ProgramParser::ParseBuffer() {
   buffer.replicated = Accept("replicated");
   buffer.is_output = Accept("output");
   if (buffer.is_output) {
-    if (p_.output >= 0) return Error("one output, the buffer marked above");
-    p_.output = static_cast<int>(p_.buffers.size());
+    int& output = buffer.type.dtype == DType::kI32 ? p_.argmax : p_.output;
+    if (output >= 0) return Error("one output of logits, and one of ids, as marked above");
+    output = static_cast<int>(p_.buffers.size());
   }
   if (Accept("live")) {
     NINFER_ASSIGN_OR_RETURN(buffer.first_launch, ParseIndex("a launch's number"));

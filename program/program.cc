@@ -95,6 +95,7 @@ Program Clone(const Program& program) {
   copy.buffers = program.buffers;
   copy.launches = program.launches;
   copy.output = program.output;
+  copy.argmax = program.argmax;
   copy.few_rows = program.few_rows;
   copy.arena_bytes = program.arena_bytes;
   copy.replica_bytes = program.replica_bytes;

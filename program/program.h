@@ -149,7 +149,7 @@ struct Buffer {
   ir::Type type;
   int64_t ld = 0;               // elements from one row to the next
   bool replicated = false;      // each thread has its own copy (see Launch::replicated)
-  bool is_output = false;       // the logits: read by the caller after the last launch
+  bool is_output = false;       // logits or ids: read by the caller after the last launch
   absl::optional<KvLayout> kv;  // a scratch KV pool in the arena (plans without a cache)
   int64_t first_launch = -1, last_launch = -1;  // lifetime, inclusive
   int64_t offset = -1;                          // in the arena, 64-byte aligned
@@ -216,6 +216,7 @@ struct Program {
   std::vector<Buffer> buffers;
   std::vector<Launch> launches;
   int output = -1;  // buffer index of the logits
+  int argmax = -1;  // of the ids of each row's largest logit, i32[R]; -1: nobody finds them
   // A step has few rows when T is at most this, else many.
   int64_t few_rows = 8;
   // The arena: shared part, then one block of replicas for each thread.

@@ -116,6 +116,7 @@ int64_t ScratchBytes(const Kernel& kernel, absl::Span<const ir::Symbol> symbols)
       return AttentionBytes(kernel, symbols);
     case Family::kPages:
     case Family::kRouting:
+    case Family::kArgmax:
       return 0;
   }
   return kTiles;

@@ -15,7 +15,7 @@
 // - launches: as many operands as parameters, of the kind and type that the parameter has; a
 //   buffer is written by one launch and read by later ones only; a replicated launch is rowwise
 //   and writes replicated buffers, another launch writes none;
-// - the output: a buffer that some launch writes, marked, and not replicated.
+// - the outputs, logits and perhaps ids: buffers that some launch writes, marked, not replicated.
 // Not checked: barriers (CheckOrder), what a byte of the arena holds at a read (CheckBuffers),
 // lifetimes.
 //
@@ -94,6 +94,7 @@ class ProgramVerifier {
   absl::Status VerifyLaunch(const Launch& launch);
   absl::Status VerifyOperand(const Kernel& kernel, size_t index, const Operand& operand);
   absl::Status VerifyCaches(const Kernel& kernel, const Launch& launch) const;
+  absl::Status VerifyShared(int output) const;
   absl::Status VerifyOutput() const;
 
   const Program& p_;
@@ -424,20 +425,34 @@ absl::Status ProgramVerifier::VerifyOperand(const Kernel& kernel, size_t index,
   return absl::OkStatus();
 }
 
+absl::Status ProgramVerifier::VerifyShared(int output) const {
+  if (written_[output] && !p_.buffers[output].replicated) return absl::OkStatus();
+  return InvalidArgument("output: expected a shared buffer that a launch writes, found %",
+                         p_.buffers[output].name);
+}
+
 absl::Status ProgramVerifier::VerifyOutput() const {
   if (p_.output < 0 || static_cast<size_t>(p_.output) >= p_.buffers.size()) {
     return InvalidArgument("output: expected a buffer below ", p_.buffers.size(), ", found ",
                            p_.output);
   }
   const Buffer& output = p_.buffers[p_.output];
-  if (!written_[p_.output] || output.replicated) {
-    return InvalidArgument("output: expected a shared buffer that a launch writes, found %",
-                           output.name);
+  NINFER_RETURN_IF_ERROR(VerifyShared(p_.output));
+  if (p_.argmax >= 0) {
+    const ir::Type ids{DType::kI32, {output.type.shape[0]}};
+    if (static_cast<size_t>(p_.argmax) >= p_.buffers.size() || p_.buffers[p_.argmax].type != ids) {
+      return InvalidArgument("output: expected ids ", Text(ids), ", found ",
+                             static_cast<size_t>(p_.argmax) >= p_.buffers.size()
+                                 ? absl::StrCat("buffer ", p_.argmax)
+                                 : Text(p_.buffers[p_.argmax].type));
+    }
+    NINFER_RETURN_IF_ERROR(VerifyShared(p_.argmax));
   }
   for (size_t i = 0; i < p_.buffers.size(); ++i) {
-    if (p_.buffers[i].is_output != (static_cast<int>(i) == p_.output)) {
-      return InvalidArgument("output: expected %", output.name, " alone to be marked, found %",
-                             p_.buffers[i].name);
+    const bool is_output = static_cast<int>(i) == p_.output || static_cast<int>(i) == p_.argmax;
+    if (p_.buffers[i].is_output != is_output) {
+      return InvalidArgument("output: expected %", output.name,
+                             " and its ids to be marked, found %", p_.buffers[i].name);
     }
   }
   return absl::OkStatus();

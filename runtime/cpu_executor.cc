@@ -111,7 +111,7 @@ void CpuExecutor::ClearPage(int group, int32_t page) {
   used_pages_[group][page] = true;
 }
 
-absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
+absl::Status CpuExecutor::Run(const StepInput& input, absl::FunctionRef<void(int thread)> finish) {
   NINFER_RETURN_IF_ERROR(checker_->Check(input));
   layout_->CopyArguments(input,
                          [this](absl::string_view name) { return function_->argument(name); });
@@ -120,9 +120,20 @@ absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
   }
   if (dump_ != nullptr) dump_->NextStep(/*whole_text=*/!limits().has_kv_cache);
   input_ = &input;
-  function_->Run(
-      static_cast<int64_t>(input.tokens.size()),
-      [&](int thread) { CopyLogits(thread, input, logits); }, watch_.call ? &watch_ : nullptr);
+  function_->Run(static_cast<int64_t>(input.tokens.size()), finish,
+                 watch_.call ? &watch_ : nullptr);
+  return absl::OkStatus();
+}
+
+absl::Status CpuExecutor::Step(const StepInput& input, float* logits) {
+  return Run(input, [&](int thread) { CopyLogits(thread, input, logits); });
+}
+
+absl::Status CpuExecutor::StepGreedy(const StepInput& input, int32_t* ids) {
+  if (!layout_->finds_argmax()) return Executor::StepGreedy(input, ids);
+  NINFER_RETURN_IF_ERROR(Run(input, [](int) {}));
+  const uint8_t* found = function_->SharedResult(static_cast<uint32_t>(function_->entry().argmax));
+  std::memcpy(ids, found, input.rows.size() * sizeof(int32_t));
   return absl::OkStatus();
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/optional.h"
 #include "plan/memory.h"
@@ -40,6 +41,7 @@ class CpuExecutor : public Executor {
   const ExecutorLimits& limits() const override { return layout_->limits(); }
   void ClearPage(int group, int32_t page) override;
   absl::Status Step(const StepInput& input, float* logits) override;
+  absl::Status StepGreedy(const StepInput& input, int32_t* ids) override;
   const plan::Vision* vision() const override {
     return plan_->plan.vision.has_value() ? &*plan_->plan.vision : nullptr;
   }
@@ -70,6 +72,8 @@ class CpuExecutor : public Executor {
   absl::Status AllocateCache();
   void ChooseDumps();
 
+  // Runs the step's launches on all threads, then `finish` on each.
+  absl::Status Run(const StepInput& input, absl::FunctionRef<void(int thread)> finish);
   void CopyLogits(int thread, const StepInput& input, float* logits) const;
   bool IsProbabilities(const plan::Launch& launch, const plan::Buffer& buffer) const;
   void Dump(const Dumped& dumped, const StepInput& input);

@@ -73,6 +73,9 @@ class Executor {
   virtual void ClearPage(int group, int32_t page) = 0;
   // `logits` receives [R, vocab_size] f32. Arguments outside the limits are refused, never run.
   virtual absl::Status Step(const StepInput& input, float* logits) = 0;
+  // `ids` receives of each row the id of the largest logit, [R]: of equals the lowest, and -1 where
+  // none is above -inf. Sooner than Step where the plan's own code finds them.
+  virtual absl::Status StepGreedy(const StepInput& input, int32_t* ids);
   // How the model sees; null when it does not.
   virtual const plan::Vision* vision() const { return nullptr; }
   // `rows` receives [R, picture_columns]. Arguments out of place are refused, never run.
@@ -86,6 +89,9 @@ class Executor {
   // Bytes a second that the memory under the weights moves, measured now in about as many seconds;
   // 0 where only its caller can tell.
   virtual double MeasureBandwidth(double seconds) { return 0; }
+
+ private:
+  std::vector<float> logits_;  // of a step whose ids alone are wanted
 };
 
 }  // namespace ninfer::runtime

@@ -181,7 +181,9 @@ absl::Status Decode(Executor* executor, const GenerateOptions& options, double s
           stepper->Append(absl::MakeConstSpan(result->ids).last(1), 0, 0, nullptr));
     }
     NINFER_ASSIGN_OR_RETURN(const int32_t id,
-                            sampler.Choose(stepper->last_logits(), stepper->text()));
+                            stepper->largest_alone()
+                                ? CheckChosen(stepper->last_largest())
+                                : sampler.Choose(stepper->last_logits(), stepper->text()));
     result->ids.push_back(id);
     const double now = Seconds();
     if (result->ids.size() == 1) {
@@ -264,6 +266,7 @@ absl::StatusOr<Generation> Session::Generate(const std::vector<int32_t>& prompt,
   if (executor_->vision() != nullptr) {
     stepper->SetPictures(executor_->vision()->image_token_id, options.pictures);
   }
+  stepper->WantLargestAlone(Sampler(options.sampling).TakesLargest());
   result.stats.reused_tokens = stepper->length();
   const double start = Seconds();
   NINFER_ASSIGN_OR_RETURN(const bool cancelled, Prefill(options, stepper.get(), &result));

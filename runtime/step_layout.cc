@@ -34,6 +34,7 @@ absl::StatusOr<StepLayout> StepLayout::Create(const plan::Plan* plan, const plan
   StepLayout layout(plan, step);
   NINFER_RETURN_IF_ERROR(layout.ReadLimits(total_pages, page_bytes));
   NINFER_RETURN_IF_ERROR(layout.CheckOutput());
+  NINFER_RETURN_IF_ERROR(layout.CheckArgmax());
   return layout;
 }
 
@@ -108,6 +109,18 @@ absl::Status StepLayout::CheckOutput() const {
                            output.bytes, " bytes of rows of ", output.ld);
   }
   return absl::OkStatus();
+}
+
+absl::Status StepLayout::CheckArgmax() const {
+  if (!finds_argmax()) return absl::OkStatus();
+  const plan::Buffer& ids = plan_->buffers[step_->argmax];
+  const bool one_a_row = ids.type == "i32[R]" && ids.ld == 1 && !ids.replicated;
+  if (one_a_row && plan_->metadata.logits_for_wanted_rows &&
+      static_cast<uint64_t>(limits_.max_rows) <= ids.bytes / sizeof(int32_t)) {
+    return absl::OkStatus();
+  }
+  return InvalidArgument("plan: argmax: expected i32[R] of ", limits_.max_rows,
+                         " wanted rows, found ", ids.type, " of ", ids.bytes, " bytes");
 }
 
 int StepLayout::GroupOf(absl::string_view page_table) const {

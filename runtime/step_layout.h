@@ -40,6 +40,8 @@ class StepLayout {
                      absl::FunctionRef<int32_t*(absl::string_view name)> place) const;
   // The value of a symbol in this step; 0 where no step has it.
   int64_t Dim(absl::string_view symbol, const StepInput& input) const;
+  // Whether the step finds the ids of the largest logits itself.
+  bool finds_argmax() const { return step_->argmax >= 0; }
   // Copies logits of columns [begin, end) from the output's rows to [R, vocabulary].
   void CopyLogits(const StepInput& input, const float* output, int64_t begin, int64_t end,
                   float* logits) const;
@@ -56,6 +58,7 @@ class StepLayout {
   absl::Status ReadLimits(int64_t total_pages, const std::vector<int64_t>& page_bytes);
   absl::Status ReadKvGroups(int64_t total_pages, const std::vector<int64_t>& page_bytes);
   absl::Status CheckOutput() const;
+  absl::Status CheckArgmax() const;
   void CopyPictures(const StepInput& input, int32_t* is_picture, float* rows) const;
   // The layer group whose page table has this name; -1 where it is no group's.
   int GroupOf(absl::string_view page_table) const;

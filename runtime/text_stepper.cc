@@ -141,6 +141,10 @@ absl::Status TextStepper::Run(int64_t begin, int64_t first, int64_t count) {
     input.pictures = pictures;
     input.is_picture = is_picture;
   }
+  if (largest_alone_) {  // of one row: the text's last
+    last_ = {};
+    return executor_->StepGreedy(input, &last_largest_);
+  }
   logits_.resize(std::max<size_t>(logits_.size(), count * vocab_));
   NINFER_RETURN_IF_ERROR(executor_->Step(input, logits_.data()));
   Keep(count);

@@ -19,6 +19,11 @@ class TextStepper {
   // With `all_logits` the logits of every position are appended to it. Both must outlive the
   // stepper.
   TextStepper(Executor* executor, KvPages* pages, std::vector<float>* all_logits);
+
+  // From now on steps give the id of the last token's largest logit, and no logits. Not with
+  // `all_logits`.
+  void WantLargestAlone(bool wanted) { largest_alone_ = wanted && all_logits_ == nullptr; }
+  bool largest_alone() const { return largest_alone_; }
   ~TextStepper();
   TextStepper(const TextStepper&) = delete;
   TextStepper& operator=(const TextStepper&) = delete;
@@ -43,6 +48,8 @@ class TextStepper {
   const std::vector<int32_t>& text() const { return text_; }
 
   absl::Span<const float> last_logits() const { return last_; }
+  // Of the last token; -1: no logit was above -inf.
+  int32_t last_largest() const { return last_largest_; }
   int64_t length() const { return static_cast<int64_t>(text_.size()); }
 
  private:
@@ -67,6 +74,8 @@ class TextStepper {
   HeldPages held_pages_;
   std::vector<float> logits_;  // of the rows of one step
   absl::Span<const float> last_;
+  bool largest_alone_ = false;
+  int32_t last_largest_ = -1;
 };
 
 }  // namespace ninfer::runtime

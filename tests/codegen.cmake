@@ -26,6 +26,7 @@ ninfer_test(codegen_rowwise_test SOURCES codegen_rowwise_test.cc DEPS kernel_har
 ninfer_test(codegen_linear_test SOURCES codegen_linear_test.cc DEPS kernel_harness FULL LABELS release)
 ninfer_test(codegen_quantised_test SOURCES codegen_quantised_test.cc DEPS kernel_harness FULL LABELS release)
 ninfer_test(codegen_heads_test SOURCES codegen_heads_test.cc DEPS kernel_harness FULL)
+ninfer_test(codegen_argmax_test SOURCES codegen_argmax_test.cc DEPS kernel_harness)
 ninfer_test(codegen_experts_test SOURCES codegen_experts_test.cc DEPS kernel_harness FULL LABELS release)
 ninfer_test(codegen_attention_test SOURCES codegen_attention_test.cc DEPS kernel_harness FULL LABELS release)
 ninfer_test(codegen_kv_test SOURCES codegen_kv_test.cc DEPS kernel_harness FULL)

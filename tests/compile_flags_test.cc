@@ -208,11 +208,11 @@ TEST_F(CompileFlagsTest, CudaIsDumpedAsOneSourceAndAsPtxWhereNvrtcIsFound) {
 TEST_F(CompileFlagsTest, TextsAndChangesArePrintedOnStdout) {
   const ProgramRun texts = Compile(
       {"-o", plan(), "--print-before=fuse", "--print-after=kv-cache", "--print-after=layout"});
-  EXPECT_THAT(texts.out, HasSubstr("// before pass 9 fuse\nmodule "));
+  EXPECT_THAT(texts.out, HasSubstr("// before pass 10 fuse\nmodule "));
   EXPECT_THAT(texts.out, HasSubstr("// after pass 4 kv-cache\nmodule "));
-  EXPECT_THAT(texts.out, HasSubstr("// after pass 11 layout\nprogram "));
+  EXPECT_THAT(texts.out, HasSubstr("// after pass 12 layout\nprogram "));
   const ProgramRun all = Compile({"-o", plan(), "--print-after=all"});
-  EXPECT_THAT(all.out, HasSubstr("// after pass 13 plan-buffers"));
+  EXPECT_THAT(all.out, HasSubstr("// after pass 14 plan-buffers"));
   const ProgramRun changes = Compile({"-o", plan(), "--print-changed=diff"});
   EXPECT_THAT(changes.out, HasSubstr("--- before pass 4 kv-cache\n+++ after pass 4 kv-cache\n"));
   EXPECT_THAT(changes.out, Not(HasSubstr("pass 2 fold")));

@@ -8,7 +8,7 @@ ninfer_test(compile_flags_test SOURCES compile_flags_test.cc DEPS passes plan te
             PROGRAMS ninfer-compile)
 ninfer_test(opt_test SOURCES opt_test.cc DEPS passes test_support
             PROGRAMS ninfer-compile ninfer-opt)
-foreach(test planted planted_program)
+foreach(test argmax planted planted_program)
   ninfer_test(${test}_test SOURCES ${test}_test.cc DEPS ${deps})
 endforeach()
 foreach(test experts compiler_quality compiler_error_budget compiler_options compiler_verify

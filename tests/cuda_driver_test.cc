@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/status.h"
+#include "runtime/sampling/sampling.h"
 #include "tests/compiler_testing.h"
 #include "tests/cuda_testing.h"
 #include "tests/support/model_folder.h"
@@ -32,6 +33,18 @@ absl::StatusOr<Engines> MakeEngines(const Json& changes = Json::object()) {
   NINFER_ASSIGN_OR_RETURN(engines.cpu, Execute(plan, 2, 24));
   NINFER_ASSIGN_OR_RETURN(engines.card, cuda::ExecuteOnShim(plan, 24));
   return engines;
+}
+
+// The step itself finds the ids of its largest logits.
+void ExpectIdsOf(runtime::Executor& executor, const runtime::StepInput& input,
+                 const std::vector<float>& logits) {
+  const size_t vocab = executor.metadata().vocab_size;
+  std::vector<int32_t> ids(input.rows.size());
+  ASSERT_EQ(executor.StepGreedy(input, ids.data()), absl::OkStatus());
+  for (size_t row = 0; row < ids.size(); ++row) {
+    const auto own = absl::MakeConstSpan(logits).subspan(row * vocab, vocab);
+    EXPECT_EQ(ids[row], runtime::FirstLargest(own)) << "row " << row;
+  }
 }
 
 // A step of texts, each from its cached length on; text s has the pages 5 - s, 9 - s, ...
@@ -66,6 +79,8 @@ void ExpectSameLogits(const Engines& engines, const std::vector<Piece>& pieces) 
     error = std::max(error, std::fabs(expected[i] - found[i]));
   }
   EXPECT_LE(error, 2e-5 * largest);
+  ExpectIdsOf(*engines.cpu, input, expected);
+  ExpectIdsOf(*engines.card, input, found);
 }
 
 void RunTexts(const Engines& engines) {

@@ -57,7 +57,7 @@ TemporaryFolder* OptTest::folder_ = nullptr;
 
 TEST_F(OptTest, TextsOfBothLevelsPrintAsTheyStand) {
   for (const char* name :
-       {"001-canonicalise.before", "009-fuse.after", "010-lower.after", "013-plan-buffers.after"}) {
+       {"001-canonicalise.before", "010-fuse.after", "011-lower.after", "014-plan-buffers.after"}) {
     const ProgramRun run = Opt({Dumped(name)});
     EXPECT_EQ(run.status, 0) << run.err;
     EXPECT_EQ(run.out, ReadFile(Dumped(name)).value_or("")) << name;
@@ -69,11 +69,11 @@ TEST_F(OptTest, PassesGiveTheTextThatTheCompilerDumped) {
       Opt({Dumped("004-kv-cache.before"), "--passes=kv-cache,last-rows", "--passes=merge-linears"});
   EXPECT_EQ(graph.out, ReadFile(Dumped("006-merge-linears.after")).value_or("")) << graph.err;
   // Across the levels, from a graph and from a program.
-  const std::string last = ReadFile(Dumped("013-plan-buffers.after")).value_or("");
+  const std::string last = ReadFile(Dumped("014-plan-buffers.after")).value_or("");
   EXPECT_EQ(
-      Opt({Dumped("009-fuse.before"), "--passes=fuse,lower,layout,schedule,plan-buffers"}).out,
+      Opt({Dumped("010-fuse.before"), "--passes=fuse,lower,layout,schedule,plan-buffers"}).out,
       last);
-  EXPECT_EQ(Opt({Dumped("012-schedule.before"), "--passes=schedule,plan-buffers"}).out, last);
+  EXPECT_EQ(Opt({Dumped("013-schedule.before"), "--passes=schedule,plan-buffers"}).out, last);
 }
 
 TEST_F(OptTest, EveryStageComputesTheSameLogits) {
@@ -89,8 +89,8 @@ TEST_F(OptTest, EveryStageComputesTheSameLogits) {
     return ids;
   };
   ASSERT_EQ(best(imported.out).size(), 3u);
-  for (const char* name : {"004-kv-cache.after", "007-attention.after", "009-fuse.after",
-                           "010-lower.after", "012-schedule.after", "013-plan-buffers.after"}) {
+  for (const char* name : {"004-kv-cache.after", "007-attention.after", "010-fuse.after",
+                           "011-lower.after", "013-schedule.after", "014-plan-buffers.after"}) {
     EXPECT_EQ(best(Execute(Dumped(name)).out), best(imported.out)) << name;
   }
   EXPECT_EQ(Execute(Dumped("001-canonicalise.before"), {"--passes=kv-cache"}).out,
@@ -98,7 +98,7 @@ TEST_F(OptTest, EveryStageComputesTheSameLogits) {
 }
 
 TEST_F(OptTest, LogitsAreWrittenAsNpy) {
-  Execute(Dumped("013-plan-buffers.after"), {"--logits=" + Path("logits.npy")});
+  Execute(Dumped("014-plan-buffers.after"), {"--logits=" + Path("logits.npy")});
   const std::string npy = ReadFile(Path("logits.npy")).value_or("");
   EXPECT_THAT(npy, HasSubstr("'descr': '<f4', 'fortran_order': False, 'shape': (3, 37)"));
   ASSERT_GT(npy.size(), 3 * 37 * sizeof(float));
@@ -116,7 +116,7 @@ TEST_F(OptTest, TheResultGoesWhereOutputSays) {
 
 // A person may edit the text of a planned program: whoever reads it checks it as it stands.
 TEST_F(OptTest, APlannedProgramIsCheckedForOrderAndForWhatItsBuffersHold) {
-  const std::string text = ReadFile(Dumped("013-plan-buffers.after")).value_or("");
+  const std::string text = ReadFile(Dumped("014-plan-buffers.after")).value_or("");
   const auto edited = [&](const std::string& from, const std::string& to) {
     const size_t at = text.find(from);
     EXPECT_NE(at, std::string::npos) << from << " in " << text;
@@ -142,7 +142,7 @@ TEST_F(OptTest, FlagsOfWhatIsNotAskedForAreRefused) {
 
 TEST_F(OptTest, BadInputIsOneLine) {
   const std::string graph = Dumped("001-canonicalise.before");
-  const std::string program = Dumped("011-layout.after");
+  const std::string program = Dumped("012-layout.after");
   ExpectRefused({}, "expected the path of a text, found none");
   ExpectRefused({Path("none.ir")}, Path("none.ir") + ": cannot open");
   ExpectRefused({graph, "--passes=zap"},

@@ -76,7 +76,7 @@ TEST(Runner, RefusesToDisableAnUnknownPassAndListsTheOptionalOnes) {
   options.disabled = {"fuze"};
   EXPECT_EQ(MessageWith(options),
             "--disable-pass: unknown pass \"fuze\"; the optional passes are cse, "
-            "kv-cache, merge-linears, fuse");
+            "kv-cache, merge-linears, argmax, fuse");
 }
 
 TEST(Runner, RefusesToDisableARequiredPass) {
@@ -280,16 +280,16 @@ TEST(Runner, DumpsTheTextBeforeAndAfterEveryPassOfBothLevels) {
   EXPECT_THAT(Read(folder, "002-fold.before.ir"), HasSubstr("%four = mul"));
   EXPECT_THAT(Read(folder, "002-fold.after.ir"), Not(HasSubstr("%four = mul")));
   EXPECT_EQ(Read(folder, "002-fold.after.ir"), Read(folder, "003-cse.before.ir"));
-  EXPECT_THAT(Read(folder, "010-lower.before.ir"), StartsWith("module \"runner\" stage fused"));
-  EXPECT_THAT(Read(folder, "010-lower.after.ir"), StartsWith("program \"runner\""));
-  EXPECT_THAT(Read(folder, "013-plan-buffers.after.ir"), StartsWith("program \"runner\""));
+  EXPECT_THAT(Read(folder, "011-lower.before.ir"), StartsWith("module \"runner\" stage fused"));
+  EXPECT_THAT(Read(folder, "011-lower.after.ir"), StartsWith("program \"runner\""));
+  EXPECT_THAT(Read(folder, "014-plan-buffers.after.ir"), StartsWith("program \"runner\""));
   const std::vector<std::string> lines = absl::StrSplit(Read(folder, "index.txt"), '\n');
-  ASSERT_EQ(lines.size(), 14u);
+  ASSERT_EQ(lines.size(), 15u);
   EXPECT_EQ(lines[0], "001 canonicalise (unchanged)");
   EXPECT_EQ(lines[1], "002 fold 2 rewrites");
   EXPECT_EQ(lines[2], "003 cse 1 rewrite");
   EXPECT_EQ(lines[5], "006 merge-linears (disabled)");
-  EXPECT_THAT(lines[9], StartsWith("010 lower "));
+  EXPECT_THAT(lines[10], StartsWith("011 lower "));
   EXPECT_FALSE(FileExists(JoinPath(folder, "006-merge-linears.before.ir")));
 }
 
@@ -385,8 +385,8 @@ TEST(Runner, TheTableShowsEveryPassWithItsFigures) {
   EXPECT_THAT(lines[2], HasSubstr("fold"));
   EXPECT_THAT(lines[2], HasSubstr("2.00e-06 of 1e-04"));
   EXPECT_THAT(lines[3], HasSubstr("cse            disabled"));
-  EXPECT_THAT(lines[13], HasSubstr("plan-buffers"));
-  EXPECT_THAT(lines[14], HasSubstr("all"));
+  EXPECT_THAT(lines[14], HasSubstr("plan-buffers"));
+  EXPECT_THAT(lines[15], HasSubstr("all"));
 }
 
 absl::StatusOr<int> DropBarriers(program::Program& program, const PassOptions&) {
@@ -400,7 +400,7 @@ TEST(Runner, StoppingAfterTheScheduleDoesNotSkipItsCheck) {
   for (const char* stop : {"", "schedule", "plan-buffers"}) {
     PassOptions options;
     options.stop_after = stop;
-    EXPECT_THAT(MessageOf(RunWithExtra(dropped, options)), StartsWith("pass 13 dropped: launch "))
+    EXPECT_THAT(MessageOf(RunWithExtra(dropped, options)), StartsWith("pass 14 dropped: launch "))
         << stop;
   }
   PassOptions options;
@@ -435,8 +435,8 @@ TEST(Runner, ListsThePassesInPipelineOrder) {
     EXPECT_FALSE(pass.proves.empty());
   }
   EXPECT_THAT(names, ElementsAre("canonicalise", "fold", "cse", "kv-cache", "last-rows",
-                                 "merge-linears", "attention", "precision", "fuse", "lower",
-                                 "layout", "schedule", "plan-buffers"));
+                                 "merge-linears", "attention", "precision", "argmax", "fuse",
+                                 "lower", "layout", "schedule", "plan-buffers"));
   const auto result = RunPipeline(Graph(), {});
   ASSERT_TRUE(result.ok()) << result.status();
   ASSERT_EQ(result->records.size(), names.size());

@@ -219,15 +219,15 @@ TEST(Samplers, AtATemperatureNearZeroEqualScoresStayEquallyLikely) {
 }
 
 TEST(Greedy, TakesTheHighestAndOfTiesTheLowestId) {
-  EXPECT_EQ(*Greedy({1, 5, 5, 2}), 1);
-  EXPECT_EQ(*Greedy({NAN, -INFINITY, -3}), 2);
+  EXPECT_EQ(FirstLargest({1, 5, 5, 2}), 1);
+  EXPECT_EQ(FirstLargest({NAN, -INFINITY, -3}), 2);
 }
 
 TEST(Greedy, LogitsThatAreNoNumbersAreRefused) {
-  EXPECT_EQ(Greedy({NAN, NAN}).status().message(),
+  EXPECT_EQ(CheckChosen(FirstLargest({NAN, NAN})).status().message(),
             "sampling: expected a logit that is a number, found none");
-  EXPECT_FALSE(Greedy({-INFINITY}).ok());
-  EXPECT_FALSE(Greedy({}).ok());
+  EXPECT_EQ(FirstLargest({-INFINITY}), -1);
+  EXPECT_EQ(FirstLargest({}), -1);
 }
 
 TEST(Draw, EachCandidateTakesItsShareOfTheUnitInterval) {

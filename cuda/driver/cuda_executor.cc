@@ -308,7 +308,8 @@ absl::Status CudaExecutor::LaunchGraph(const std::vector<int32_t>& bucket) {
                       absl::StrCat(card_.device(), ": a step"));
 }
 
-absl::Status CudaExecutor::Step(const runtime::StepInput& input, float* logits) {
+// Runs the step and brings the first `bytes` of a buffer back.
+absl::Status CudaExecutor::Run(const runtime::StepInput& input, int32_t buffer, uint64_t bytes) {
   NINFER_RETURN_IF_ERROR(checker_->Check(input));
   NINFER_RETURN_IF_ERROR(context_->MakeCurrent());
   auto* sent = reinterpret_cast<int32_t*>(sent_.data());
@@ -329,18 +330,27 @@ absl::Status CudaExecutor::Step(const runtime::StepInput& input, float* logits) 
       driver.MemcpyHtoDAsync(arguments_.address(), sent_.data(), sent_.bytes(), stream_), what));
   const bool few = static_cast<int64_t>(input.tokens.size()) <= kRecordedTokens;
   NINFER_RETURN_IF_ERROR(few ? LaunchGraph(BucketOf(dims)) : LaunchAll(dims));
+  const uint64_t from = OperandAddress({plan::OperandKind::kBuffer, static_cast<uint32_t>(buffer)});
+  NINFER_RETURN_IF_ERROR(
+      driver.Check(driver.MemcpyDtoHAsync(received_.data(), from, bytes, stream_), what));
+  return driver.Check(driver.StreamSynchronize(stream_), what);
+}
+
+absl::Status CudaExecutor::Step(const runtime::StepInput& input, float* logits) {
   const plan::Buffer& output = plan_->plan.buffers[entry_->output];
   const auto rows = static_cast<uint64_t>(metadata().logits_for_wanted_rows ? input.rows.size()
                                                                             : input.tokens.size());
-  NINFER_RETURN_IF_ERROR(driver.Check(
-      driver.MemcpyDtoHAsync(
-          received_.data(),
-          OperandAddress({plan::OperandKind::kBuffer, static_cast<uint32_t>(entry_->output)}),
-          rows * output.ld * sizeof(float), stream_),
-      what));
-  NINFER_RETURN_IF_ERROR(driver.Check(driver.StreamSynchronize(stream_), what));
+  NINFER_RETURN_IF_ERROR(Run(input, entry_->output, rows * output.ld * sizeof(float)));
   layout_->CopyLogits(input, reinterpret_cast<const float*>(received_.data()), 0,
                       metadata().vocab_size, logits);
+  return absl::OkStatus();
+}
+
+absl::Status CudaExecutor::StepGreedy(const runtime::StepInput& input, int32_t* ids) {
+  if (!layout_->finds_argmax()) return Executor::StepGreedy(input, ids);
+  const uint64_t bytes = input.rows.size() * sizeof(int32_t);
+  NINFER_RETURN_IF_ERROR(Run(input, entry_->argmax, bytes));
+  std::memcpy(ids, received_.data(), bytes);
   return absl::OkStatus();
 }
 

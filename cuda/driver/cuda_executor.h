@@ -45,6 +45,7 @@ class CudaExecutor : public runtime::Executor {
   // Kernels read no position that no row sees.
   void ClearPage(int group, int32_t page) override {}
   absl::Status Step(const runtime::StepInput& input, float* logits) override;
+  absl::Status StepGreedy(const runtime::StepInput& input, int32_t* ids) override;
   int64_t BytesPerToken(int64_t cached) const override {
     return weight_bytes_read_ + layout_->CacheBytesRead(cached);
   }
@@ -74,6 +75,7 @@ class CudaExecutor : public runtime::Executor {
 
   // The step's dimensions rounded up to those of its bucket.
   std::vector<int32_t> BucketOf(const std::vector<int32_t>& dims) const;
+  absl::Status Run(const runtime::StepInput& input, int32_t buffer, uint64_t bytes);
   absl::Status LaunchAll(const std::vector<int32_t>& dims);
   absl::Status LaunchGraph(const std::vector<int32_t>& dims);
 
@@ -92,7 +94,7 @@ class CudaExecutor : public runtime::Executor {
   std::vector<std::vector<int64_t>> bounds_;  // of each symbol: where buckets end, ascending
   DeviceMemory weights_, arena_, arguments_;
   std::vector<DeviceMemory> pools_;  // one for each layer
-  // Arguments and dimensions as they are sent, and logits as they come.
+  // Arguments and dimensions as they are sent, and logits or ids as they come.
   PinnedMemory sent_, received_;
   std::vector<int64_t> argument_places_;  // in four-byte values, by argument
   int64_t dims_place_ = 0;

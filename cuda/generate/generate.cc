@@ -17,6 +17,8 @@ absl::Status Write(KernelWriter& w) {
       return WriteLinear(w);
     case program::Family::kRouting:
       return WriteRouting(w);
+    case program::Family::kArgmax:
+      return WriteArgmax(w);
     case program::Family::kRowwise:
       return WriteRowwise(w);
     case program::Family::kKvAppend:

@@ -14,13 +14,14 @@ namespace {
 
 // Names that the texts use themselves, or that C++ keeps.
 constexpr const char* kTaken[] = {
-    "dims",   "row",    "rows",  "lane",   "warp",   "c",      "i",        "j",         "k",
-    "n",      "s",      "t",     "u",      "r",      "head",   "page",     "position",  "sum",
-    "sums",   "slot",   "int",   "float",  "bf16",   "f16",    "sequence", "sequences", "partial",
-    "group",  "part",   "tile",  "chunk",  "chunks", "stage",  "x_rows",   "w_rows",    "results",
-    "keys",   "values", "from",  "chosen", "before", "own",    "other",    "first",     "last",
-    "expert", "pair",   "query", "scores", "most",   "total",  "output",   "weight",    "width",
-    "length", "lanes",  "score", "next",   "merged", "factor", "at",       "step"};
+    "dims",   "row",     "rows",   "lane",   "warp",   "c",      "i",        "j",         "k",
+    "n",      "s",       "t",      "u",      "r",      "head",   "page",     "position",  "sum",
+    "sums",   "slot",    "int",    "float",  "bf16",   "f16",    "sequence", "sequences", "partial",
+    "group",  "part",    "tile",   "chunk",  "chunks", "stage",  "x_rows",   "w_rows",    "results",
+    "keys",   "values",  "from",   "chosen", "before", "own",    "other",    "first",     "last",
+    "expert", "pair",    "query",  "scores", "most",   "total",  "output",   "weight",    "width",
+    "length", "lanes",   "score",  "next",   "merged", "factor", "at",       "step",      "value",
+    "column", "columns", "stored", "largest"};
 
 // Whether `name` says where in the order of the results the value stands, and no more.
 bool IsNumber(absl::string_view name) {

@@ -64,6 +64,7 @@ absl::Status WriteRowwise(KernelWriter& w);
 absl::Status WriteKvAppend(KernelWriter& w);
 absl::Status WritePages(KernelWriter& w);
 absl::Status WriteRouting(KernelWriter& w);
+absl::Status WriteArgmax(KernelWriter& w);
 absl::Status WriteLinear(KernelWriter& w);
 absl::Status WriteAttention(KernelWriter& w);
 

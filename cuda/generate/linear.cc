@@ -42,7 +42,8 @@ absl::Status LinearWriter::Run() {
 void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) {
   DeviceKernel& device = w_.Begin(variant, kThreads, FewBlocks(rows));
   int64_t split = 1;
-  while (split < kWarps && split < tiles_.tiles() && tiles_.groups() * split < kBusyWarps) {
+  const int64_t most_split = FindsParts() ? kWarps * 8 / formats::kPanelColumns : kWarps;
+  while (split < most_split && split < tiles_.tiles() && tiles_.groups() * split < kBusyWarps) {
     split *= 2;
   }
   const int64_t groups = kWarps / split;
@@ -87,6 +88,7 @@ void LinearWriter::FewShape(int rows, int64_t split) {
     text.Line("__shared__ float x_scales[kRows][kStage * kTileK / 32];");
   }
   text.Line("__shared__ float partial[", kWarps, "][kSegments][kRows][8];");
+  if (FindsParts()) text.Line("__shared__ float stored[kRows][kGroups * 8];");
 }
 
 // Which tiles a warp reads, and for which rows.
@@ -237,20 +239,58 @@ __syncthreads();)");
   text.Line("if (r >= rows || n >= kN) continue;");
   text.Line("const int first = i / (8 * kRows) * kSplit;");
   RowWriter epilogue(w_, kThreads);
-  Epilogue(epilogue, [&](int64_t segment) {
-    const std::string sum = w_.NewName("sum");
-    const std::string at = absl::StrCat("[", segment, "][r][i % 8]");
-    text.Line("float ", sum, " = partial[first]", at, ";");
-    if (split > 1) {
-      text.Line("for (int p = 1; p < kSplit; ++p) ", sum, " += partial[first + p]", at, ";");
-    }
-    return sum;
-  });
+  Epilogue(
+      epilogue,
+      [&](int64_t segment) {
+        const std::string sum = w_.NewName("sum");
+        const std::string at = absl::StrCat("[", segment, "][r][i % 8]");
+        text.Line("float ", sum, " = partial[first]", at, ";");
+        if (split > 1) {
+          text.Line("for (int p = 1; p < kSplit; ++p) ", sum, " += partial[first + p]", at, ";");
+        }
+        return sum;
+      },
+      "stored[r][i / (8 * kRows) * 8 + i % 8]");
   text.Close();
+  if (!FindsParts()) return;
+  Parts("stored", "blockIdx.x * (kGroups * 8)", "kRows", kWarps / split * 8, kWarps);
 }
 
-void LinearWriter::Epilogue(RowWriter& rows,
-                            const std::function<std::string(int64_t segment)>& sum) {
+void LinearWriter::Parts(const std::string& stored, const std::string& first,
+                         const std::string& rows, int64_t columns, int warps) {
+  const ir::Node& parts = *program::FindNode(w_.body(), ir::Op::kMaxParts);
+  const std::vector<ir::Value*>& results = w_.body().results();
+  std::string stores;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const ir::Node* node = results[i]->producer();
+    if (node == nullptr || !program::IsParts(*node)) continue;
+    absl::StrAppend(&stores, "    ", w_.OutputName(static_cast<int>(i)), "[at] = largest.",
+                    node == &parts ? "value" : "column", ";\n");
+  }
+  const int64_t ld = program::LeadingDimension(RowColumns(parts.result()->type()));
+  w_.text().Lines(absl::StrReplaceAll(
+      R"(
+__syncthreads();
+// The largest of each 32 columns, a warp for each.
+for (int i = threadIdx.x / 32; i < $rows * $parts; i += $warps) {
+  const int r = i / $parts, c = i % $parts * 32 + threadIdx.x % 32, column = $first + c;
+  const bool there = row0 + r < rows && column < kN;
+  const Largest largest = WarpLargest(there ? $stored[r][c] : -kInfinity, column);
+  if (there && threadIdx.x % 32 == 0) {
+    const size_t at = (size_t)(row0 + r) * $ld + column / 32;
+$stores  }
+})",
+      {{"$rows", rows},
+       {"$parts", absl::StrCat(columns / formats::kPanelColumns)},
+       {"$warps", absl::StrCat(warps)},
+       {"$first", first},
+       {"$stored", stored},
+       {"$ld", absl::StrCat(ld)},
+       {"$stores", stores}}));
+}
+
+void LinearWriter::Epilogue(RowWriter& rows, const std::function<std::string(int64_t segment)>& sum,
+                            const std::string& stored) {
   Text& text = w_.text();
   const int64_t columns = RowColumns(w_.body().results()[0]->type());
   const std::string column = grouped_ ? "(pair * kN + n)" : "n";
@@ -264,14 +304,17 @@ void LinearWriter::Epilogue(RowWriter& rows,
     rows.Override(node->result(), at_segment(node->attr_int("begin") / n_));
   }
   const std::vector<ir::Value*>& results = w_.body().results();
+  const ir::Node* parts = program::FindNode(w_.body(), ir::Op::kMaxParts);
   for (size_t i = 0; i < results.size(); ++i) {
     const ir::Node* last = results[i]->producer();
+    if (last != nullptr && program::IsParts(*last)) continue;
     const bool casts = last != nullptr && last->op() == ir::Op::kCast &&
                        last->operand(0)->type().dtype == DType::kF32;
     const std::string y = rows.Evaluate(casts ? last->operand(0) : results[i], "row", column);
     const std::string stride = absl::StrCat(program::LeadingDimension(columns));
     text.Line(w_.OutputName(static_cast<int>(i)), "[", ElementText("row", stride, column),
               "] = ", StoredText(results[i]->type().dtype, y), ";");
+    if (parts != nullptr && parts->operand(0) == results[i]) text.Line(stored, " = ", y, ";");
   }
 }
 

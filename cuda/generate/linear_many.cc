@@ -50,13 +50,18 @@ void LinearWriter::Many() {
   text.Line("const int row = row0 + i / kColumns, n = blockIdx.x * kColumns + i % kColumns;");
   text.Line("if (row >= rows || n >= kN) continue;");
   RowWriter epilogue(w_, threads);
-  Epilogue(epilogue, [&](int64_t segment) {
-    const std::string sum = w_.NewName("sum");
-    text.Line("const float ", sum, " = results[i / kColumns][",
-              segment == 0 ? "" : absl::StrCat(segment, " * kColumns + "), "i % kColumns];");
-    return sum;
-  });
+  Epilogue(
+      epilogue,
+      [&](int64_t segment) {
+        const std::string sum = w_.NewName("sum");
+        text.Line("const float ", sum, " = results[i / kColumns][",
+                  segment == 0 ? "" : absl::StrCat(segment, " * kColumns + "), "i % kColumns];");
+        return sum;
+      },
+      "results[i / kColumns][i % kColumns]");
   text.Close();
+  if (FindsParts())
+    Parts("results", "blockIdx.x * 64", absl::StrCat(kTile), kTile, threads / kWarpLanes);
   w_.End();
 }
 

@@ -76,8 +76,17 @@ class LinearWriter {
   void Many();
   void ManyFma();
   void ManyMma();
+  // Whether the largest of each 32 columns is found, too; then a block has whole ones.
+  bool FindsParts() const { return program::FindNode(w_.body(), ir::Op::kMaxParts) != nullptr; }
+  // The largest of each 32 of the block's `columns` from the one of text `first` on, for `rows`
+  // rows from row0 on, whose results stand in shared memory, `stored`, by `warps` warps.
+  void Parts(const std::string& stored, const std::string& first, const std::string& rows,
+             int64_t columns, int warps);
   // Results at (row, n), each a column of the segments; `sum` gives the text of a segment's sum.
-  void Epilogue(RowWriter& rows, const std::function<std::string(int64_t segment)>& sum);
+  // Of the result whose parts are found a copy goes to shared memory, to the element of text
+  // `stored`.
+  void Epilogue(RowWriter& rows, const std::function<std::string(int64_t segment)>& sum,
+                const std::string& stored);
   std::string XRow(const std::string& row) const {
     return absl::StrCat(w_.Name(x_.root), "[",
                         ElementText(row, w_.RowStride(x_.root), absl::StrCat(x_.offset)));

@@ -129,6 +129,22 @@ __device__ inline float WarpMax(float x) {
   return x;
 }
 
+// The first of the largest numbers, and its column. A NaN is taken for -inf.
+struct Largest {
+  float value;
+  int column;
+};
+__device__ inline Largest WarpLargest(float value, int column) {
+  Largest largest = {value > -kInfinity ? value : -kInfinity, column};
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const Largest other = {__shfl_xor_sync(0xffffffffu, largest.value, mask),
+                           __shfl_xor_sync(0xffffffffu, largest.column, mask)};
+    const bool first = other.value == largest.value && other.column < largest.column;
+    if (other.value > largest.value || first) largest = other;
+  }
+  return largest;
+}
+
 // The scale with which numbers up to `most` become integers up to `levels`.
 __device__ inline float ScaleOfMost(float most, float levels) {
   const float scale = most / levels;

@@ -1,9 +1,10 @@
 // The families whose work unit is a row: a block for each. Norms, rope, embeddings, gathers and
-// elementwise arithmetic; keys and values into their pages; the choice of experts; and the page
-// table of a scratch cache.
+// elementwise arithmetic; keys and values into their pages; the choice of experts and of the
+// largest column; and the page table of a scratch cache.
 // Tested by tests/cuda_shim_test.cc.
 #include <algorithm>
 
+#include "absl/strings/str_replace.h"
 #include "base/status.h"
 #include "cuda/generate/kernel_writer.h"
 #include "cuda/generate/kv_layout.h"
@@ -193,6 +194,53 @@ absl::Status WriteRouting(KernelWriter& w) {
   text.Close();
   text.Line("if (before < ", chosen, ") chosen[before] = i;");
   text.Close();
+  w.End();
+  return absl::OkStatus();
+}
+
+// Each thread looks at columns of its own, then each warp at its threads', and one at the warps'.
+absl::Status WriteArgmax(KernelWriter& w) {
+  constexpr int kThreads = 256, kWarps = kThreads / kWarpLanes;
+  const ir::Node& node = *w.body().nodes().back();
+  const auto row_of = [&](const ir::Value* operand) {
+    const absl::optional<program::ColumnRange> x = program::ResolveColumns(operand);
+    NINFER_CHECK(x.has_value()) << w.kernel().name;
+    return absl::StrCat(w.Name(x->root), " + ",
+                        ElementText("row", w.RowStride(x->root), absl::StrCat(x->offset)));
+  };
+  w.Head();
+  DeviceKernel& device = w.Begin("rows", kThreads, 2);
+  BeginRow(w, node.result()->type().shape[0], device);
+  const bool of_parts = node.op() == ir::Op::kArgmaxOf;
+  w.text().Lines(absl::StrReplaceAll(
+      R"(
+__shared__ float values[$warps];
+__shared__ int columns[$warps];
+const float* from = $from;
+float value = -kInfinity;
+int column = 0x7fffffff;
+for (int i = threadIdx.x; i < $columns; i += $threads) {
+  if (from[i] > value) value = from[i], column = i;
+}
+Largest largest = WarpLargest(value, column);
+if (threadIdx.x % 32 == 0) {
+  values[threadIdx.x / 32] = largest.value;
+  columns[threadIdx.x / 32] = largest.column;
+}
+__syncthreads();
+if (threadIdx.x >= 32) return;
+const int warp = threadIdx.x % $warps;
+largest = WarpLargest(values[warp], columns[warp]);
+if (threadIdx.x == 0) {
+  $y[row] = largest.value == -kInfinity ? -1 : $id;
+})",
+      {{"$warps", absl::StrCat(kWarps)},
+       {"$threads", absl::StrCat(kThreads)},
+       {"$columns", absl::StrCat(RowColumns(node.operand(0)->type()))},
+       {"$from", row_of(node.operand(0))},
+       {"$y", w.OutputName(0)},
+       {"$id", of_parts ? absl::StrCat("(", row_of(node.operand(1)), ")[largest.column]")
+                        : std::string("largest.column")}}));
   w.End();
   return absl::OkStatus();
 }

@@ -206,6 +206,14 @@ inline float __shfl_xor_sync(unsigned, float value, int mask) {
   return shim::FromLane(value, shim::CurrentLane() ^ mask);
 }
 
+inline int __shfl_xor_sync(unsigned, int value, int mask) {
+  float bits;
+  std::memcpy(&bits, &value, 4);
+  bits = shim::FromLane(bits, shim::CurrentLane() ^ mask);
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
 struct uint4 {
   unsigned x, y, z, w;
 };

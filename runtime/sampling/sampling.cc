@@ -61,16 +61,20 @@ void ApplySamplers(const SamplingOptions& options, absl::Span<const int32_t> tex
 #include "runtime/sampling/samplers.def"
 }
 
-absl::StatusOr<int32_t> Greedy(absl::Span<const float> logits) {
+int32_t FirstLargest(absl::Span<const float> logits) {
   int32_t best = -1;
+  float most = -INFINITY;
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i])) continue;
-    if (best < 0 || logits[i] > logits[best]) best = static_cast<int32_t>(i);
-  }
-  if (best < 0 || logits[best] == -INFINITY) {
-    return absl::InternalError("sampling: expected a logit that is a number, found none");
+    if (!(logits[i] > most)) continue;  // nor a NaN
+    most = logits[i];
+    best = static_cast<int32_t>(i);
   }
   return best;
+}
+
+absl::StatusOr<int32_t> CheckChosen(int32_t id) {
+  if (id >= 0) return id;
+  return absl::InternalError("sampling: expected a logit that is a number, found none");
 }
 
 int32_t Draw(const Candidates& candidates, double uniform) {
@@ -90,11 +94,15 @@ int32_t Draw(const Candidates& candidates, double uniform) {
   return chosen;
 }
 
+bool Sampler::Draws() const { return options_.sample && options_.temperature != 0; }
+
+bool Sampler::TakesLargest() const { return !Draws() && !ChangesGreedy(options_); }
+
 absl::StatusOr<int32_t> Sampler::Choose(absl::Span<const float> logits,
                                         absl::Span<const int32_t> text) {
-  NINFER_ASSIGN_OR_RETURN(const int32_t best, Greedy(logits));
-  const bool draws = options_.sample && options_.temperature != 0;
-  if (!draws && !ChangesGreedy(options_)) return best;
+  NINFER_ASSIGN_OR_RETURN(const int32_t best, CheckChosen(FirstLargest(logits)));
+  if (TakesLargest()) return best;
+  const bool draws = Draws();
   if (draws && std::isinf(logits[best])) {
     return absl::InternalError("sampling: expected finite logits, found inf");
   }

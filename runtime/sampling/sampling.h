@@ -48,9 +48,10 @@ float HighestScore(const Candidates& candidates);
 void ApplySamplers(const SamplingOptions& options, absl::Span<const int32_t> text,
                    Candidates* candidates);
 
-// The id of the highest logit, the lowest id of those that tie. Refuses logits of which none is a
-// number.
-absl::StatusOr<int32_t> Greedy(absl::Span<const float> logits);
+// The id of the highest logit, the lowest id of those that tie; -1 where none is above -inf.
+int32_t FirstLargest(absl::Span<const float> logits);
+// The id that FirstLargest gave; an error where it gave none.
+absl::StatusOr<int32_t> CheckChosen(int32_t id);
 
 // The candidate on which `uniform`, from [0, 1), falls when each takes its softmax probability.
 int32_t Draw(const Candidates& candidates, double uniform);
@@ -61,8 +62,12 @@ class Sampler {
   // `text`: the ids before it, prompt and all. Refuses logits of which none is a number, and, where
   // a token is drawn, infinite ones, of which there are no probabilities.
   absl::StatusOr<int32_t> Choose(absl::Span<const float> logits, absl::Span<const int32_t> text);
+  // Whether it always chooses the largest logit.
+  bool TakesLargest() const;
 
  private:
+  bool Draws() const;
+
   SamplingOptions options_;
   uint64_t drawn_ = 0;
   Candidates candidates_;

@@ -111,7 +111,8 @@ int KernelHarness::Add(const KernelSource& source) {
     } else if (parameter->type().is_kv) {
       param.kind = source.scratch_pool ? program::OperandKind::kBuffer : program::OperandKind::kKv;
       param.written = source.family == program::Family::kKvAppend;
-    } else if (parameter->type().dtype == DType::kI32) {
+    } else if (parameter->type().dtype == DType::kI32 &&
+               source.family != program::Family::kArgmax) {
       param.kind = program::OperandKind::kArgument;
     }
     kernel.params.push_back(param);

@@ -35,8 +35,8 @@ struct KernelSource {
   std::string name;
   program::Family family = program::Family::kRowwise;
   std::string body;  // "(%x: f32[T,3]) {\n  %0 = neg %x : f32[T,3]\n  return %0\n}"
-  // Parameters that are weights, by name. The others are step arguments where they are i32, KV
-  // pools where their type is one, and else buffers.
+  // Parameters that are weights, by name. The others are step arguments where they are i32 (of
+  // argmax buffers too), KV pools where their type is one, and else buffers.
   std::map<std::string, formats::Format> weights;
   int64_t segments = 1;       // of a linear's weight
   bool scratch_pool = false;  // the KV pool is a buffer of the arena, which nobody zeroes

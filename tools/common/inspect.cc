@@ -97,8 +97,10 @@ std::string PrintSymbols(const Plan& plan) {
 std::string PrintEntries(const Plan& plan) {
   std::string text;
   for (const plan::Entry& entry : plan.entries) {
-    absl::StrAppendFormat(&text, "%s(%s) -> %s\n", entry.name, absl::StrJoin(entry.arguments, ", "),
-                          plan.buffers[entry.output].name);
+    absl::StrAppendFormat(
+        &text, "%s(%s) -> %s%s\n", entry.name, absl::StrJoin(entry.arguments, ", "),
+        plan.buffers[entry.output].name,
+        entry.argmax < 0 ? "" : absl::StrCat(", ", plan.buffers[entry.argmax].name));
     absl::StrAppendFormat(&text, "  %d launches, few rows up to %d\n", entry.launches.size(),
                           entry.few_rows);
     absl::StrAppendFormat(

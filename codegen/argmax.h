@@ -1,0 +1,16 @@
+// The largest column of a row and which it is: of the panels at hand of a linear.
+// Tested by tests/codegen_argmax_test.cc.
+#ifndef NINFER_CODEGEN_ARGMAX_H_
+#define NINFER_CODEGEN_ARGMAX_H_
+
+#include "codegen/emitter.h"
+
+namespace ninfer::codegen {
+
+// Stores what max_parts and argmax_parts, where they are results of the linear, say of panels
+// [panel, panel + group) at `row`, whose columns are stored already. `n`: columns of the result.
+void EmitPanelParts(Emitter& e, LV row, LV panel, int group, int64_t n);
+
+}  // namespace ninfer::codegen
+
+#endif  // NINFER_CODEGEN_ARGMAX_H_

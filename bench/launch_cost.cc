@@ -43,8 +43,9 @@ class Counter {
   // Written and read by one launch alone, and not asked for.
   bool IsScratch(uint32_t index) const {
     const plan::Buffer& buffer = plan_.buffers[index];
-    return buffer.first_launch == buffer.last_launch &&
-           static_cast<int64_t>(index) != static_cast<int64_t>(entry_.output);
+    const auto number = static_cast<int64_t>(index);
+    return buffer.first_launch == buffer.last_launch && number != entry_.output &&
+           number != entry_.argmax;
   }
 
   int64_t Rows(const runtime::RowType& type) const {

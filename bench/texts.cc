@@ -12,7 +12,7 @@ Texts::Texts(Engine* engine, int64_t texts)
       executor_(engine->executor()),
       pages_(executor_),
       texts_(texts),
-      logits_(texts * executor_->metadata().vocab_size) {
+      ids_(texts) {
   for (const runtime::KvGroupLimits& group : executor_->limits().kv_groups) {
     windows_ |= group.window > 0;
   }
@@ -72,7 +72,7 @@ absl::Status Texts::Step(int64_t first, int64_t last, int64_t begin, int64_t end
   input.page_table = table;
   input.rows = rows_;
   input.rope_len = lengths_;
-  return executor_->Step(input, logits_.data());
+  return executor_->StepGreedy(input, ids_.data());
 }
 
 }  // namespace ninfer::bench

@@ -16,14 +16,14 @@ namespace ninfer::bench {
 
 class Texts {
  public:
-  // The executor must have pages for them all. A step's logits are kept by no one.
+  // The executor must have pages for them all. A step's ids are kept by no one.
   Texts(Engine* engine, int64_t texts);
 
   // Makes ready to compute positions [begin, end) of the first `texts` texts, in memory that was
   // touched before.
   absl::Status Prepare(int64_t texts, int64_t begin, int64_t end);
-  // Computes positions [begin, end) of the first `texts` texts in one step, and the logits of each
-  // one's last row.
+  // Computes positions [begin, end) of the first `texts` texts in one step, and the id of the
+  // largest logit of each one's last row, as greedy decoding does.
   absl::Status Step(int64_t texts, int64_t begin, int64_t end) {
     return Step(0, texts, begin, end);
   }
@@ -43,7 +43,7 @@ class Texts {
   std::vector<Text> texts_;
   bool windows_ = false;
   std::vector<int32_t> tokens_, positions_, bounds_, cached_, rows_, lengths_;  // of a step
-  std::vector<float> logits_;
+  std::vector<int32_t> ids_;  // of the largest logits
 };
 
 }  // namespace ninfer::bench

@@ -132,6 +132,8 @@ TEST(PlanValidate, LaunchesNameWhatExists) {
             "p: section entries: step: launch 1: operand of kind 2: expected below 3, found 3");
   EXPECT_EQ(MessageOf([](Plan& p) { p.entries[0].output = 2; }),
             "p: section entries: step: output: expected 0 to 1, found 2");
+  EXPECT_EQ(MessageOf([](Plan& p) { p.entries[0].argmax = 2; }),
+            "p: section entries: step: argmax: expected -1 to 1, found 2");
   EXPECT_EQ(MessageOf([](Plan& p) {
               p.entries[0].arguments = {"tokens", "tokens"};
             }),
@@ -238,6 +240,16 @@ TEST(PlanValidate, TwoResultsOfOneLaunchMayNotShareBytes) {
 TEST(PlanValidate, TheOutputIsWholeAtTheEnd) {
   Plan plan = Chain(0, 64, 128);
   plan.entries[0].output = 1;
+  plan.buffers[2].offset = 64;
+  EXPECT_EQ(Validate(plan, "p").message(),
+            "p: section buffers: step: output b: expected to be whole after the last launch, found "
+            "it is not");
+}
+
+TEST(PlanValidate, TheIdsOfTheLargestLogitsAreWholeAtTheEnd) {
+  Plan plan = Chain(0, 64, 128);
+  plan.entries[0].argmax = 1;
+  EXPECT_TRUE(Validate(plan, "p").ok());
   plan.buffers[2].offset = 64;
   EXPECT_EQ(Validate(plan, "p").message(),
             "p: section buffers: step: output b: expected to be whole after the last launch, found "

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +9,8 @@
 
 namespace ninfer::program {
 namespace {
+
+using ::testing::HasSubstr;
 
 const std::vector<ir::Symbol>& Symbols() {
   static const auto* symbols =
@@ -223,6 +226,59 @@ TEST(CheckBody, ALinearsInputIsAStretchOfColumns) {
       Refusal(kernel),
       "family linear expects rows of an input, or a stretch of columns of it, found `linear` (%2 = "
       "linear %1, %w : f32[T,8])");
+}
+
+// A head, with what it finds in panels of `columns` of the value `of`.
+Kernel Head(const std::string& of, int columns, const std::string& results) {
+  const std::string parts = absl::StrCat("[T,", (39 + columns) / columns, "]");
+  const std::string found = absl::StrCat(of, " {columns = ", columns, "}");
+  const bool alone = results == "%1";
+  const std::string outputs = alone ? "" : absl::StrCat(", %v: f32", parts, ", %i: i32", parts);
+  return MakeKernel(
+      Family::kLinear, alone ? "bpo" : "bpooo",
+      absl::StrCat("(%x: f32[T,8], %w: f32[40,8], %y: f32[T,40]", outputs, ") {\n",
+                   "  %0 = linear %x, %w : f32[T,40]\n  %1 = tanh %0 : f32[T,40]\n",
+                   "  %2 = max_parts ", found, " : f32", parts, "\n  %3 = argmax_parts ", found,
+                   " : i32", parts, "\n  return ", results, "\n}"));
+}
+
+TEST(CheckBody, ALinearFindsTheLargestOfWholePanelsOfAResult) {
+  const auto refusal = [](const std::string& of, int columns, const std::string& results) {
+    return Refusal(Head(of, columns, results));
+  };
+  EXPECT_EQ(refusal("%1", 32, "%1, %2, %3"), "");
+  // No result, other columns than a panel's, and parts that nobody gets.
+  EXPECT_THAT(refusal("%0", 32, "%1, %2, %3"), HasSubstr("the largest of each panel of a result"));
+  EXPECT_THAT(refusal("%1", 20, "%1, %2, %3"), HasSubstr("the largest of each panel of a result"));
+  EXPECT_THAT(refusal("%1", 32, "%1"), HasSubstr("as results behind it"));
+}
+
+TEST(CheckBody, ArgmaxTakesRowsOfBuffers) {
+  const auto make = [](const std::string& letters, const std::string& body) {
+    return Refusal(MakeKernel(Family::kArgmax, letters, body));
+  };
+  EXPECT_EQ(make("bo", R"((%x: f32[T,40], %y: i32[T]) {
+    %0 = slice %x {axis = 1, begin = 2, end = 9} : f32[T,7]
+    %1 = argmax %0 : i32[T]
+    return %1
+  })"),
+            "");
+  EXPECT_EQ(make("bbo", R"((%x: f32[T,3], %i: i32[T,3], %y: i32[T]) {
+    %0 = argmax_of %x, %i : i32[T]
+    return %0
+  })"),
+            "");
+  EXPECT_THAT(make("bo", R"((%x: f32[T,40], %y: i32[T]) {
+    %0 = exp %x : f32[T,40]
+    %1 = argmax %0 : i32[T]
+    return %1
+  })"),
+              HasSubstr("expects views before the argmax, found `exp`"));
+  EXPECT_THAT(make("bo", R"((%x: f32[T,40], %y: f32[T,40]) {
+    %0 = exp %x : f32[T,40]
+    return %0
+  })"),
+              HasSubstr("expects one argmax or argmax_of as its only result"));
 }
 
 TEST(CheckBody, RowwiseTakesRowsOfTheStepAndStaticColumns) {

@@ -181,6 +181,14 @@ TEST(CheckBuffers, TheOutputMustBeThereInTheEnd) {
             "the end of the step: expected %h2 at byte 0 of the arena, found %logits");
 }
 
+TEST(CheckBuffers, TheIdsMustBeThereInTheEnd) {
+  Program program = ReadProgram("layer");
+  program.argmax = IndexOf(program, "h2");
+  program.buffers[IndexOf(program, "logits")].offset = 0;
+  EXPECT_EQ(std::string(CheckBuffers(program).message()),
+            "the end of the step: expected %h2 at byte 0 of the arena, found %logits");
+}
+
 TEST(CheckBuffers, ABufferMustLieInsideItsBlock) {
   Program program = ReadProgram("layer");
   program.arena_bytes = 64;
@@ -220,9 +228,12 @@ bool EveryReadFindsItsValue(const Program& program) {
       }
     }
   }
-  const Buffer& output = program.buffers[program.output];
-  for (int64_t at = output.offset; at < output.offset + output.bytes; at += 64) {
-    if (space(output)[at / 64] != program.output) return false;
+  for (const int index : {program.output, program.argmax}) {
+    if (index < 0) continue;
+    const Buffer& output = program.buffers[index];
+    for (int64_t at = output.offset; at < output.offset + output.bytes; at += 64) {
+      if (space(output)[at / 64] != index) return false;
+    }
   }
   return true;
 }

@@ -193,7 +193,8 @@ class RooflineTest(BenchTest):
                 self.assertAlmostEqual(every[key], sum(row[key] for row in kernels), places=6)
             self.assertAlmostEqual(step["measured_us"], every["measured_us"] + rest["measured_us"], places=6)
             self.assertGreater(rest["measured_us"], 0)
-            self.assertEqual(set(row["family"] for row in kernels), {"linear", "attention", "rowwise", "kv_append"})
+            self.assertEqual(set(row["family"] for row in kernels),
+                             {"linear", "attention", "rowwise", "kv_append", "argmax"})
         # What the plan's launches multiply is what the imported graph does.
         for table in tables:
             every, step = table["rows"][-3], table["rows"][-1]

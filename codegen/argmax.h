@@ -1,4 +1,4 @@
-// The largest column of a row and which it is: of the panels at hand of a linear.
+// The largest value of each panel of a linear's row, and its column.
 // Tested by tests/codegen_argmax_test.cc.
 #ifndef NINFER_CODEGEN_ARGMAX_H_
 #define NINFER_CODEGEN_ARGMAX_H_

@@ -15,6 +15,7 @@ namespace {
 int ResultWithParts(const Region& region, const ir::Value* value) {
   if (region.family != program::Family::kLinear) return -1;
   const ir::Node* linear = program::LinearOf(*region.body);
+  if (program::FindNode(*region.body, Op::kMaxParts) != nullptr) return -1;  // another's
   if (linear == nullptr || SegmentsOf(*region.body, *linear) != 1) return -1;
   for (size_t i = 0; i < region.results.size(); ++i) {
     const ir::Value* inside = region.body->results()[i];

@@ -150,7 +150,7 @@ std::string NameOf(const Kernel& kernel) {
                           "x", top.attr_int("k"));
     }
     case Family::kArgmax: {
-      const ir::Value& x = *body.nodes().back()->operand(0);
+      const ir::Value& x = *body.results()[0]->producer()->operand(0);
       return absl::StrCat("argmax_", InputDType(kernel), "__", Sizes(x.type(), 1));
     }
     case Family::kRowwise:

@@ -342,9 +342,14 @@ absl::Status CheckBuffers(const Plan& plan, const Entry& entry, absl::string_vie
     }
   }
   for (const int32_t output : {entry.output, entry.argmax}) {
-    if (output < 0 || holds(static_cast<uint32_t>(output))) continue;
-    return InvalidArgument(file, ": section buffers: ", entry.name, ": output ",
-                           plan.buffers[output].name,
+    if (output < 0) continue;
+    const Buffer& buffer = plan.buffers[output];
+    const std::string context =
+        absl::StrCat(file, ": section buffers: ", entry.name, ": output ", buffer.name);
+    NINFER_RETURN_IF_ERROR(CheckRange(context, buffer.offset, buffer.bytes,
+                                      buffer.replicated ? entry.replica_bytes : entry.arena_bytes));
+    if (holds(static_cast<uint32_t>(output))) continue;
+    return InvalidArgument(context,
                            ": expected to be whole after the last launch, found it is not");
   }
   return absl::OkStatus();

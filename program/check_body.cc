@@ -267,7 +267,8 @@ absl::Status BodyChecker::CheckEpilogue(const ir::Node& linear, const ir::Type& 
       const bool wide = operand->type().shape == result.shape;
       const bool row = IsWeight(operand) && operand->type().rank() == 1 &&
                        operand->type().shape[0] == result.shape.back();
-      if (!wide && !row && !IsConstant(operand)) {
+      const bool parts = operand->producer() != nullptr && IsParts(*operand->producer());
+      if ((!wide && !row && !IsConstant(operand)) || parts) {
         return Refuse(*node, "operands as wide as the result, [N] weights and constants");
       }
     }
@@ -287,7 +288,7 @@ absl::Status BodyChecker::CheckParts(const ir::Node& linear, const ir::Node& par
   const ir::Node* values = FindNode(body_, Op::kMaxParts);
   const ir::Node* ids = FindNode(body_, Op::kArgmaxParts);
   const bool both = values != nullptr && ids != nullptr && values->operand(0) == ids->operand(0);
-  const bool result = absl::c_linear_search(body_.results(), parts.result());
+  const bool result = absl::c_count(body_.results(), parts.result()) == 1;
   if (!both || !result || body_.results()[0] == parts.result() ||
       (&parts != values && &parts != ids)) {
     return Refuse(parts, "max_parts and argmax_parts of one result, as results behind it");

@@ -439,6 +439,10 @@ absl::Status ProgramVerifier::VerifyOutput() const {
   const Buffer& output = p_.buffers[p_.output];
   NINFER_RETURN_IF_ERROR(VerifyShared(p_.output));
   if (p_.argmax >= 0) {
+    if (output.type.rank() != 2) {
+      return InvalidArgument("output: expected rows of logits beside ids, found ",
+                             Text(output.type));
+    }
     const ir::Type ids{DType::kI32, {output.type.shape[0]}};
     if (static_cast<size_t>(p_.argmax) >= p_.buffers.size() || p_.buffers[p_.argmax].type != ids) {
       return InvalidArgument("output: expected ids ", Text(ids), ", found ",

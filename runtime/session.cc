@@ -161,7 +161,7 @@ absl::StatusOr<bool> Prefill(const GenerateOptions& options, TextStepper* steppe
   return false;
 }
 
-// Chooses tokens and computes their successors' logits until something says stop.
+// Chooses tokens and computes what their successors are chosen by until something says stop.
 absl::Status Decode(Executor* executor, const GenerateOptions& options, double start,
                     int64_t longest, TextStepper* stepper, Shower* shower, Generation* result) {
   GenerationStats& stats = result->stats;

@@ -113,14 +113,16 @@ absl::Status StepLayout::CheckOutput() const {
 
 absl::Status StepLayout::CheckArgmax() const {
   if (!finds_argmax()) return absl::OkStatus();
+  if (!plan_->metadata.logits_for_wanted_rows) {
+    return InvalidArgument("plan: argmax: expected logits of the wanted rows, found those of all");
+  }
   const plan::Buffer& ids = plan_->buffers[step_->argmax];
   const bool one_a_row = ids.type == "i32[R]" && ids.ld == 1 && !ids.replicated;
-  if (one_a_row && plan_->metadata.logits_for_wanted_rows &&
-      static_cast<uint64_t>(limits_.max_rows) <= ids.bytes / sizeof(int32_t)) {
+  if (one_a_row && static_cast<uint64_t>(limits_.max_rows) <= ids.bytes / sizeof(int32_t)) {
     return absl::OkStatus();
   }
-  return InvalidArgument("plan: argmax: expected i32[R] of ", limits_.max_rows,
-                         " wanted rows, found ", ids.type, " of ", ids.bytes, " bytes");
+  return InvalidArgument("plan: argmax: expected a shared i32[R] of ", limits_.max_rows,
+                         " rows, found ", ids.type, " of ", ids.bytes, " bytes, ld ", ids.ld);
 }
 
 int StepLayout::GroupOf(absl::string_view page_table) const {

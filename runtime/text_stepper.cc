@@ -84,6 +84,7 @@ void TextStepper::Truncate(int64_t length) {
   row_of_.resize(text_.size());
   rows_taken_ = std::count_if(row_of_.begin(), row_of_.end(), [](int32_t row) { return row >= 0; });
   last_ = {};
+  last_largest_ = -1;
 }
 
 absl::Status TextStepper::AppendChunk(absl::Span<const int32_t> tokens, int64_t length) {

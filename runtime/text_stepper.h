@@ -1,5 +1,6 @@
-// One text on an executor: appends tokens and gives the logits of the last. Hides whether there is
-// a cache. Used by the session. Tested by tests/runtime_session_test.cc.
+// One text on an executor: appends tokens and gives the logits of the last, or the id of the
+// largest of them. Hides whether there is a cache. Used by the session. Tested by
+// tests/runtime_session_test.cc.
 #ifndef NINFER_RUNTIME_TEXT_STEPPER_H_
 #define NINFER_RUNTIME_TEXT_STEPPER_H_
 
@@ -20,13 +21,14 @@ class TextStepper {
   // stepper.
   TextStepper(Executor* executor, KvPages* pages, std::vector<float>* all_logits);
 
+  ~TextStepper();
+  TextStepper(const TextStepper&) = delete;
+  TextStepper& operator=(const TextStepper&) = delete;
+
   // From now on steps give the id of the last token's largest logit, and no logits. Not with
   // `all_logits`.
   void WantLargestAlone(bool wanted) { largest_alone_ = wanted && all_logits_ == nullptr; }
   bool largest_alone() const { return largest_alone_; }
-  ~TextStepper();
-  TextStepper(const TextStepper&) = delete;
-  TextStepper& operator=(const TextStepper&) = delete;
 
   // Appends the tokens in steps of `chunk` at most (0: as many as a step takes). Stops between
   // steps once `cancelled` says so. Frequencies that depend on a text's length see `length`, or

@@ -3,6 +3,7 @@
 // out of order.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -44,6 +45,7 @@ class Pair {
     const auto found = shim_->Run(step);
     ASSERT_TRUE(found.ok()) << what << ": " << found.status();
     EXPECT_LE(testing::Difference(*expected->floats, *found->floats), bound) << what;
+    ExpectIdsOf(*found, shim_->Argmax(), what);
   }
 
   void ExpectSameBitsAgain(const StepArguments& step) {
@@ -54,6 +56,17 @@ class Pair {
   }
 
  private:
+  // The largest of the logits beside them.
+  static void ExpectIdsOf(const Tensor& logits, const Tensor& ids, const std::string& what) {
+    if (ids.ints == nullptr) return;  // the pass does not apply, or is left out
+    const size_t columns = logits.shape[1];
+    for (int64_t row = 0; row < logits.shape[0]; ++row) {
+      const auto own = absl::MakeConstSpan(*logits.floats).subspan(row * columns, columns);
+      const auto largest = std::max_element(own.begin(), own.end());  // the first
+      EXPECT_EQ((*ids.ints)[row], largest - own.begin()) << what << ", row " << row;
+    }
+  }
+
   program::Program program_;
   std::vector<uint8_t> packed_;
   std::unique_ptr<eager::ProgramInterpreter> interpreter_;

@@ -264,11 +264,14 @@ bool AliveTogether(const program::Buffer& a, const program::Buffer& b) {
   return a.first_launch < b.last_launch && b.first_launch < a.last_launch;
 }
 
-// Two buffers that are alive at once, the first the smaller.
-bool FindPair(Program& program, program::Buffer** small, program::Buffer** large) {
+// Two buffers that are alive at once, the first the smaller. `leaves`: in its place the larger
+// would end behind the arena.
+bool FindPair(Program& program, bool leaves, program::Buffer** small, program::Buffer** large) {
   for (program::Buffer& a : program.buffers) {
     for (program::Buffer& b : program.buffers) {
       if (a.replicated != b.replicated || a.bytes >= b.bytes || !AliveTogether(a, b)) continue;
+      const int64_t end = a.replicated ? program.replica_bytes : program.arena_bytes;
+      if (leaves && a.offset + b.bytes <= end) continue;
       *small = &a;
       *large = &b;
       return true;
@@ -282,7 +285,7 @@ TEST(PlantedProgram, SwappedOffsets) {
                Plant("plan-buffers", "swapped-offsets",
                      [](Program& program) {
                        program::Buffer *small = nullptr, *large = nullptr;
-                       if (!FindPair(program, &small, &large)) return false;
+                       if (!FindPair(program, true, &small, &large)) return false;
                        std::swap(small->offset, large->offset);
                        return true;
                      }),
@@ -294,7 +297,7 @@ TEST(PlantedProgram, OnePlaceForTwoLivingBuffers) {
                Plant("plan-buffers", "shared-offset",
                      [](Program& program) {
                        program::Buffer *small = nullptr, *large = nullptr;
-                       if (!FindPair(program, &small, &large)) return false;
+                       if (!FindPair(program, false, &small, &large)) return false;
                        small->offset = large->offset;
                        return true;
                      }),

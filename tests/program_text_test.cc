@@ -133,7 +133,7 @@ const BadText kBadTexts[] = {
     {"ErrorInsideBody", "%0 = rms_norm %x, %w", "%0 = rms_norm %x, %z",
      "x.kp:51: expected a value defined above, found %z"},
     {"TwoOutputs", "live 0 to 5", "output live 0 to 5",
-     "x.kp:140: expected one output, the buffer marked above, found live"},
+     "x.kp:140: expected one output of logits, and one of ids, as marked above, found live"},
     {"LiveNumber", "live 0 to 5", "live 0 to -5", "x.kp:131: expected a launch's number, found -5"},
     {"LaunchNumber", "launch 1 ", "launch 3 ", "x.kp:143: expected launch 1, found 3"},
     {"UnknownKernel", "launch 1 @rmsnorm_f32_bf16__8", "launch 1 @norm",

@@ -251,8 +251,9 @@ TEST(CpuExecutor, APlanThatItCannotRunIsRefused) {
             "plan: output: expected f32[rows,5], found bf16[R,5]");
   EXPECT_EQ(CreateWith([](plan::Plan& p) { p.buffers[2].bytes = 64; }).message(),
             "plan: output: expected 8 rows of 5, found 64 bytes of rows of 32");
-  EXPECT_EQ(CreateWith([](plan::Plan& p) { p.entries[0].argmax = 2; }).message(),
-            "plan: argmax: expected i32[R] of 8 wanted rows, found f32[R,5] of 1024 bytes");
+  EXPECT_EQ(
+      CreateWith([](plan::Plan& p) { p.entries[0].argmax = 2; }).message(),
+      "plan: argmax: expected a shared i32[R] of 8 rows, found f32[R,5] of 1024 bytes, ld 32");
   EXPECT_EQ(CreateWith([](plan::Plan& p) { p.metadata.has_kv_cache = false; }).message(),
             "plan: expected no cache, found one of 1 layers");
   EXPECT_EQ(CreateWith([](plan::Plan& p) { p.symbols[0].max = int64_t{1} << 30; }).message(),

@@ -42,6 +42,7 @@ absl::Status LinearWriter::Run() {
 void LinearWriter::Few(const std::string& variant, int rows, int64_t most_rows) {
   DeviceKernel& device = w_.Begin(variant, kThreads, FewBlocks(rows));
   int64_t split = 1;
+  // With parts to find a block's warps have 32 columns at least, whatever that leaves idle.
   const int64_t most_split = FindsParts() ? kWarps * 8 / formats::kPanelColumns : kWarps;
   while (split < most_split && split < tiles_.tiles() && tiles_.groups() * split < kBusyWarps) {
     split *= 2;

@@ -76,7 +76,7 @@ class LinearWriter {
   void Many();
   void ManyFma();
   void ManyMma();
-  // Whether the largest of each 32 columns is found, too; then a block has whole ones.
+  // Whether the largest of each 32 columns is found, too; then a block has whole stretches of 32.
   bool FindsParts() const { return program::FindNode(w_.body(), ir::Op::kMaxParts) != nullptr; }
   // The largest of each 32 of the block's `columns` from the one of text `first` on, for `rows`
   // rows from row0 on, whose results stand in shared memory, `stored`, by `warps` warps.

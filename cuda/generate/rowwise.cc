@@ -201,7 +201,7 @@ absl::Status WriteRouting(KernelWriter& w) {
 // Each thread looks at columns of its own, then each warp at its threads', and one at the warps'.
 absl::Status WriteArgmax(KernelWriter& w) {
   constexpr int kThreads = 256, kWarps = kThreads / kWarpLanes;
-  const ir::Node& node = *w.body().nodes().back();
+  const ir::Node& node = *w.body().results()[0]->producer();
   const auto row_of = [&](const ir::Value* operand) {
     const absl::optional<program::ColumnRange> x = program::ResolveColumns(operand);
     NINFER_CHECK(x.has_value()) << w.kernel().name;

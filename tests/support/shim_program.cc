@@ -98,9 +98,16 @@ absl::StatusOr<eager::Tensor> ShimProgram::Run(const eager::StepArguments& argum
     }
     module_->Launch(launch.kernel, operands, dims);
   }
+  dims_ = step.dims;
   const program::Buffer& output = program_->buffers[program_->output];
   return Load(output.type, step.dims, ExtentOf(output.type, step.dims, false),
               BufferAt(program_->output));
+}
+
+eager::Tensor ShimProgram::Argmax() {
+  if (program_->argmax < 0) return eager::Tensor();
+  const ir::Type& type = program_->buffers[program_->argmax].type;
+  return Load(type, dims_, ExtentOf(type, dims_, false), BufferAt(program_->argmax));
 }
 
 }  // namespace ninfer

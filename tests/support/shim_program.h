@@ -26,6 +26,8 @@ class ShimProgram {
                                                              const std::string& name);
 
   absl::StatusOr<eager::Tensor> Run(const eager::StepArguments& arguments);
+  // The ids that the last step found; no tensor where the program does not look for them.
+  eager::Tensor Argmax();
   const cuda::Source& source() const { return module_->source(); }
 
  private:
@@ -35,6 +37,7 @@ class ShimProgram {
   const program::Program* program_ = nullptr;
   std::unique_ptr<cuda::HostModule> module_;
   int64_t kv_pages_ = 0;
+  std::vector<int64_t> dims_;  // of the last step
   std::vector<int64_t> weight_offsets_;
   std::vector<uint8_t> weights_, arena_;
   std::vector<std::vector<uint8_t>> pools_;

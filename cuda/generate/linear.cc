@@ -273,8 +273,9 @@ void LinearWriter::Parts(const std::string& stored, const std::string& first,
       R"(
 __syncthreads();
 // The largest of each 32 columns, a warp for each.
-for (int i = threadIdx.x / 32; i < $rows * $parts; i += $warps) {
-  const int r = i / $parts, c = i % $parts * 32 + threadIdx.x % 32, column = $first + c;
+constexpr int kParts = $parts;
+for (int i = threadIdx.x / 32; i < $rows * kParts; i += $warps) {
+  const int r = i / kParts, c = i % kParts * 32 + threadIdx.x % 32, column = $first + c;
   const bool there = row0 + r < rows && column < kN;
   const Largest largest = WarpLargest(there ? $stored[r][c] : -kInfinity, column);
   if (there && threadIdx.x % 32 == 0) {
